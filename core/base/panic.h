@@ -1,0 +1,17 @@
+/* The end: for faults of ours only. Guest input never reaches panic. */
+#pragma once
+
+#include "core/base/types.h"
+
+/* Prints the message and the registers, stops every core. Any core, any state. */
+void panic(const char *format, ...) noreturn_fn printf_like(1, 2);
+
+/* For what the machine or the file lacks: prints the one message and halts the machine. Boot core,
+ * before start. */
+void refuse(const char *format, ...) noreturn_fn printf_like(1, 2);
+
+#define ASSERT(condition)                                                                          \
+    do {                                                                                           \
+        if (__builtin_expect(!(condition), 0))                                                     \
+            panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);                  \
+    } while (0)

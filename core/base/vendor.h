@@ -1,0 +1,215 @@
+/* The vendor interface: what core asks of VMX or SVM, and what a hardware exit becomes. Chosen once
+ * at boot, read-only afterwards. Vendors never call upward: everything they learn goes back in
+ * struct vm_exit. A fake vendor plugs in for tests. Layer 0: types only. */
+#pragma once
+
+#include "core/base/types.h"
+
+enum exit_reason {
+    EXIT_CPUID,
+    EXIT_HLT,
+    EXIT_IO,    /* .io */
+    EXIT_RDMSR, /* number in gpr[1] */
+    EXIT_WRMSR,
+    EXIT_STAGE2,      /* .stage2: an access that stage 2 does not allow */
+    EXIT_INTERRUPT,   /* .vector: host interrupt taken by the exit and not yet handled, or 0 if the
+                         IDT has handled it */
+    EXIT_NMI,         /* a host NMI arrived; already handled */
+    EXIT_INTR_WINDOW, /* the guest can take an interrupt now */
+    EXIT_NMI_WINDOW,
+    EXIT_TIMER, /* the vendor's own timer ran out */
+    EXIT_CR,    /* .cr */
+    EXIT_DR,
+    EXIT_XSETBV,
+    EXIT_HYPERCALL, /* VMCALL or VMMCALL */
+    EXIT_WBINVD,    /* INVD or WBINVD */
+    EXIT_RDPMC,
+    EXIT_PAUSE,
+    EXIT_MWAIT,     /* MONITOR or MWAIT, not offered: #UD */
+    EXIT_NO_INSN,   /* an instruction that the guest does not have: #UD */
+    EXIT_EXCEPTION, /* .event: intercepted exception, to be given back */
+    EXIT_TASK_SWITCH,
+    EXIT_TRIPLE_FAULT,
+    EXIT_INVALID,    /* the processor refused the guest state */
+    EXIT_UNEXPECTED, /* a reason that was not asked for: .code */
+    EXIT_REASONS,
+};
+
+/* Name of a reason, for reports. */
+const char *exit_reason_name(enum exit_reason reason);
+
+enum event_type {
+    EVENT_NONE,
+    EVENT_INTERRUPT,
+    EVENT_NMI,
+    EVENT_EXCEPTION,
+    EVENT_SOFT_INTERRUPT,
+    EVENT_SOFT_EXCEPTION
+};
+
+/* Something to deliver through the guest's IDT. */
+struct vm_event {
+    enum event_type type;
+    u8 vector;
+    bool has_error;
+    u32 error;
+    u32 length; /* of the INT n, INT3 or INTO, for the soft types */
+};
+
+#define ACCESS_READ  1u
+#define ACCESS_WRITE 2u
+#define ACCESS_FETCH 4u
+
+struct vm_exit {
+    enum exit_reason reason;
+    u32 length; /* bytes of the instruction that exited, 0 if the hardware does not say */
+    u64 code;   /* the hardware's own reason, for reports */
+    union {
+        struct {
+            u16 port;
+            u8 size; /* 1, 2 or 4 */
+            bool in, string, rep;
+        } io;
+        struct {
+            gpa_t at;
+            u32 access; /* ACCESS_* */
+            bool walk;  /* while the guest's own page tables were read */
+        } stage2;
+        struct {
+            u8 number, gpr; /* MOV: register operand */
+            bool write;
+            bool clts, lmsw;
+            u16 lmsw_value;
+            bool known; /* false: decode the instruction */
+        } cr;
+        u8 vector;
+        struct vm_event event;
+    };
+};
+
+/* Registers that live in the control block. */
+enum vcpu_reg {
+    REG_RIP,
+    REG_RSP,
+    REG_RFLAGS,
+    REG_CR0,
+    REG_CR2,
+    REG_CR3,
+    REG_CR4,
+    REG_CR8,
+    REG_EFER,
+    REG_DR7,
+    REG_PAT,
+    REG_SYSENTER_CS,
+    REG_SYSENTER_ESP,
+    REG_SYSENTER_EIP,
+    REG_CPL,
+    REG_SHADOW, /* 1: interrupts are held off for one instruction (STI, MOV SS) */
+    REG_TSC_OFFSET,
+};
+enum vcpu_seg {
+    VSEG_ES,
+    VSEG_CS,
+    VSEG_SS,
+    VSEG_DS,
+    VSEG_FS,
+    VSEG_GS,
+    VSEG_LDTR,
+    VSEG_TR,
+    VSEG_GDTR,
+    VSEG_IDTR,
+    VSEG_COUNT
+};
+
+struct segment {
+    u16 selector;
+    u16 attributes; /* descriptor bits 47:40 in 7:0, 55:52 in 15:12 (VMX layout); 0x10000-style
+                       unusable is .usable */
+    bool usable;
+    u32 limit; /* bytes, after granularity */
+    u64 base;
+};
+
+/* The part of a vCPU that the vendor works on. One per vCPU, in memory of its core only. gpr is
+ * first: the assembly stubs use offset number * 8, in encoding order; gpr[4] (rsp) is unused, see
+ * REG_RSP. */
+struct vcpu_hw {
+    u64 gpr[16];
+    void *block; /* VMCB or VMCS */
+    hpa_t block_pa;
+    void *apic_page; /* virtual-APIC page for the TPR shadow (VMX) */
+    hpa_t apic_page_pa;
+    struct vendor_partition *partition;
+    struct vm_event interrupted; /* delivery that the last exit cut short: deliver it again first */
+    bool launched;
+    u32 asid;           /* ASID or VPID, never 0 */
+    u64 timer_deadline; /* host TSC; what the vendor's timer is armed for */
+    u64 cr0_shadow, cr4_shadow;
+};
+
+/* Per-partition pages that a vendor fills at bind. */
+struct vendor_partition {
+    void *io_bitmap; /* 12 KiB (SVM) or 8 KiB (VMX) */
+    hpa_t io_bitmap_pa;
+    void *msr_bitmap; /* 8 KiB (SVM) or 4 KiB (VMX) */
+    hpa_t msr_bitmap_pa;
+    hpa_t stage2_root;
+};
+
+/* What probe learned; read-only afterwards. */
+struct vendor_caps {
+    u32 max_leaf; /* largest stage-2 leaf: 1, 2 or 3 */
+    u32 asids;
+    bool next_rip, timer, tpr_shadow;
+    char summary[160]; /* one line: what is used, and what this CPU lacks and why it matters */
+};
+
+struct vendor_ops {
+    const char *name;
+    const struct pt_format *stage2;
+    u32 io_bitmap_bytes, msr_bitmap_bytes;
+
+    /* Boot core. 0, or -E_UNSUPPORTED with what is missing and what to do in `why`. */
+    int (*probe)(struct vendor_caps *caps, char *why, size_t why_size);
+    /* This core, once: host mode on, with one zeroed 4 KiB page (VMXON region or host save area).
+     * As probe. */
+    int (*cpu_enable)(void *page, hpa_t page_pa, char *why, size_t why_size);
+    void (*cpu_disable)(void);
+
+    /* Boot core: all ports and MSRs intercepted, then opened one by one. */
+    void (*partition_init)(struct vendor_partition *p);
+    void (*allow_port)(struct vendor_partition *p, u16 port);
+    void (*allow_msr)(struct vendor_partition *p, u32 msr, bool read, bool write);
+
+    /* The vCPU's core. init: block and pages are zeroed. reset: power-up state (SDM Vol 3A,
+     * Processor State After Reset). */
+    void (*vcpu_init)(struct vcpu_hw *hw);
+    void (*vcpu_reset)(struct vcpu_hw *hw);
+
+    /* Enters the guest and comes back with the exit decoded. Interrupts are held off before and
+     * after. */
+    void (*run)(struct vcpu_hw *hw, struct vm_exit *exit);
+    /* Sleeps until a host interrupt was handled; one that came since the last exit counts. */
+    void (*idle)(void);
+
+    u64 (*get_reg)(struct vcpu_hw *hw, enum vcpu_reg reg);
+    void (*set_reg)(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value);
+    void (*get_seg)(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out);
+    void (*set_seg)(struct vcpu_hw *hw, enum vcpu_seg seg, const struct segment *in);
+
+    /* Queue an event for the next entry: one at most. */
+    void (*inject)(struct vcpu_hw *hw, const struct vm_event *event);
+    /* EVENT_INTERRUPT or EVENT_NMI: could it be injected now, with nothing queued? */
+    bool (*can_inject)(struct vcpu_hw *hw, enum event_type type);
+    /* Ask for, or stop asking for, an exit as soon as it could. */
+    void (*window)(struct vcpu_hw *hw, enum event_type type, bool open);
+    /* rip forward; ends an interrupt shadow. */
+    void (*skip)(struct vcpu_hw *hw, u32 length);
+    /* Exit at this host TSC. False: the vendor has no timer, use the local APIC. */
+    bool (*arm_timer)(struct vcpu_hw *hw, u64 deadline);
+    void (*flush_stage2)(struct vcpu_hw *hw);
+    /* The control block's reason fields as text, for the crash report. */
+    void (*dump)(struct vcpu_hw *hw, char *out, size_t size);
+};
+
+extern const struct vendor_ops vmx_ops, svm_ops;

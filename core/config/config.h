@@ -1,0 +1,80 @@
+/* The partition file: text to a checked, immutable table. Pure; the same source serves the
+ * hypervisor and tools/mullion-check. Memory comes from an arena that the caller gives, so nothing
+ * is bounded by a small array. */
+#pragma once
+
+#include "core/base/types.h"
+
+/* A bump allocator over the caller's memory. */
+struct arena {
+    u8 *base;
+    size_t size, used;
+};
+/* Zeroed, 16-byte aligned; NULL when the arena is used up. */
+void *arena_alloc(struct arena *a, size_t bytes) must_check;
+
+/* One problem: where it is, what is wrong, what to write instead. line, column: from 1. */
+struct config_error {
+    u32 line, column;
+    char what[160];
+    char remedy[160];
+};
+
+enum restart_on {
+    RESTART_NEVER = 0,
+    RESTART_CRASH = 1, /* bits: a crash, or a reset that the guest asked for */
+    RESTART_RESET = 2,
+};
+
+enum image_format { IMAGE_AUTO, IMAGE_LINUX, IMAGE_ELF, IMAGE_FLAT };
+
+struct config_range {
+    u64 base, bytes;
+};
+
+struct config_partition {
+    const char *name; /* letters, digits, '-', '_' */
+    u32 line;         /* of its table, for later errors */
+    u32 *cpus;        /* host core numbers, in vCPU order */
+    u32 cpu_count;
+    u64 memory;                            /* bytes */
+    bool fixed;                            /* `address` given */
+    u64 address;                           /* host physical base, aligned to 2 MiB */
+    const char *kernel, *initrd, *cmdline; /* module names; initrd and cmdline may be NULL */
+    enum image_format format;
+    u64 load_address, entry;    /* flat images */
+    struct config_range *ports; /* machine ports passed straight through */
+    u32 port_count;
+    u32 restart_on, restart_limit;
+    u32 line_memory, line_kernel, line_initrd, line_cpus, line_address;
+    u32 column_memory, column_kernel, column_initrd, column_cpus, column_address;
+};
+
+struct config {
+    const char *console; /* "com1" ... "com4", or "none" */
+    const char *focus;   /* partition that has the keyboard at start, or NULL: the first */
+    struct config_partition *partitions;
+    u32 partition_count;
+};
+
+/* What the machine offers, for the checks that need it; each part optional (0 or NULL: not
+ * checked). */
+struct config_machine {
+    u32 cpu_count;
+    u64 memory; /* bytes free for partitions */
+    const char *const *modules;
+    u32 module_count;
+};
+
+/* Parses and checks. text: `length` bytes, need not end with NUL. Returns 0 and *out (in the
+ * arena), or -E_INVAL or -E_NOMEM with the first problem in *error. */
+int config_parse(struct arena *arena, const char *text, size_t length, struct config **out,
+                 struct config_error *error) must_check;
+/* Checks against a machine. Returns 0 or -E_INVAL with the first problem in *error. */
+int config_check_machine(const struct config *config, const struct config_machine *machine,
+                         struct config_error *error) must_check;
+
+/* Prints the ownership report (who owns each core, memory range, port, interrupt, module), a line
+ * per call of `line`. */
+void config_report(const struct config *config, void (*line)(void *ctx, const char *text),
+                   void *ctx);

@@ -1,0 +1,55 @@
+/* CPUID answers as a table made at partition start: an allow-list over what the machine says, so
+ * that an unknown feature is absent. Pure. Source: SDM Vol 2A, CPUID; APM Vol 3, appendix E. */
+#pragma once
+
+#include "core/base/types.h"
+
+struct cpuid_regs {
+    u32 eax, ebx, ecx, edx;
+};
+
+/* Entry flags: bits that follow the guest's own state and are patched at the exit. */
+#define CPUID_OSXSAVE                                                                              \
+    1u /* leaf 1 ECX[27] follows CR4.OSXSAVE; EDX[9] (APIC) follows APIC_BASE.EN */
+#define CPUID_XSAVE_NOW 2u /* leaf 0xd/0 EBX follows XCR0 */
+#define CPUID_SUBLEAVES 4u /* answers depend on ECX: `sub` entries follow at index `first` */
+
+struct cpuid_entry {
+    struct cpuid_regs regs;
+    u16 flags;
+    u16 first; /* index into table->sub */
+    u16 subs;  /* number of subleaves 0 ... subs - 1; beyond them all registers are 0 (leaf 0xb: ECX
+                  kept, EDX = id) */
+};
+
+#define CPUID_BASIC 0x20 /* leaves 0 ... 0x1f */
+#define CPUID_EXT   0x22 /* 0x80000000 ... 0x80000021 */
+#define CPUID_HYP   0x11 /* 0x40000000 ... 0x40000010 */
+#define CPUID_SUBS  32
+
+/* One table per vCPU: the APIC id is in it. */
+struct cpuid_table {
+    u32 max_basic, max_ext, max_hyp;
+    struct cpuid_entry basic[CPUID_BASIC];
+    struct cpuid_entry ext[CPUID_EXT];
+    struct cpuid_entry hyp[CPUID_HYP];
+    struct cpuid_regs sub[CPUID_SUBS];
+};
+
+struct cpuid_request {
+    void (*host)(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out); /* the machine's CPUID */
+    void *ctx;
+    u32 apic_id, vcpu, vcpu_count;
+    u64 tsc_hz;
+    u64 xcr0_allowed; /* out of policy_xcr0() */
+};
+
+/* XCR0 bits that guests may use: x87, SSE, AVX, AVX-512 as the machine has them; never PKRU, MPX,
+ * AMX. 0 if no XSAVE. */
+u64 policy_xcr0(void (*host)(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out), void *ctx);
+/* Returns 0, or -E_NOMEM if the subleaves do not fit. */
+int cpuid_table_build(struct cpuid_table *table, const struct cpuid_request *request) must_check;
+/* The answer, by direct index: no search. cr4, xcr0, apic_base: the guest's. xsave sizes for XCR0
+ * are looked up in the table. */
+void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0,
+                  u64 apic_base, struct cpuid_regs *out);

@@ -1,0 +1,66 @@
+/* The small PC around the vCPUs of one partition: 8259 pair, 8254, RTC and CMOS, ACPI PM timer and
+ * PM1 block, keyboard-controller and 0xcf9 reset, 16550 UARTs, PCI configuration that answers
+ * "nothing here", IOAPIC. Pure. Under the partition's board lock. Each device is a file of its own
+ * (vpic, vpit, vrtc, vpm, vuart, vioapic, vpci); this one routes ports and lines. */
+#pragma once
+
+#include "core/base/ring.h"
+#include "core/base/types.h"
+#include "core/vdev/vdev.h"
+#include "core/vdev/vioapic.h"
+#include "core/vdev/vpic.h"
+#include "core/vdev/vpit.h"
+#include "core/vdev/vpm.h"
+#include "core/vdev/vrtc.h"
+#include "core/vdev/vuart.h"
+
+/* Interrupt lines of the board: the legacy ISA numbers. Line n reaches 8259 input n and IOAPIC pin
+ * n, except line 0 (8254), which reaches pin 2, and line 9 (SCI), level and active high on both.
+ * The guest's MADT says the same. */
+#define BOARD_IRQ_PIT     0
+#define BOARD_IRQ_COM1    4
+#define BOARD_IRQ_RTC     8
+#define BOARD_IRQ_SCI     9
+#define BOARD_IOAPIC_PINS 24
+
+struct vboard_config {
+    u64 memory;     /* bytes, for the CMOS memory-size registers */
+    u64 wall_clock; /* seconds since 1970-01-01 UTC at guest time 0 */
+    u32 ioapic_id;
+    struct ring *com1_tx, *com1_rx; /* guest to machine, machine to guest */
+};
+
+struct vboard {
+    const struct vdev_host *host;
+    struct vpic pic;
+    struct vpit pit;
+    struct vrtc rtc;
+    struct vpm pm;
+    struct vuart com1;
+    struct vioapic ioapic;
+    u32 pci_address; /* 0xcf8 */
+    u8 port92, reset_control, kbc_command;
+};
+
+void vboard_init(struct vboard *b, const struct vboard_config *config,
+                 const struct vdev_host *host);
+
+/* True if a device of the board decodes this port; others answer all ones and swallow writes. */
+bool vboard_has_port(u16 port);
+/* One port access of 1, 2 or 4 bytes. Reads return the value zero-extended; a port without a device
+ * reads as ones. now: guest ns. */
+u32 vboard_in(struct vboard *b, u16 port, u32 size, u64 now);
+void vboard_out(struct vboard *b, u16 port, u32 size, u32 value, u64 now);
+
+/* IOAPIC page, offset 0 to 0xfff. */
+u32 vboard_ioapic_read(struct vboard *b, u32 offset, u32 size, u64 now);
+void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 now);
+/* A level interrupt ended at a local APIC. */
+void vboard_eoi(struct vboard *b, u8 vector, u64 now);
+/* INTA cycle: the vector the 8259 pair gives (spurious 7 if nothing is pending). */
+u8 vboard_pic_ack(struct vboard *b, u64 now);
+
+/* Next guest time (ns) at which a line may change by itself, or NEVER; and the call that makes it
+ * happen. Also to be called when console bytes were added to com1_rx or taken from com1_tx. */
+u64 vboard_deadline(const struct vboard *b);
+void vboard_tick(struct vboard *b, u64 now);

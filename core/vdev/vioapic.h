@@ -1,0 +1,24 @@
+/* 82093AA I/O APIC (version 0x20, with EOI register). Pure, under the board lock.
+ * Source: Intel 82093AA datasheet; ICH9 datasheet, I/O Advanced Programmable Interrupt Controller.
+ */
+#pragma once
+
+#include "core/base/types.h"
+#include "core/vdev/vdev.h"
+
+#define VIOAPIC_PINS 24
+
+struct vioapic {
+    u32 id, select;
+    u64 redirection[VIOAPIC_PINS];
+    u32 line; /* level of each input, bit per pin, after polarity: 1 = asserted */
+    u32 edge; /* edges seen while masked are lost, as on hardware; this remembers the last level */
+};
+
+void vioapic_reset(struct vioapic *io, u32 id);
+u32 vioapic_read(struct vioapic *io, u32 offset);
+void vioapic_write(struct vioapic *io, u32 offset, u32 value, const struct vdev_host *host);
+/* Sets the input of a pin; sends a message on a rising edge, or while a level pin is asserted with
+ * remote IRR clear. */
+void vioapic_set_line(struct vioapic *io, u32 pin, bool level, const struct vdev_host *host);
+void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host);

@@ -1,0 +1,59 @@
+/* One builder for every x86-64 style radix table: host tables, EPT and NPT differ only in their
+ * format. Pure: table memory arrives through struct pt_mem. Before start only, on the boot core. */
+#pragma once
+
+#include "core/base/types.h"
+#include "mm/region.h"
+
+/* How one kind of table encodes its entries. Constant data, one instance per kind. level: 1 = 4 KiB
+ * leaf ... 4 = root. */
+struct pt_format {
+    const char *name;
+    u64 (*leaf)(hpa_t at, u32 rights, enum memory_type memtype, u32 level);
+    u64 (*table)(hpa_t at);
+    bool (*present)(u64 entry);
+    bool (*is_leaf)(u64 entry, u32 level);
+    u32 (*rights)(u64 entry); /* of a leaf */
+};
+
+extern const struct pt_format pt_host; /* SDM Vol 3A, 4-Level Paging; global bit never set */
+extern const struct pt_format
+    pt_ept; /* SDM Vol 3C, EPT Paging-Structure Entries; accessed and dirty not used */
+extern const struct pt_format pt_npt; /* APM Vol 2, Nested Paging; user bit always set */
+
+/* Where table pages come from and how they are reached. alloc: one zeroed 4 KiB page; returns 0 or
+ * -E_NOMEM. */
+struct pt_mem {
+    void *ctx;
+    int (*alloc)(void *ctx, hpa_t *page);
+    u64 *(*virt)(void *ctx, hpa_t page);
+};
+
+struct pt {
+    const struct pt_format *format;
+    const struct pt_mem *mem;
+    hpa_t root;
+    u32 max_leaf; /* largest leaf the CPU offers: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB */
+    u32 pages;    /* table pages in use, root included */
+};
+
+/* Takes a root page. Returns 0 or -E_NOMEM. */
+int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *mem,
+            u32 max_leaf) must_check;
+
+/* Maps [va, va + bytes) to at with these rights and the largest leaves that fit. All multiples of 4
+ * KiB. Returns 0, -E_INVAL (alignment, wrap), -E_OVERLAP (part is mapped: nothing changed), or
+ * -E_NOMEM (nothing mapped; empty table pages may stay). */
+int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights,
+           enum memory_type memtype) must_check;
+
+/* What maps va: out->leaf_level 0 if nothing does. */
+struct pt_lookup {
+    hpa_t at;
+    u32 leaf_level;
+    u32 rights;
+};
+struct pt_lookup pt_lookup(const struct pt *pt, u64 va);
+
+/* Number of leaves per level ([1] 4 KiB, [2] 2 MiB, [3] 1 GiB), for reports and tests. */
+void pt_count_leaves(const struct pt *pt, u64 counts[4]);
