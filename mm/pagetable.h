@@ -9,6 +9,7 @@
  * leaf ... 4 = root. */
 struct pt_format {
     const char *name;
+    bool sign_extended; /* addresses repeat bit 47 upward; if not, they end at 2^48 */
     u64 (*leaf)(hpa_t at, u32 rights, enum memory_type memtype, u32 level);
     u64 (*table)(hpa_t at);
     bool (*present)(u64 entry);
@@ -42,8 +43,9 @@ int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *
             u32 max_leaf) must_check;
 
 /* Maps [va, va + bytes) to at with these rights and the largest leaves that fit. All multiples of 4
- * KiB. Returns 0, -E_INVAL (alignment, wrap), -E_OVERLAP (part is mapped: nothing changed), or
- * -E_NOMEM (nothing mapped; empty table pages may stay). */
+ * KiB; no bytes: nothing to do. rights: RIGHT_READ at least. Returns 0, -E_INVAL (alignment, wrap,
+ * no read right, beyond 48 address bits or 52 physical ones), -E_OVERLAP (part is mapped: nothing
+ * changed), or -E_NOMEM (nothing mapped; empty table pages may stay). */
 int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights,
            enum memory_type memtype) must_check;
 

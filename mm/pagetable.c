@@ -1,0 +1,354 @@
+/* The builder for host, EPT and NPT tables. Owns no memory: table pages come from the caller's
+ * struct pt_mem and stay with the caller. Boot core, before start. It never unmaps, never changes
+ * an entry that is in use, and never flushes: a table is finished before a processor sees it. */
+#include "mm/pagetable.h"
+
+#include "core/base/bits.h"
+#include "core/base/errors.h"
+
+/* One walk, four levels, 9 bits of the address each (SDM Vol 3A, 4-Level Paging; APM Vol 2,
+ * Long-Mode Page Translation):
+ *
+ *      63     48 47       39 38       30 29       21 20       12 11        0
+ *     +---------+-----------+-----------+-----------+-----------+-----------+
+ *     | bit 47  |  index 4  |  index 3  |  index 2  |  index 1  |  offset   |
+ *     +---------+-----------+-----------+-----------+-----------+-----------+
+ *                     |           |           |           |           |
+ *      root -> +---+  |   +---+   |   +---+   |   +---+   |           |
+ *              |   |  |   |   |   |   |   |   |   |   |   |           |
+ *              |   |<-+ +>|   |<--+ +>|   |<--+ +>|   |<--+           |
+ *              |   |---+  |   |----+  |   |----+  |   |--> 4 KiB page +--> byte
+ *              +---+      +---+    |  +---+    |  +---+
+ *             level 4    level 3   | level 2   | level 1
+ *                                  |           +--> or a 2 MiB page
+ *                                  +--> or a 1 GiB page
+ *
+ * Host addresses repeat bit 47 in 63:48; guest-physical addresses have zeros there. */
+#define LEVELS     4u
+#define ENTRIES    512u
+#define INDEX_BITS 9u
+
+/* Bits 51:12 of an entry, the same in every format. Bit 12 of a large leaf is the PAT bit, which
+ * no format here sets. */
+#define ENTRY_ADDRESS  (BIT(52) - PAGE_4K)
+#define PHYSICAL_LIMIT BIT(52)
+#define STAGE2_LIMIT   BIT(48)
+
+/* SDM Vol 3A, 4-Level Paging; APM Vol 2, Page-Translation-Table Entry Fields. */
+#define PTE_PRESENT       BIT(0)
+#define PTE_WRITE         BIT(1)
+#define PTE_USER          BIT(2)
+#define PTE_WRITE_THROUGH BIT(3)
+#define PTE_CACHE_DISABLE BIT(4)
+#define PTE_LARGE         BIT(7)
+#define PTE_NO_EXECUTE    BIT(63)
+
+/* SDM Vol 3C, EPT Paging-Structure Entries. */
+#define EPT_READ       BIT(0)
+#define EPT_WRITE      BIT(1)
+#define EPT_EXEC       BIT(2)
+#define EPT_RWX        (EPT_READ | EPT_WRITE | EPT_EXEC)
+#define EPT_TYPE_SHIFT 3u
+#define EPT_TYPE_UC    0ull
+#define EPT_TYPE_WB    6ull
+#define EPT_LARGE      BIT(7)
+
+/* --- formats ---------------------------------------------------------------------------------- */
+
+/* What host and NPT leaves share. UC is PCD and PWT together: entry 3 of the PAT, which is UC- or
+ * UC in every PAT in use (SDM Vol 3A, Page Attribute Table). */
+static u64 x86_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
+    u64 entry = at.v | PTE_PRESENT;
+
+    if (rights & RIGHT_WRITE)
+        entry |= PTE_WRITE;
+    if (!(rights & RIGHT_EXEC))
+        entry |= PTE_NO_EXECUTE;
+    if (memtype == MEM_UC)
+        entry |= PTE_CACHE_DISABLE | PTE_WRITE_THROUGH;
+    if (level > 1)
+        entry |= PTE_LARGE;
+    return entry;
+}
+
+/* Rights are the intersection over all levels, so the leaf alone decides. */
+static u64 x86_table(hpa_t at) {
+    return at.v | PTE_PRESENT | PTE_WRITE | PTE_USER;
+}
+
+static bool x86_present(u64 entry) {
+    return entry & PTE_PRESENT;
+}
+
+static bool x86_is_leaf(u64 entry, u32 level) {
+    return level == 1 || (entry & PTE_LARGE);
+}
+
+static u32 x86_rights(u64 entry) {
+    u32 rights = RIGHT_READ;
+
+    if (entry & PTE_WRITE)
+        rights |= RIGHT_WRITE;
+    if (!(entry & PTE_NO_EXECUTE))
+        rights |= RIGHT_EXEC;
+    return rights;
+}
+
+static u64 host_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
+    return x86_leaf(at, rights, memtype, level) | (rights & RIGHT_USER ? PTE_USER : 0);
+}
+
+static u32 host_rights(u64 entry) {
+    return x86_rights(entry) | (entry & PTE_USER ? RIGHT_USER : 0);
+}
+
+/* The nested walk makes user accesses only (APM Vol 2, Nested Paging): an entry without U would
+ * fault whatever the guest does. U is thus no right of a region, and npt_rights leaves it out. */
+static u64 npt_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
+    return x86_leaf(at, rights, memtype, level) | PTE_USER;
+}
+
+/* Ignore-PAT (bit 6) stays clear: the guest's PAT combines with the type given here (SDM Vol 3C,
+ * EPT and Memory Typing). */
+static u64 ept_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
+    u64 entry = at.v | (memtype == MEM_UC ? EPT_TYPE_UC : EPT_TYPE_WB) << EPT_TYPE_SHIFT;
+
+    if (rights & RIGHT_READ)
+        entry |= EPT_READ;
+    if (rights & RIGHT_WRITE)
+        entry |= EPT_WRITE;
+    if (rights & RIGHT_EXEC)
+        entry |= EPT_EXEC;
+    if (level > 1)
+        entry |= EPT_LARGE;
+    return entry;
+}
+
+/* Bits 7:3 of an entry that refers to a table are reserved or must be zero. */
+static u64 ept_table(hpa_t at) {
+    return at.v | EPT_RWX;
+}
+
+static bool ept_present(u64 entry) {
+    return entry & EPT_RWX;
+}
+
+static bool ept_is_leaf(u64 entry, u32 level) {
+    return level == 1 || (entry & EPT_LARGE);
+}
+
+static u32 ept_rights(u64 entry) {
+    u32 rights = 0;
+
+    if (entry & EPT_READ)
+        rights |= RIGHT_READ;
+    if (entry & EPT_WRITE)
+        rights |= RIGHT_WRITE;
+    if (entry & EPT_EXEC)
+        rights |= RIGHT_EXEC;
+    return rights;
+}
+
+const struct pt_format pt_host = {
+    .name = "host",
+    .sign_extended = true,
+    .leaf = host_leaf,
+    .table = x86_table,
+    .present = x86_present,
+    .is_leaf = x86_is_leaf,
+    .rights = host_rights,
+};
+
+const struct pt_format pt_ept = {
+    .name = "ept",
+    .leaf = ept_leaf,
+    .table = ept_table,
+    .present = ept_present,
+    .is_leaf = ept_is_leaf,
+    .rights = ept_rights,
+};
+
+const struct pt_format pt_npt = {
+    .name = "npt",
+    .leaf = npt_leaf,
+    .table = x86_table,
+    .present = x86_present,
+    .is_leaf = x86_is_leaf,
+    .rights = x86_rights,
+};
+
+/* --- walker ----------------------------------------------------------------------------------- */
+
+/* Bytes that one entry of this level covers. */
+static u64 level_bytes(u32 level) {
+    return PAGE_4K << (INDEX_BITS * (level - 1));
+}
+
+static u32 level_index(u64 va, u32 level) {
+    return (u32)(va / level_bytes(level)) % ENTRIES;
+}
+
+/* Level 4 has no leaves and level 1 nothing else, whatever a format says. */
+static bool is_leaf(const struct pt *pt, u64 entry, u32 level) {
+    return level == 1 || (level < LEVELS && pt->format->is_leaf(entry, level));
+}
+
+static u64 *table_of(const struct pt *pt, u64 entry) {
+    return pt->mem->virt(pt->mem->ctx, hpa(entry & ENTRY_ADDRESS));
+}
+
+/* True if every address from first to last has a place in the table. */
+static bool covers(const struct pt *pt, u64 first, u64 last) {
+    if (last < first)
+        return false;
+    if (pt->format->sign_extended)
+        return is_canonical(first) && is_canonical(last) && first >> 63 == last >> 63;
+    return last < STAGE2_LIMIT;
+}
+
+struct mapping {
+    u64 va;
+    hpa_t at;
+    u64 bytes;
+    u32 rights;
+    enum memory_type memtype;
+};
+
+/* The first pass finds overlaps, the second takes table pages, the third writes leaves: an error
+ * can come only before the first leaf. */
+enum pass { PASS_CHECK, PASS_TABLES, PASS_LEAVES, PASSES };
+
+static bool leaf_fits(const struct pt *pt, const struct mapping *m, u64 done, u32 level) {
+    u64 size = level_bytes(level);
+
+    return (level == 1 || level <= pt->max_leaf) && m->bytes - done >= size &&
+           is_aligned((m->va + done) | (m->at.v + done), size);
+}
+
+static int add_table(struct pt *pt, u64 *entry) {
+    hpa_t page;
+    int err = pt->mem->alloc(pt->mem->ctx, &page);
+
+    if (err)
+        return err;
+    *entry = pt->format->table(page);
+    pt->pages++;
+    return 0;
+}
+
+/* Does what `pass` wants for the part of m that starts `done` bytes in and ends with one entry;
+ * adds its bytes to *done. A table that stands where a large leaf would fit is kept: it has
+ * entries, or is left over from a map that ran out of memory, and then takes smaller leaves. */
+static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 *done) {
+    const struct pt_format *format = pt->format;
+    u64 va = m->va + *done;
+    u64 *table = table_of(pt, pt->root.v);
+
+    for (u32 level = LEVELS;; level--) {
+        u64 *entry = &table[level_index(va, level)];
+        u64 size = level_bytes(level);
+
+        if (format->present(*entry)) {
+            if (is_leaf(pt, *entry, level))
+                return -E_OVERLAP;
+        } else if (leaf_fits(pt, m, *done, level)) {
+            if (pass == PASS_LEAVES)
+                *entry = format->leaf(hpa(m->at.v + *done), m->rights, m->memtype, level);
+            *done += size;
+            return 0;
+        } else if (pass == PASS_CHECK) {
+            *done += min_u64(size - va % size, m->bytes - *done);
+            return 0;
+        } else {
+            int err = add_table(pt, entry);
+
+            if (err)
+                return err;
+        }
+        table = table_of(pt, *entry);
+    }
+}
+
+int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *mem, u32 max_leaf) {
+    *pt = (struct pt){.format = format, .mem = mem, .pages = 1};
+    pt->max_leaf = (u32)min_u64(max_leaf, LEVELS - 1);
+    return mem->alloc(mem->ctx, &pt->root);
+}
+
+int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_type memtype) {
+    const struct mapping m = {va, at, bytes, rights, memtype};
+
+    if (!is_aligned(va | at.v | bytes, PAGE_4K))
+        return -E_INVAL;
+    /* Host and NPT entries cannot deny a read, and EPT forbids or restricts entries without R
+     * (SDM Vol 3C, EPT Misconfigurations). */
+    if (!(rights & RIGHT_READ))
+        return -E_INVAL;
+    if (bytes == 0)
+        return 0;
+    if (!covers(pt, va, va + (bytes - 1)) || bytes > PHYSICAL_LIMIT ||
+        at.v > PHYSICAL_LIMIT - bytes)
+        return -E_INVAL;
+
+    for (enum pass pass = PASS_CHECK; pass < PASSES; pass++) {
+        u64 done = 0;
+
+        while (done < bytes) {
+            int err = map_step(pt, &m, pass, &done);
+
+            if (err)
+                return err;
+        }
+    }
+    return 0;
+}
+
+struct pt_lookup pt_lookup(const struct pt *pt, u64 va) {
+    const struct pt_lookup none = {.leaf_level = 0};
+    const u64 *table = table_of(pt, pt->root.v);
+
+    if (!covers(pt, va, va))
+        return none;
+    for (u32 level = LEVELS;; level--) {
+        u64 entry = table[level_index(va, level)];
+        u64 offset = va % level_bytes(level);
+
+        if (!pt->format->present(entry))
+            return none;
+        if (is_leaf(pt, entry, level))
+            return (struct pt_lookup){
+                .at = hpa(align_down(entry & ENTRY_ADDRESS, level_bytes(level)) + offset),
+                .leaf_level = level,
+                .rights = pt->format->rights(entry),
+            };
+        table = table_of(pt, entry);
+    }
+}
+
+void pt_count_leaves(const struct pt *pt, u64 counts[4]) {
+    /* Where the walk stands on each level: the table, and the entry that comes next. */
+    const u64 *table[LEVELS + 1] = {[LEVELS] = table_of(pt, pt->root.v)};
+    u32 next[LEVELS + 1] = {0};
+    u32 level = LEVELS;
+
+    for (u32 i = 0; i < LEVELS; i++)
+        counts[i] = 0;
+    while (level <= LEVELS) {
+        u64 entry;
+
+        if (next[level] == ENTRIES) {
+            level++;
+            continue;
+        }
+        entry = table[level][next[level]++];
+        if (!pt->format->present(entry))
+            continue;
+        if (is_leaf(pt, entry, level)) {
+            counts[level]++;
+            continue;
+        }
+        level--;
+        table[level] = table_of(pt, entry);
+        next[level] = 0;
+    }
+}
