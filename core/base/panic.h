@@ -10,6 +10,9 @@ void panic(const char *format, ...) noreturn_fn printf_like(1, 2);
  * before start. */
 void refuse(const char *format, ...) noreturn_fn printf_like(1, 2);
 
+/* True once any core has panicked. */
+bool panic_in_progress(void);
+
 #define ASSERT(condition)                                                                          \
     do {                                                                                           \
         if (__builtin_expect(!(condition), 0))                                                     \

@@ -130,6 +130,18 @@ struct segment {
     u64 base;
 };
 
+/* What a software walk of the guest's memory and the decoder need, read in one go. */
+struct vcpu_context {
+    u64 rip, rflags, cr0, cr3, cr4, efer, cs_base;
+    u32 cpl;
+    bool cs_long, cs_big; /* CS.L, CS.D */
+};
+
+/* Where the next instruction is: small enough to come back in two registers. */
+struct code_address {
+    u64 la, cr3;
+};
+
 /* The part of a vCPU that the vendor works on. One per vCPU, in memory of its core only. gpr is
  * first: the assembly stubs use offset number * 8, in encoding order; gpr[4] (rsp) is unused, see
  * REG_RSP. */
@@ -137,14 +149,17 @@ struct vcpu_hw {
     u64 gpr[16];
     void *block; /* VMCB or VMCS */
     hpa_t block_pa;
-    void *apic_page; /* virtual-APIC page for the TPR shadow (VMX) */
-    hpa_t apic_page_pa;
     struct vendor_partition *partition;
     struct vm_event interrupted; /* delivery that the last exit cut short: deliver it again first */
     bool launched;
     u32 asid;           /* ASID or VPID, never 0 */
     u64 timer_deadline; /* host TSC; what the vendor's timer is armed for */
-    u64 cr0_shadow, cr4_shadow;
+    u64 cr0_shadow;     /* CR0 as the guest wrote it (VMX) */
+    u64 pat;            /* the guest's, where the processor does not switch it (VMX) */
+    u64 host_rsp;       /* what the VMCS holds as host RSP */
+    /* SVM keeps no NMI mask for a guest: an NMI is being handled; its IRET is being stepped over; and what the step changed. */
+    bool nmi_blocked, iret_step;
+    u64 iret_rflags, iret_dr6;
 };
 
 /* Per-partition pages that a vendor fills at bind. */
@@ -158,10 +173,13 @@ struct vendor_partition {
 
 /* What probe learned; read-only afterwards. */
 struct vendor_caps {
+    /* In: TSC ticks after which a run has to come back at the latest, where the vendor's own timer
+     * can see to it. */
+    u64 longest_run;
     u32 max_leaf; /* largest stage-2 leaf: 1, 2 or 3 */
     u32 asids;
-    bool next_rip, timer, tpr_shadow;
-    char summary[160]; /* one line: what is used, and what this CPU lacks and why it matters */
+    bool next_rip, timer;
+    char summary[224]; /* one line: what is used, and what this CPU lacks and why it matters */
 };
 
 struct vendor_ops {
@@ -194,6 +212,9 @@ struct vendor_ops {
 
     u64 (*get_reg)(struct vcpu_hw *hw, enum vcpu_reg reg);
     void (*set_reg)(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value);
+    /* For a guest in 64-bit mode with four-level paging; else .la is 0. */
+    struct code_address (*code_address)(struct vcpu_hw *hw);
+    void (*get_context)(struct vcpu_hw *hw, struct vcpu_context *out);
     void (*get_seg)(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out);
     void (*set_seg)(struct vcpu_hw *hw, enum vcpu_seg seg, const struct segment *in);
 

@@ -1,0 +1,129 @@
+/* Single instructions that C cannot say. Hypervisor only: no pure module includes it. Layer 0. */
+#pragma once
+
+#include "core/base/types.h"
+
+static inline u64 rdmsr(u32 msr) {
+    u32 low, high;
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+    return (u64)high << 32 | low;
+}
+static inline void wrmsr(u32 msr, u64 value) {
+    __asm__ volatile("wrmsr" ::"c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
+}
+
+struct cpuid_result {
+    u32 eax, ebx, ecx, edx;
+};
+static inline struct cpuid_result cpuid(u32 leaf, u32 sub) {
+    struct cpuid_result r;
+    __asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(sub));
+    return r;
+}
+/* Highest leaf of the class that `base` starts (0 or 0x80000000). */
+static inline bool cpuid_has_leaf(u32 leaf) {
+    u32 max = cpuid(leaf & 0x80000000, 0).eax;
+    return max >= leaf && (max & 0x80000000) == (leaf & 0x80000000);
+}
+
+/* a * b / c with a 128-bit product. The quotient must fit into 64 bits, or the processor raises #DE. */
+static inline u64 mul_div(u64 a, u64 b, u64 c) {
+    u64 low, high, rest;
+    __asm__("mulq %3" : "=a"(low), "=d"(high) : "a"(a), "rm"(b) : "cc");
+    __asm__("divq %4" : "=a"(low), "=d"(rest) : "a"(low), "d"(high), "rm"(c) : "cc");
+    return low;
+}
+
+static inline u64 rdtsc(void) {
+    u32 low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (u64)high << 32 | low;
+}
+
+static inline u8 inb(u16 port) {
+    u8 v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline u16 inw(u16 port) {
+    u16 v;
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline u32 inl(u16 port) {
+    u32 v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline void outb(u16 port, u8 v) {
+    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outw(u16 port, u16 v) {
+    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outl(u16 port, u32 v) {
+    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
+}
+
+static inline u64 read_cr0(void) {
+    u64 v;
+    __asm__ volatile("mov %%cr0, %0" : "=r"(v));
+    return v;
+}
+static inline void write_cr0(u64 v) {
+    __asm__ volatile("mov %0, %%cr0" ::"r"(v) : "memory");
+}
+static inline u64 read_cr2(void) {
+    u64 v;
+    __asm__ volatile("mov %%cr2, %0" : "=r"(v));
+    return v;
+}
+static inline void write_cr2(u64 v) {
+    __asm__ volatile("mov %0, %%cr2" ::"r"(v));
+}
+static inline u64 read_cr3(void) {
+    u64 v;
+    __asm__ volatile("mov %%cr3, %0" : "=r"(v));
+    return v;
+}
+static inline void write_cr3(u64 v) {
+    __asm__ volatile("mov %0, %%cr3" ::"r"(v) : "memory");
+}
+static inline u64 read_cr4(void) {
+    u64 v;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(v));
+    return v;
+}
+static inline void write_cr4(u64 v) {
+    __asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory");
+}
+
+static inline u64 xgetbv0(void) {
+    u32 low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (u64)high << 32 | low;
+}
+static inline void xsetbv0(u64 value) {
+    __asm__ volatile("xsetbv" ::"c"(0), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
+}
+
+static inline void cpu_pause(void) {
+    __asm__ volatile("pause" ::: "memory");
+}
+static inline void cpu_cli(void) {
+    __asm__ volatile("cli" ::: "memory");
+}
+static inline void cpu_sti(void) {
+    __asm__ volatile("sti" ::: "memory");
+}
+/* Waits for an interrupt with interrupts open, and closes them again. No interrupt is lost in between (STI shadow). */
+static inline void cpu_wait_interrupt(void) {
+    __asm__ volatile("sti; hlt; cli" ::: "memory");
+}
+static inline noreturn_fn void cpu_halt_forever(void) {
+    for (;;)
+        __asm__ volatile("cli; hlt" ::: "memory");
+}
+static inline void cpu_wbinvd(void) {
+    __asm__ volatile("wbinvd" ::: "memory");
+}
