@@ -270,9 +270,15 @@ static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 
 }
 
 int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *mem, u32 max_leaf) {
-    *pt = (struct pt){.format = format, .mem = mem, .pages = 1};
+    int err;
+
+    *pt = (struct pt){.format = format, .mem = mem};
     pt->max_leaf = (u32)min_u64(max_leaf, LEVELS - 1);
-    return mem->alloc(mem->ctx, &pt->root);
+    err = mem->alloc(mem->ctx, &pt->root);
+    if (err)
+        return err;
+    pt->pages = 1;
+    return 0;
 }
 
 int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_type memtype) {
