@@ -77,7 +77,9 @@ enum insn_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 #define INSN_REG_RIP 0x10 /* as base: address is relative to the next instruction */
 
 /* One decoded instruction. Register numbers as in the encoding: 0 rax, 1 rcx, 2 rdx, 3 rbx, 4 rsp
- * ... 15 r15. */
+ * ... 15 r15. With reg_high or rm_high the number is that of the register that holds the byte
+ * (AH: 0 and high). A register named by the opcode byte itself is in rm. MOVS and CMPS: the memory
+ * operand is the one at rsi, the other is at es:[rdi]. MOV to and from CRn, DRn: reg is n. */
 struct insn {
     enum insn_op op;
     u8 length;       /* bytes, 1 to 15 */
@@ -86,7 +88,7 @@ struct insn {
     u8 address_size; /* 2, 4, 8 */
     u8 reg;          /* register operand (ModRM.reg, or accumulator), INSN_NO_REG if none */
     bool reg_high;   /* AH, CH, DH or BH */
-    u8 rm;           /* register in ModRM.rm if !memory */
+    u8 rm;           /* register in ModRM.rm if !memory, INSN_NO_REG if none */
     bool rm_high;
     bool memory;    /* the rm operand is memory at seg:[base + index * scale + disp] */
     bool to_memory; /* direction: rm is the destination */
@@ -95,7 +97,7 @@ struct insn {
     enum insn_seg seg;
     u8 base, index, scale; /* base, index: register or INSN_NO_REG; scale 1, 2, 4, 8 */
     s64 disp;
-    u64 imm; /* sign-extended as the instruction does */
+    u64 imm; /* sign-extended as the instruction does; port of IN and OUT, vector of INT */
 };
 
 /* Decodes one instruction from `count` bytes (more than 15 are ignored). Returns 0; -E_TRUNCATED if

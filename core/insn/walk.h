@@ -9,6 +9,7 @@
 
 struct walk_cpu {
     u64 cr0, cr3, cr4, efer, rflags;
+    u64 reserved; /* address bits 51:MAXPHYADDR that the guest's CPU does not have; 0: it has all */
     u32 cpl;
 };
 
@@ -18,12 +19,12 @@ struct walk_cpu {
 #define WALK_SYSTEM 4u /* implicit supervisor access: descriptor tables */
 
 /* Translates one linear address. Returns 0 and *out; or -E_FAULT with a #PF (error code, cr2) in
- * *fault; or -E_RANGE if a table entry lies outside the guest's memory: hardware would raise a
- * stage-2 fault. */
+ * *fault, or #GP(0) if la is not canonical (for SS accesses the caller makes it #SS); or -E_RANGE
+ * if a table entry lies outside the guest's memory: hardware would raise a stage-2 fault. */
 int walk_linear(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
                 struct insn_fault *fault) must_check;
 /* Reads instruction bytes at linear address `la`: up to `max`, crossing pages; stops early at the
- * first byte that cannot be fetched. Returns the number of bytes (>= 1), or the error of the first
- * one. */
+ * first byte that cannot be fetched. Up to 15 bytes go the short way. Returns the number of bytes
+ * (>= 1), or the error of the first one. */
 int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max,
                struct insn_fault *fault) must_check;

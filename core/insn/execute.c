@@ -1,0 +1,468 @@
+/* Carries out one decoded instruction on registers and memory that arrive as parameters. Owns
+ * nothing. Order within each instruction: everything that can fault first (probes, then reads, port
+ * input last of the reads), then the one write, then registers; so a fault leaves no trace.
+ * Segment limits and rights are not checked: the guest's CPU has tried the access already. A
+ * read-modify-write is not atomic against other vCPUs: it is meant for device memory.
+ * Source: SDM Vol 2, instruction reference; SDM Vol 1, Addressing. */
+#include "core/insn/insn.h"
+
+#include "core/base/errors.h"
+#include "core/base/x86.h"
+#include "core/insn/alu.h"
+
+#define REG_A  0u
+#define REG_C  1u
+#define REG_D  2u
+#define REG_SP 4u
+#define REG_SI 6u
+#define REG_DI 7u
+
+struct execution {
+    const struct insn *insn;
+    struct insn_cpu *cpu;
+    const struct insn_bus *bus;
+    struct insn_fault *fault;
+};
+
+static u64 reg_read(const struct insn_cpu *cpu, u8 reg, bool high, u32 size) {
+    return (cpu->gpr[reg & 15] >> (high ? 8 : 0)) & alu_mask(size);
+}
+
+/* Writes to 32 bits clear the upper half, narrower ones leave the rest alone. SDM Vol 1,
+ * General-Purpose Registers in 64-Bit Mode. */
+static void reg_write(struct insn_cpu *cpu, u8 reg, bool high, u32 size, u64 value) {
+    u64 *r = &cpu->gpr[reg & 15];
+    u32 shift = high ? 8 : 0;
+    u64 mask = alu_mask(size) << shift;
+
+    if (size >= 4)
+        *r = value & mask;
+    else
+        *r = (*r & ~mask) | ((value << shift) & mask);
+}
+
+/* In 64-bit mode only FS and GS have a base; elsewhere linear addresses have 32 bits. */
+static u64 linear_at(const struct insn_cpu *cpu, enum insn_seg seg, u64 offset) {
+    if (cpu->mode == INSN_64)
+        return seg == SEG_FS || seg == SEG_GS ? cpu->seg_base[seg] + offset : offset;
+    return (u32)(cpu->seg_base[seg] + offset);
+}
+
+/* `add` goes into the effective address, before it is cut to the address size. */
+static u64 linear(const struct insn *insn, const struct insn_cpu *cpu, u64 add) {
+    u64 offset = (u64)insn->disp + add;
+
+    if (insn->base == INSN_REG_RIP)
+        offset += cpu->rip + insn->length;
+    else if (insn->base != INSN_NO_REG)
+        offset += cpu->gpr[insn->base & 15];
+    if (insn->index != INSN_NO_REG)
+        offset += cpu->gpr[insn->index & 15] * insn->scale;
+    return linear_at(cpu, insn->seg, offset & alu_mask(insn->address_size));
+}
+
+u64 insn_linear(const struct insn *insn, const struct insn_cpu *cpu) {
+    return linear(insn, cpu, 0);
+}
+
+static int mem_read(const struct execution *x, u64 la, u32 size, u64 *value) {
+    int error = x->bus->read(x->bus->ctx, la, size, value, x->fault);
+
+    if (!error)
+        *value &= alu_mask(size);
+    return error;
+}
+
+static int mem_write(const struct execution *x, u64 la, u32 size, u64 value) {
+    return x->bus->write(x->bus->ctx, la, size, value & alu_mask(size), x->fault);
+}
+
+static int mem_probe(const struct execution *x, u64 la, u32 size) {
+    return x->bus->probe_write(x->bus->ctx, la, size, x->fault);
+}
+
+static int rm_read(const struct execution *x, u64 la, u32 size, u64 *value) {
+    if (x->insn->memory)
+        return mem_read(x, la, size, value);
+    *value = reg_read(x->cpu, x->insn->rm, x->insn->rm_high, size);
+    return 0;
+}
+
+static int rm_write(const struct execution *x, u64 la, u32 size, u64 value) {
+    if (x->insn->memory)
+        return mem_write(x, la, size, value);
+    reg_write(x->cpu, x->insn->rm, x->insn->rm_high, size, value);
+    return 0;
+}
+
+/* rm_read for an operand that will be written too. */
+static int rm_read_for_write(const struct execution *x, u64 la, u32 size, u64 *value) {
+    if (x->insn->memory) {
+        int error = mem_probe(x, la, size);
+
+        if (error)
+            return error;
+    }
+    return rm_read(x, la, size, value);
+}
+
+static u64 other_operand(const struct execution *x) {
+    const struct insn *i = x->insn;
+
+    return i->has_imm ? i->imm & alu_mask(i->size) : reg_read(x->cpu, i->reg, i->reg_high, i->size);
+}
+
+static int do_mov(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u64 la = linear(i, x->cpu, 0), value;
+    u32 from = i->op == INSN_MOV ? i->size : i->src_size;
+    int error;
+
+    if (i->to_memory)
+        return rm_write(x, la, i->size, other_operand(x));
+    error = rm_read(x, la, from, &value);
+    if (error)
+        return error;
+    if (i->op == INSN_MOVSX)
+        value = (u64)((s64)(value << (64 - 8 * from)) >> (64 - 8 * from));
+    reg_write(x->cpu, i->reg, i->reg_high, i->size, value);
+    return 0;
+}
+
+/* ADD to CMP, and TEST. The destination is rm (to_memory) or the register; with an immediate and no
+ * rm (accumulator forms) also the register. */
+static int do_binary(const struct execution *x) {
+    const struct insn *i = x->insn;
+    bool keep = i->op != INSN_CMP && i->op != INSN_TEST;
+    u64 la = linear(i, x->cpu, 0), a, b, flags = x->cpu->rflags;
+    int error = 0;
+
+    if (i->to_memory) {
+        error = keep ? rm_read_for_write(x, la, i->size, &a) : rm_read(x, la, i->size, &a);
+        b = other_operand(x);
+    } else {
+        a = reg_read(x->cpu, i->reg, i->reg_high, i->size);
+        if (i->has_imm)
+            b = i->imm;
+        else
+            error = rm_read(x, la, i->size, &b);
+    }
+    if (error)
+        return error;
+    a = alu_binary(i->op, a, b, i->size, &flags);
+    if (keep && i->to_memory)
+        error = rm_write(x, la, i->size, a);
+    else if (keep)
+        reg_write(x->cpu, i->reg, i->reg_high, i->size, a);
+    if (!error)
+        x->cpu->rflags = flags;
+    return error;
+}
+
+static int do_unary(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u64 la = linear(i, x->cpu, 0), a, flags = x->cpu->rflags;
+    int error = rm_read_for_write(x, la, i->size, &a);
+
+    if (error)
+        return error;
+    a = alu_unary(i->op, a, i->size, &flags);
+    error = rm_write(x, la, i->size, a);
+    if (!error)
+        x->cpu->rflags = flags;
+    return error;
+}
+
+/* XCHG and XADD: the register gets what rm held. rm is written last in XADD of a register with
+ * itself (the sum stays) and does not matter in XCHG. */
+static int do_exchange(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u64 la = linear(i, x->cpu, 0), old, value, flags = x->cpu->rflags;
+    int error = rm_read_for_write(x, la, i->size, &old);
+
+    if (error)
+        return error;
+    value = reg_read(x->cpu, i->reg, i->reg_high, i->size);
+    if (i->op == INSN_XADD)
+        value = alu_binary(INSN_ADD, old, value, i->size, &flags);
+    if (i->memory) {
+        error = mem_write(x, la, i->size, value);
+        if (error)
+            return error;
+    }
+    reg_write(x->cpu, i->reg, i->reg_high, i->size, old);
+    if (!i->memory)
+        reg_write(x->cpu, i->rm, i->rm_high, i->size, value);
+    x->cpu->rflags = flags;
+    return 0;
+}
+
+/* Memory is written in either case: with the old value if the comparison fails. SDM Vol 2A,
+ * CMPXCHG. Registers are written only where they change: a 32-bit write of the same value would
+ * clear the upper half. */
+static int do_cmpxchg(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u64 la = linear(i, x->cpu, 0), old, flags = x->cpu->rflags, difference;
+    int error = rm_read_for_write(x, la, i->size, &old);
+    bool equal;
+
+    if (error)
+        return error;
+    difference =
+        alu_binary(INSN_CMP, reg_read(x->cpu, REG_A, false, i->size), old, i->size, &flags);
+    equal = difference == 0;
+    if (i->memory || equal)
+        error = rm_write(x, la, i->size, equal ? other_operand(x) : old);
+    if (error)
+        return error;
+    if (!equal)
+        reg_write(x->cpu, REG_A, false, i->size, old);
+    x->cpu->rflags = flags;
+    return 0;
+}
+
+/* A bit offset in a register is signed and reaches beyond the operand in memory; an immediate one
+ * and one into a register are taken modulo the width. SDM Vol 2A, BT; Vol 1, Bit Strings. */
+static int do_bit(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u32 width = 8u * i->size, bit;
+    u64 offset = other_operand(x), add = 0, la, value, flags = x->cpu->rflags;
+    int error;
+
+    if (i->memory && !i->has_imm) {
+        s64 wide = (s64)(offset << (64 - width)) >> (64 - width);
+
+        /* Rounds toward minus infinity: the bit number within the word stays positive. */
+        add = (u64)(wide >> (i->size == 2 ? 4 : i->size == 4 ? 5 : 6)) * i->size;
+    }
+    bit = (u32)offset & (width - 1);
+    la = linear(i, x->cpu, add);
+    if (i->op == INSN_BT)
+        error = rm_read(x, la, i->size, &value);
+    else
+        error = rm_read_for_write(x, la, i->size, &value);
+    if (error)
+        return error;
+    value = alu_bit(i->op, value, bit, &flags);
+    if (i->op != INSN_BT)
+        error = rm_write(x, la, i->size, value);
+    if (!error)
+        x->cpu->rflags = flags;
+    return error;
+}
+
+/* The stack pointer is as wide as the mode: right for every flat stack. */
+static u32 stack_width(const struct insn_cpu *cpu) {
+    return cpu->mode == INSN_64 ? 8 : cpu->mode == INSN_32 ? 4 : 2;
+}
+
+static int do_push(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u32 width = stack_width(x->cpu);
+    u64 sp = (x->cpu->gpr[REG_SP] - i->size) & alu_mask(width), value = i->imm;
+    u64 at = linear_at(x->cpu, SEG_SS, sp);
+    int error = 0;
+
+    if (!i->has_imm) {
+        if (i->memory)
+            error = mem_probe(x, at, i->size);
+        if (!error)
+            error = rm_read(x, linear(i, x->cpu, 0), i->size, &value);
+    }
+    if (!error)
+        error = mem_write(x, at, i->size, value);
+    if (!error)
+        reg_write(x->cpu, REG_SP, false, width, sp);
+    return error;
+}
+
+/* An address based on the stack pointer sees it after the increment; POP of the stack pointer keeps
+ * what was popped. SDM Vol 2B, POP. */
+static int do_pop(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u32 width = stack_width(x->cpu);
+    u64 sp = x->cpu->gpr[REG_SP] & alu_mask(width);
+    u64 la = linear(i, x->cpu, i->base == REG_SP ? i->size : 0), value;
+    int error = 0;
+
+    if (i->memory)
+        error = mem_probe(x, la, i->size);
+    if (!error)
+        error = mem_read(x, linear_at(x->cpu, SEG_SS, sp), i->size, &value);
+    if (!error && i->memory)
+        error = mem_write(x, la, i->size, value);
+    if (error)
+        return error;
+    reg_write(x->cpu, REG_SP, false, width, sp + i->size);
+    if (!i->memory)
+        reg_write(x->cpu, i->rm, false, i->size, value);
+    return 0;
+}
+
+static int do_port(const struct execution *x) {
+    const struct insn *i = x->insn;
+    u16 port = (u16)(i->has_imm ? i->imm : x->cpu->gpr[REG_D]);
+    u32 value = 0;
+    int error;
+
+    if (i->op == INSN_OUT) {
+        value = (u32)reg_read(x->cpu, REG_A, false, i->size);
+        return x->bus->out(x->bus->ctx, port, i->size, value, x->fault);
+    }
+    error = x->bus->in(x->bus->ctx, port, i->size, &value, x->fault);
+    if (!error)
+        reg_write(x->cpu, REG_A, false, i->size, value);
+    return error;
+}
+
+/* One element of a string instruction: memory, ports and flags, without the index registers. */
+static int string_element(const struct execution *x) {
+    const struct insn *i = x->insn;
+    struct insn_cpu *cpu = x->cpu;
+    u64 mask = alu_mask(i->address_size), a = 0, b = 0;
+    u64 source = linear_at(cpu, i->seg, cpu->gpr[REG_SI] & mask);
+    u64 target = linear_at(cpu, SEG_ES, cpu->gpr[REG_DI] & mask);
+    u16 port = (u16)cpu->gpr[REG_D];
+    u32 value = 0;
+    int error;
+
+    switch (i->op) {
+    case INSN_MOVS:
+        error = mem_probe(x, target, i->size);
+        if (!error)
+            error = mem_read(x, source, i->size, &a);
+        return error ? error : mem_write(x, target, i->size, a);
+    case INSN_STOS:
+        return mem_write(x, target, i->size, reg_read(cpu, REG_A, false, i->size));
+    case INSN_LODS:
+        error = mem_read(x, source, i->size, &a);
+        if (!error)
+            reg_write(cpu, REG_A, false, i->size, a);
+        return error;
+    case INSN_CMPS:
+        error = mem_read(x, source, i->size, &a);
+        if (!error)
+            error = mem_read(x, target, i->size, &b);
+        break;
+    case INSN_SCAS:
+        a = reg_read(cpu, REG_A, false, i->size);
+        error = mem_read(x, target, i->size, &b);
+        break;
+    case INSN_INS:
+        error = mem_probe(x, target, i->size);
+        if (!error)
+            error = x->bus->in(x->bus->ctx, port, i->size, &value, x->fault);
+        return error ? error : mem_write(x, target, i->size, value);
+    default: /* OUTS */
+        error = mem_read(x, source, i->size, &a);
+        return error ? error : x->bus->out(x->bus->ctx, port, i->size, (u32)a, x->fault);
+    }
+    if (!error)
+        alu_binary(INSN_CMP, a, b, i->size, &cpu->rflags);
+    return error;
+}
+
+/* The index register moves within the address size. */
+static void step(const struct execution *x, u8 reg) {
+    u64 by = x->cpu->rflags & RFLAGS_DF ? -(u64)x->insn->size : x->insn->size;
+
+    reg_write(x->cpu, reg, false, x->insn->address_size, x->cpu->gpr[reg] + by);
+}
+
+/* SDM Vol 2B, REP/REPE/REPZ/REPNE/REPNZ. F2 repeats like F3 where there is nothing to compare.
+ * *more: rip must stay. */
+static int do_string(const struct execution *x, bool *more) {
+    const struct insn *i = x->insn;
+    struct insn_cpu *cpu = x->cpu;
+    bool repeat = i->rep || i->repne, compares = i->op == INSN_CMPS || i->op == INSN_SCAS;
+    u64 count = reg_read(cpu, REG_C, false, i->address_size);
+    int error;
+
+    if (repeat && count == 0)
+        return 0;
+    error = string_element(x);
+    if (error)
+        return error;
+    if (i->op == INSN_MOVS || i->op == INSN_LODS || i->op == INSN_CMPS || i->op == INSN_OUTS)
+        step(x, REG_SI);
+    if (i->op != INSN_LODS && i->op != INSN_OUTS)
+        step(x, REG_DI);
+    if (!repeat)
+        return 0;
+    reg_write(cpu, REG_C, false, i->address_size, count - 1);
+    *more = count != 1;
+    if (compares && !!(cpu->rflags & RFLAGS_ZF) != i->rep)
+        *more = false;
+    return 0;
+}
+
+static int dispatch(const struct execution *x, bool *more) {
+    switch (x->insn->op) {
+    case INSN_MOV:
+    case INSN_MOVZX:
+    case INSN_MOVSX:
+        return do_mov(x);
+    case INSN_ADD:
+    case INSN_OR:
+    case INSN_ADC:
+    case INSN_SBB:
+    case INSN_AND:
+    case INSN_SUB:
+    case INSN_XOR:
+    case INSN_CMP:
+    case INSN_TEST:
+        return do_binary(x);
+    case INSN_INC:
+    case INSN_DEC:
+    case INSN_NOT:
+    case INSN_NEG:
+        return do_unary(x);
+    case INSN_XCHG:
+    case INSN_XADD:
+        return do_exchange(x);
+    case INSN_CMPXCHG:
+        return do_cmpxchg(x);
+    case INSN_BT:
+    case INSN_BTS:
+    case INSN_BTR:
+    case INSN_BTC:
+        return do_bit(x);
+    case INSN_PUSH:
+        return do_push(x);
+    case INSN_POP:
+        return do_pop(x);
+    case INSN_IN:
+    case INSN_OUT:
+        return do_port(x);
+    case INSN_INS:
+    case INSN_OUTS:
+    case INSN_MOVS:
+    case INSN_STOS:
+    case INSN_LODS:
+    case INSN_CMPS:
+    case INSN_SCAS:
+        return do_string(x, more);
+    default:
+        return -E_UNSUPPORTED;
+    }
+}
+
+int insn_execute(const struct insn *insn, struct insn_cpu *cpu, const struct insn_bus *bus,
+                 struct insn_fault *fault) {
+    struct execution x = {.insn = insn, .cpu = cpu, .bus = bus, .fault = fault};
+    bool input = insn->op == INSN_IN || insn->op == INSN_INS;
+    bool output = insn->op == INSN_OUT || insn->op == INSN_OUTS;
+    bool more = false;
+    int error;
+
+    if ((input && !bus->in) || (output && !bus->out))
+        return -E_UNSUPPORTED;
+    error = dispatch(&x, &more);
+    if (error || more)
+        return error;
+    cpu->rip += insn->length;
+    if (cpu->mode != INSN_64)
+        cpu->rip = (u32)cpu->rip;
+    cpu->rflags &= ~RFLAGS_RF;
+    return 0;
+}

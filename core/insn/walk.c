@@ -1,0 +1,351 @@
+/* The guest's own page tables, walked in software: for instruction bytes and operands of accesses
+ * that hardware has already tried, and for descriptor tables. Owns nothing; reads tables that other
+ * vCPUs of the partition may change meanwhile, so each entry is read once, and written only by
+ * compare-and-exchange against what was read.
+ *
+ * Fetching the bytes of an intercepted instruction is part of the exit path on CPUs without
+ * next-RIP: the last region found is remembered, and entries are written only if they must be.
+ *
+ *   four levels      PML4E 47:39   PDPTE 38:30   PDE 29:21   PTE 20:12
+ *   PAE                            PDPTE 31:30   PDE 29:21   PTE 20:12
+ *   32-bit                                       PDE 31:22   PTE 21:12
+ *
+ * Not offered to guests and so not here: five levels, protection keys, shadow stacks. */
+#include "core/insn/walk.h"
+
+#include "core/base/errors.h"
+#include "core/base/x86.h"
+
+/* SDM Vol 3A, 4-Level Paging, formats of paging-structure entries. */
+#define PTE_PRESENT  BIT(0)
+#define PTE_WRITE    BIT(1)
+#define PTE_USER     BIT(2)
+#define PTE_ACCESSED BIT(5)
+#define PTE_DIRTY    BIT(6)
+#define PTE_LARGE    BIT(7)
+#define PTE_NX       BIT(63)
+#define PTE_ADDRESS  0x000ffffffffff000ull
+
+/* Bits 62:52, ignored with four levels. SDM Vol 3A, PAE Paging. */
+#define PAE_RESERVED 0x7ff0000000000000ull
+/* PDPTE 2:1, 8:5 and 63. SDM Vol 3A, PDPTE Registers. */
+#define PDPTE_RESERVED (PAE_RESERVED | PTE_NX | 0x1e6)
+
+/* How often an entry may change under a compare-and-exchange before its accessed and dirty bits
+ * are left to the guest: a sibling vCPU must not be able to hold this core in host mode. */
+#define RETRIES 16
+
+/* A stretch of guest memory that is known to be reachable: [base, base + bytes) at `host`. */
+struct window {
+    const struct gmem *mem;
+    u64 base, bytes;
+    u8 *host;
+    bool writable;
+};
+
+/* The same answer as gmem_ptr, for all of a region at once. */
+static bool window_move(struct window *w, u64 at) {
+    const struct region *r = w->mem->regions, *end = r + w->mem->count;
+
+    for (; r < end; r++) {
+        if (at - r->gpa.v >= r->bytes)
+            continue;
+        if (r->kind == REGION_DEVICE)
+            return false;
+        w->base = r->gpa.v;
+        w->bytes = r->bytes;
+        w->host = (u8 *)(r->hpa.v + w->mem->hva_offset);
+        w->writable = r->rights & RIGHT_WRITE;
+        return true;
+    }
+    return false;
+}
+
+/* Host address of guest-physical `at`, or NULL. Regions begin and end on page borders, so what
+ * does not cross a page does not leave the window. */
+static inline u8 *window_at(struct window *w, u64 at) {
+    if (__builtin_expect(at - w->base >= w->bytes, 0) && !window_move(w, at))
+        return NULL;
+    return w->host + (at - w->base);
+}
+
+/* Kept out of line: faults are rare. */
+static int __attribute__((noinline))
+page_fault(const struct walk_cpu *cpu, u64 la, u32 access, u64 why, struct insn_fault *fault) {
+    u64 error = why;
+
+    if (access & WALK_WRITE)
+        error |= PF_WRITE;
+    if (cpu->cpl == 3 && !(access & WALK_SYSTEM))
+        error |= PF_USER;
+    /* SDM Vol 3A, Page-Fault Exceptions: I/D is reported only where it could matter. */
+    if ((access & WALK_FETCH) &&
+        ((cpu->cr4 & CR4_SMEP) || ((cpu->cr4 & CR4_PAE) && (cpu->efer & EFER_NXE))))
+        error |= PF_FETCH;
+    *fault =
+        (struct insn_fault){.vector = VEC_PF, .has_error = true, .error = (u32)error, .cr2 = la};
+    return -E_FAULT;
+}
+
+/* rights: entries of all levels ANDed; no_exec: any of them says NX. SDM Vol 3A, Determination of
+ * Access Rights. */
+static inline bool permitted(const struct walk_cpu *cpu, u32 access, u64 rights, bool no_exec) {
+    if ((access & WALK_FETCH) && no_exec)
+        return false;
+    if (cpu->cpl == 3 && !(access & WALK_SYSTEM))
+        return (rights & PTE_USER) && (!(access & WALK_WRITE) || (rights & PTE_WRITE));
+    if (rights & PTE_USER) {
+        if (access & WALK_FETCH) {
+            if (cpu->cr4 & CR4_SMEP)
+                return false;
+        } else if ((cpu->cr4 & CR4_SMAP) &&
+                   ((access & WALK_SYSTEM) || !(cpu->rflags & RFLAGS_AC))) {
+            return false;
+        }
+    }
+    return !(access & WALK_WRITE) || (rights & PTE_WRITE) || !(cpu->cr0 & CR0_WP);
+}
+
+/* Sets bits in an entry that was read as `seen`. False if it changed: read it again. */
+static bool mark_wide(u64 *entry, u64 seen, u64 bits) {
+    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
+}
+
+static bool mark_narrow(u32 *entry, u32 seen, u32 bits) {
+    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
+}
+
+/* Levels of 64-bit entries, from the one that `shift` says down to a leaf. reserved: what must be
+ * zero in each entry. */
+static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access,
+                            u64 table, u32 shift, u64 reserved, gpa_t *out,
+                            struct insn_fault *fault) {
+    u64 rights = PTE_WRITE | PTE_USER, no_exec = 0;
+    u32 retries = RETRIES;
+
+    for (;;) {
+        u64 *slot = (u64 *)(void *)window_at(w, table + ((la >> shift) & 0x1ff) * 8);
+        u64 entry, bits = PTE_ACCESSED, offset = BIT(shift) - 1;
+        bool leaf;
+
+        if (!slot)
+            return -E_RANGE;
+        entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
+        if (!(entry & PTE_PRESENT))
+            return page_fault(cpu, la, access, 0, fault);
+        leaf = shift == 12 || (entry & PTE_LARGE);
+        /* A large page has no address bits below its size (bit 12 is PAT); a PML4E is never one. */
+        if ((entry & reserved) ||
+            (leaf && shift > 12 && (shift == 39 || (entry & offset & ~0x1fffull))))
+            return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
+        if (leaf) {
+            if (!permitted(cpu, access, rights & entry, (no_exec | entry) & PTE_NX))
+                return page_fault(cpu, la, access, PF_PRESENT, fault);
+            if (access & WALK_WRITE)
+                bits |= PTE_DIRTY;
+        }
+        if (__builtin_expect((entry & bits) != bits, 0)) {
+            if (!w->writable)
+                return -E_RANGE;
+            if (!mark_wide(slot, entry, bits) && --retries)
+                continue;
+        }
+        if (leaf) {
+            *out = gpa((entry & PTE_ADDRESS & ~offset) | (la & offset));
+            return 0;
+        }
+        rights &= entry;
+        no_exec |= entry;
+        table = entry & PTE_ADDRESS;
+        shift -= 9;
+    }
+}
+
+/* SDM Vol 3A, PAE Paging. The four PDPTEs are read here from memory, as APM Vol 2, Nested Paging
+ * has it, and not kept from the last MOV to CR3. */
+static int walk_pae(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u64 reserved,
+                    gpa_t *out, struct insn_fault *fault) {
+    u64 *slot =
+        (u64 *)(void *)window_at(w, (cpu->cr3 & 0xffffffe0) + ((la >> 30) & 3) * sizeof(u64));
+    u64 entry;
+
+    if (!slot)
+        return -E_RANGE;
+    entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    if (!(entry & PTE_PRESENT))
+        return page_fault(cpu, la, access, 0, fault);
+    if (entry & (reserved | PDPTE_RESERVED))
+        return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
+    return walk_wide(w, cpu, la, access, entry & PTE_ADDRESS, 21, reserved | PAE_RESERVED, out,
+                     fault);
+}
+
+/* Marks a 32-bit leaf and checks the access. Returns 0, -E_FAULT, -E_RANGE, or 1: read it again. */
+static int finish_narrow(const struct window *w, const struct walk_cpu *cpu, u64 la, u32 access,
+                         u32 *slot, u32 entry, u32 rights, struct insn_fault *fault) {
+    u32 bits = PTE_ACCESSED | (access & WALK_WRITE ? PTE_DIRTY : 0);
+
+    if (!permitted(cpu, access, rights & entry, false))
+        return page_fault(cpu, la, access, PF_PRESENT, fault);
+    if ((entry & bits) == bits)
+        return 0;
+    if (!w->writable)
+        return -E_RANGE;
+    return mark_narrow(slot, entry, bits) ? 0 : 1;
+}
+
+/* A 4 MiB page: address bits 39:32 lie in 20:13 (PSE-36), 21 is reserved. SDM Vol 3A, 32-Bit
+ * Paging. */
+static u64 large_narrow(u32 entry) {
+    return (entry & 0xffc00000u) | bits_get(entry, 13, 8) << 32;
+}
+
+static int walk_narrow(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
+                       struct insn_fault *fault) {
+    u32 rights = PTE_WRITE | PTE_USER, shift = 22, retries = RETRIES;
+    u64 table = cpu->cr3 & 0xfffff000;
+
+    for (;;) {
+        u32 *slot = (u32 *)(void *)window_at(w, table + ((la >> shift) & 0x3ff) * 4);
+        u64 offset = BIT(shift) - 1, page;
+        u32 entry;
+        bool leaf;
+
+        if (!slot)
+            return -E_RANGE;
+        entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
+        if (!(entry & PTE_PRESENT))
+            return page_fault(cpu, la, access, 0, fault);
+        leaf = shift == 12 || ((entry & PTE_LARGE) && (cpu->cr4 & CR4_PSE));
+        page = leaf && shift == 22 ? large_narrow(entry) : entry & 0xfffff000;
+        if (leaf && shift == 22 && ((entry & BIT(21)) || (page & cpu->reserved)))
+            return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
+        if (leaf) {
+            int result = finish_narrow(w, cpu, la, access, slot, entry, rights, fault);
+
+            if (result > 0 && --retries)
+                continue;
+            *out = gpa(page | (la & offset));
+            return result < 0 ? result : 0;
+        }
+        if (!(entry & PTE_ACCESSED)) {
+            if (!w->writable)
+                return -E_RANGE;
+            if (!mark_narrow(slot, entry, PTE_ACCESSED) && --retries)
+                continue;
+        }
+        rights &= entry;
+        table = page;
+        shift = 12;
+    }
+}
+
+static int not_canonical(struct insn_fault *fault) {
+    *fault = (struct insn_fault){.vector = VEC_GP, .has_error = true};
+    return -E_FAULT;
+}
+
+static int translate(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
+                     struct insn_fault *fault) {
+    /* With NXE clear bit 63 is reserved. SDM Vol 3A, 4-Level Paging. */
+    u64 reserved = cpu->reserved | (cpu->efer & EFER_NXE ? 0 : PTE_NX);
+
+    if (__builtin_expect((cpu->efer & EFER_LMA) != 0, 1)) {
+        if (!is_canonical(la))
+            return not_canonical(fault);
+        return walk_wide(w, cpu, la, access, cpu->cr3 & PTE_ADDRESS, 39, reserved, out, fault);
+    }
+    la = (u32)la;
+    if (!(cpu->cr0 & CR0_PG)) {
+        *out = gpa(la);
+        return 0;
+    }
+    if (cpu->cr4 & CR4_PAE)
+        return walk_pae(w, cpu, la, access, reserved, out, fault);
+    return walk_narrow(w, cpu, la, access, out, fault);
+}
+
+int walk_linear(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
+                struct insn_fault *fault) {
+    struct window w = {.mem = mem};
+
+    return translate(&w, cpu, la, access, out, fault);
+}
+
+/* Two moves that may overlap, instead of a call or a string instruction. */
+static inline void copy_short(u8 *to, const u8 *from, u32 bytes) {
+    u64 low, high;
+
+    if (bytes < 8 || bytes > 16) {
+        for (u32 i = 0; i < bytes; i++)
+            to[i] = from[i];
+        return;
+    }
+    __builtin_memcpy(&low, from, 8);
+    __builtin_memcpy(&high, from + bytes - 8, 8);
+    __builtin_memcpy(to, &low, 8);
+    __builtin_memcpy(to + bytes - 8, &high, 8);
+}
+
+/* The common case of a fetch with four levels: every entry present, accessed and executable, so
+ * that one comparison per level settles it. False: let translate() find out exactly. */
+static inline bool fetch_quick(struct window *w, const struct walk_cpu *cpu, u64 la, gpa_t *out) {
+    u64 want = PTE_PRESENT | PTE_ACCESSED | (cpu->cpl == 3 ? PTE_USER : 0);
+    u64 mask = want | PTE_NX | cpu->reserved;
+    u64 table = cpu->cr3 & PTE_ADDRESS, entry, offset, rights = PTE_USER;
+    u32 shift = 39;
+
+    if (!(cpu->efer & EFER_LMA) || !is_canonical(la))
+        return false;
+    for (;;) {
+        u64 at = table + ((la >> (shift - 3)) & 0xff8);
+
+        if (__builtin_expect(at - w->base >= w->bytes, 0) && !window_move(w, at))
+            return false;
+        entry = __atomic_load_n((const u64 *)(const void *)(w->host + (at - w->base)),
+                                __ATOMIC_RELAXED);
+        if ((entry & mask) != want)
+            return false;
+        rights &= entry;
+        if ((entry & PTE_LARGE) || shift == 12)
+            break;
+        table = entry & PTE_ADDRESS;
+        shift -= 9;
+    }
+    offset = BIT(shift) - 1;
+    if (entry & offset & ~0x1fffull)
+        return false;
+    if (shift == 39 || (cpu->cpl != 3 && rights && (cpu->cr4 & CR4_SMEP)))
+        return false;
+    *out = gpa((entry & PTE_ADDRESS & ~offset) | (la & offset));
+    return true;
+}
+
+int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max,
+               struct insn_fault *fault) {
+    struct window w = {.mem = mem};
+    struct insn_fault later;
+    u32 done = 0;
+
+    while (done < max) {
+        u32 n = (u32)min_u64(max - done, PAGE_4K - (la & (PAGE_4K - 1)));
+        gpa_t at;
+        u8 *from;
+
+        if (!fetch_quick(&w, cpu, la, &at)) {
+            int error = translate(&w, cpu, la, WALK_FETCH, &at, done ? &later : fault);
+
+            if (error)
+                return done ? (int)done : error;
+        }
+        from = window_at(&w, at.v);
+        if (!from)
+            return done ? (int)done : -E_RANGE;
+        copy_short(out + done, from, n);
+        done += n;
+        la += n;
+    }
+    return (int)done;
+}

@@ -1,0 +1,303 @@
+/* core/insn/walk.c: every paging mode, reserved bits, accessed and dirty bits, fetches across
+ * pages. */
+#include "test/unit/walk_guest.h"
+
+static void test_no_paging(void **state) {
+    struct walk_cpu cpu = {.cr0 = CR0_PE, .cpl = 3};
+
+    (void)state;
+    expect(&cpu, 0x12345678, WALK_WRITE, 0x12345678);
+    expect(&cpu, 0x112345678, WALK_READ, 0x12345678);
+}
+
+static void test_long_sizes(void **state) {
+    struct walk_cpu cpu = long_mode();
+
+    (void)state;
+    map_long(W);
+    expect(&cpu, LA_LONG + 0x123, WALK_READ, DATA + 0x123);
+    put(L2, 1, 0x40000000 | P | W | PS);
+    expect(&cpu, LA_LONG + 0x123, WALK_READ, 0x40001123);
+    put(L2, 1, 0x40000000 | BIT(12) | P | W | PS); /* PAT */
+    expect(&cpu, LA_LONG, WALK_FETCH, 0x40001000);
+    put(L3, 1, 0x80000000 | P | W | PS);
+    expect(&cpu, LA_LONG + 0x123, WALK_READ, 0x80201123);
+    expect(&cpu, LA_LONG + 0x123, WALK_FETCH, 0x80201123);
+    /* The upper half of the address space. */
+    put(L4, 511, L3 | P | W);
+    expect(&cpu, 0xffffff8040201010, WALK_READ, 0x80201010);
+    /* CR3 holds a PCID, entries hold ignored bits and a wide address. */
+    put(L3, 1, 0x000fffffc0000000 | P | PS | BIT(62) | BIT(52) | BIT(9) | BIT(8));
+    cpu.cr3 |= 0xfff;
+    expect(&cpu, LA_LONG, WALK_READ, 0x000fffffc0201000);
+}
+
+static void test_canonical(void **state) {
+    struct walk_cpu cpu = long_mode();
+
+    (void)state;
+    expect_error(&cpu, 0x0000800000000000, WALK_READ, -E_FAULT);
+    assert_int_equal(VEC_GP, fault.vector);
+    assert_true(fault.has_error);
+    assert_int_equal(0, fault.error);
+    memset(&fault, 0xaa, sizeof(fault));
+    expect_error(&cpu, 0xffff7fffffffffff, WALK_FETCH, -E_FAULT);
+    assert_int_equal(VEC_GP, fault.vector);
+}
+
+static void test_not_present(void **state) {
+    static const u64 tables[] = {L4, L3, L2, L1};
+    struct walk_cpu cpu = long_mode();
+
+    (void)state;
+    for (u32 i = 0; i < 4; i++) {
+        map_long(W | U);
+        put(tables[i], 1, ~P); /* nothing else counts */
+        cpu.cpl = 0;
+        expect_pf(&cpu, LA_LONG + 5, WALK_READ, 0);
+        expect_pf(&cpu, LA_LONG + 5, WALK_WRITE, PF_WRITE);
+        expect_pf(&cpu, LA_LONG + 5, WALK_FETCH, PF_FETCH);
+        cpu.cpl = 3;
+        expect_pf(&cpu, LA_LONG + 5, WALK_READ, PF_USER);
+        expect_pf(&cpu, LA_LONG + 5, WALK_WRITE, PF_USER | PF_WRITE);
+        expect_pf(&cpu, LA_LONG + 5, WALK_READ | WALK_SYSTEM, 0);
+    }
+    cpu.cpl = 0;
+    cpu.efer &= ~EFER_NXE;
+    expect_pf(&cpu, LA_LONG, WALK_FETCH, 0);
+    cpu.cr4 |= CR4_SMEP;
+    expect_pf(&cpu, LA_LONG, WALK_FETCH, PF_FETCH);
+}
+
+static void test_reserved(void **state) {
+    static const u64 tables[] = {L4, L3, L2, L1};
+    struct walk_cpu cpu = long_mode();
+
+    (void)state;
+    cpu.efer &= ~EFER_NXE;
+    for (u32 i = 0; i < 4; i++) {
+        map_long(W);
+        put(tables[i], 1, get(tables[i] + 8) | NX);
+        expect_pf(&cpu, LA_LONG, WALK_READ, PF_PRESENT | PF_RESERVED);
+        expect_pf(&cpu, LA_LONG, WALK_FETCH, PF_PRESENT | PF_RESERVED);
+    }
+    cpu = long_mode();
+    cpu.reserved = 0x000fff0000000000;
+    for (u32 i = 0; i < 4; i++) {
+        map_long(W | A);
+        put(tables[i], 1, get(tables[i] + 8) | BIT(40));
+        expect_pf(&cpu, LA_LONG, WALK_WRITE, PF_PRESENT | PF_RESERVED | PF_WRITE);
+        expect_pf(&cpu, LA_LONG, WALK_FETCH, PF_PRESENT | PF_RESERVED | PF_FETCH);
+    }
+    map_long(W);
+    put(L4, 1, L3 | P | PS);
+    expect_pf(&cpu, LA_LONG, WALK_READ, PF_PRESENT | PF_RESERVED);
+    map_long(W);
+    for (u32 bit = 13; bit < 30; bit++) {
+        put(L3, 1, 0x80000000 | BIT(bit) | P | A | PS);
+        expect_pf(&cpu, LA_LONG, WALK_READ, PF_PRESENT | PF_RESERVED);
+        expect_pf(&cpu, LA_LONG, WALK_FETCH, PF_PRESENT | PF_RESERVED | PF_FETCH);
+    }
+    map_long(W);
+    for (u32 bit = 13; bit < 21; bit++) {
+        put(L2, 1, 0x80000000 | BIT(bit) | P | PS);
+        expect_pf(&cpu, LA_LONG, WALK_READ, PF_PRESENT | PF_RESERVED);
+    }
+}
+
+static void test_accessed_dirty(void **state) {
+    static const u64 tables[] = {L4, L3, L2, L1};
+    struct walk_cpu cpu = long_mode();
+
+    (void)state;
+    map_long(W);
+    expect(&cpu, LA_LONG, WALK_READ, DATA);
+    for (u32 i = 0; i < 4; i++)
+        assert_int_equal(A, get(tables[i] + 8) & (A | D));
+    expect(&cpu, LA_LONG, WALK_WRITE, DATA);
+    for (u32 i = 0; i < 4; i++)
+        assert_int_equal(i == 3 ? A | D : A, get(tables[i] + 8) & (A | D));
+    /* Refused: the leaf stays as it was. */
+    map_long(0);
+    expect_pf(&cpu, LA_LONG, WALK_WRITE, PF_PRESENT | PF_WRITE);
+    assert_int_equal(0, get(L1 + 8) & (A | D));
+    map_long(W);
+    put(L2, 1, 0x40000000 | P | W | PS);
+    expect(&cpu, LA_LONG, WALK_WRITE | WALK_SYSTEM, 0x40001000);
+    assert_int_equal(D | A, get(L2 + 8) & (A | D));
+
+    cpu = narrow();
+    put32(L2, 1, L1 | P | W);
+    put32(L1, 1, DATA | P | W);
+    put32(L1, 2, 0x5a5a5a5a);
+    expect(&cpu, LA_32, WALK_READ, DATA);
+    assert_int_equal(A, get32(L2 + 4) & (A | D));
+    assert_int_equal(A, get32(L1 + 4) & (A | D));
+    expect(&cpu, LA_32, WALK_WRITE, DATA);
+    assert_int_equal(A, get32(L2 + 4) & (A | D));
+    assert_int_equal(A | D, get32(L1 + 4) & (A | D));
+    assert_int_equal(0x5a5a5a5a, get32(L1 + 8));
+}
+
+static void test_pae(void **state) {
+    struct walk_cpu cpu = long_mode();
+
+    (void)state;
+    cpu.efer = EFER_NXE;
+    cpu.cr3 = L3 + 0x20 + 0x18; /* 32-byte aligned, PWT and PCD set */
+    put(L3 + 0x20, 1, L2 | P);
+    put(L2, 1, L1 | P | W);
+    put(L1, 1, DATA | P | W);
+    expect(&cpu, LA_PAE + 7, WALK_WRITE, DATA + 7);
+    assert_int_equal(L2 | P, get(L3 + 0x28)); /* a PDPTE has no accessed bit */
+    put(L2, 1, 0x140000000 | P | W | PS);
+    expect(&cpu, LA_PAE + 7, WALK_WRITE, 0x140001007);
+    put(L2, 1, 0x140002000 | P | W | PS);
+    expect_pf(&cpu, LA_PAE, WALK_READ, PF_PRESENT | PF_RESERVED);
+    for (u32 bit = 52; bit < 63; bit++) {
+        put(L2, 1, L1 | P | BIT(bit));
+        expect_pf(&cpu, LA_PAE, WALK_READ, PF_PRESENT | PF_RESERVED);
+    }
+    for (u32 i = 0; i < 6; i++) {
+        static const u8 bits[] = {1, 2, 5, 8, 62, 63};
+
+        put(L3 + 0x20, 1, L2 | P | BIT(bits[i]));
+        expect_pf(&cpu, LA_PAE, WALK_READ, PF_PRESENT | PF_RESERVED);
+    }
+    put(L3 + 0x20, 1, L2);
+    expect_pf(&cpu, LA_PAE, WALK_WRITE, PF_WRITE);
+    put(L3 + 0x20, 1, 0x7f0000000 | P);
+    expect_error(&cpu, LA_PAE, WALK_READ, -E_RANGE);
+}
+
+static void test_narrow(void **state) {
+    struct walk_cpu cpu = narrow();
+
+    (void)state;
+    put32(L2, 1, 0x12400000 | P | W | PS);
+    expect(&cpu, 0x654321, WALK_WRITE, 0x12654321);
+    expect(&cpu, 0x100654321, WALK_READ, 0x12654321); /* linear addresses have 32 bits */
+    put32(L2, 1, 0x12400000 | 3u << 13 | P | PS);     /* PSE-36: bits 33:32 */
+    expect(&cpu, 0x654321, WALK_READ, 0x312654321);
+    cpu.reserved = 0x000ffffe00000000;
+    expect_pf(&cpu, 0x654321, WALK_READ, PF_PRESENT | PF_RESERVED);
+    put32(L2, 1, 0x12400000 | (u32)(BIT(21) | P | PS));
+    expect_pf(&cpu, 0x654321, WALK_READ, PF_PRESENT | PF_RESERVED);
+    /* Without PSE the bit means nothing. */
+    cpu.cr4 = 0;
+    put32(L2, 1, L1 | P | PS);
+    put32(L1, 1, DATA | P);
+    expect(&cpu, LA_32 + 3, WALK_READ, DATA + 3);
+    put32(L1, 1, DATA);
+    expect_pf(&cpu, LA_32 + 3, WALK_READ, 0);
+    cpu.efer = EFER_NXE; /* without PAE there is no NX */
+    expect_pf(&cpu, LA_32 + 3, WALK_FETCH, 0);
+}
+
+static void test_outside(void **state) {
+    struct walk_cpu cpu = long_mode();
+
+    (void)state;
+    map_long(W);
+    put(L2, 1, 0x7ffff000 | P | W);
+    expect_error(&cpu, LA_LONG, WALK_READ, -E_RANGE);
+    put(L2, 1, DEV_GPA | P | W);
+    expect_error(&cpu, LA_LONG, WALK_READ, -E_RANGE);
+    /* A table in read-only memory can be walked while no bit must be set. */
+    put(ROM_PAGE * PAGE_4K, 1, DATA | P | A);
+    put(L2, 1, ROM_GPA | P | W);
+    expect(&cpu, LA_LONG, WALK_READ, DATA);
+    cpu.cr0 &= ~CR0_WP;
+    expect_error(&cpu, LA_LONG, WALK_WRITE, -E_RANGE);
+    put(ROM_PAGE * PAGE_4K, 1, DATA | P);
+    expect_error(&cpu, LA_LONG, WALK_READ, -E_RANGE);
+    cpu.cr3 = 0x7ffff000;
+    expect_error(&cpu, LA_LONG, WALK_READ, -E_RANGE);
+}
+
+static void test_fetch(void **state) {
+    struct walk_cpu cpu = long_mode();
+    u8 out[40];
+
+    (void)state;
+    map_long(0);
+    put(L1, 2, (DATA + 0x3000) | P);
+    for (u32 i = 0; i < PAGE_4K; i++) {
+        host[DATA + i] = (u8)i;
+        host[DATA + 0x3000 + i] = (u8)(0x80 + i);
+    }
+    for (u32 max = 1; max <= sizeof(out); max++)
+        for (u32 left = 1; left <= sizeof(out); left++) {
+            memset(out, 0, sizeof(out));
+            assert_int_equal(max,
+                             walk_fetch(&mem, &cpu, LA_LONG + PAGE_4K - left, out, max, &fault));
+            for (u32 i = 0; i < sizeof(out); i++)
+                assert_int_equal(i >= max   ? 0
+                                 : i < left ? (u8)(PAGE_4K - left + i)
+                                            : (u8)(0x80 + i - left),
+                                 out[i]);
+        }
+    /* The second page is missing: what there is, and no fault. */
+    put(L1, 2, 0);
+    memset(&fault, 0xaa, sizeof(fault));
+    assert_int_equal(3, walk_fetch(&mem, &cpu, LA_LONG + 0xffd, out, 15, &fault));
+    assert_int_equal(0xaa, fault.vector);
+    assert_int_equal(-E_FAULT, walk_fetch(&mem, &cpu, LA_LONG + 0x1000, out, 15, &fault));
+    assert_int_equal(PF_FETCH, fault.error);
+    assert_int_equal(LA_LONG + 0x1000, fault.cr2);
+    /* Device memory, or none at all. */
+    put(L1, 2, DEV_GPA | P | A);
+    assert_int_equal(3, walk_fetch(&mem, &cpu, LA_LONG + 0xffd, out, 15, &fault));
+    assert_int_equal(-E_RANGE, walk_fetch(&mem, &cpu, LA_LONG + 0x1000, out, 15, &fault));
+    put(L1, 2, 0x7ffff000 | P);
+    assert_int_equal(-E_RANGE, walk_fetch(&mem, &cpu, LA_LONG + 0x1000, out, 15, &fault));
+    /* The last canonical byte below the hole. */
+    put(L4, 255, L3 | P);
+    put(L3, 511, L2 | P);
+    put(L2, 511, L1 | P);
+    put(L1, 511, DATA | P);
+    assert_int_equal(2, walk_fetch(&mem, &cpu, 0x00007ffffffffffe, out, 15, &fault));
+    assert_int_equal(0xfe, out[0]);
+}
+
+static void test_fetch_large(void **state) {
+    struct walk_cpu cpu = long_mode();
+    u8 out[15];
+
+    (void)state;
+    for (u32 i = 0; i < PAGE_4K; i++)
+        host[0x9000 + i] = (u8)(i * 7);
+    map_long(A);
+    put(L2, 1, P | A | PS);
+    assert_int_equal(15, walk_fetch(&mem, &cpu, LA_LONG + 0x8123, out, 15, &fault));
+    assert_memory_equal(host + 0x9123, out, 15);
+    put(L3, 1, P | A | PS);
+    assert_int_equal(15, walk_fetch(&mem, &cpu, LA_LONG - 0x200000 + 0x8456, out, 15, &fault));
+    assert_memory_equal(host + 0x9456, out, 15);
+    put(L4, 1, P | A | PS);
+    assert_int_equal(-E_FAULT, walk_fetch(&mem, &cpu, LA_LONG, out, 15, &fault));
+    assert_int_equal(PF_PRESENT | PF_RESERVED | PF_FETCH, fault.error);
+}
+
+static void test_fetch_real_mode(void **state) {
+    struct walk_cpu cpu = {.cr0 = CR0_ET};
+    u8 out[15];
+
+    (void)state;
+    memcpy(host + 0x7c00, "\x0f\xa2\xf4", 3);
+    assert_int_equal(15, walk_fetch(&mem, &cpu, 0x7c00, out, 15, &fault));
+    assert_memory_equal("\x0f\xa2\xf4", out, 3);
+    /* Ends with the region. */
+    assert_int_equal(4, walk_fetch(&mem, &cpu, ROM_PAGE * PAGE_4K - 4, out, 15, &fault));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_no_paging),   TEST(test_long_sizes),  TEST(test_canonical),
+        TEST(test_not_present), TEST(test_reserved),    TEST(test_accessed_dirty),
+        TEST(test_pae),         TEST(test_narrow),      TEST(test_outside),
+        TEST(test_fetch),       TEST(test_fetch_large), TEST(test_fetch_real_mode),
+    };
+
+    return cmocka_run_group_tests_name("guest page walk", tests, NULL, NULL);
+}
