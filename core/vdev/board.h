@@ -1,13 +1,15 @@
 /* The small PC around the vCPUs of one partition: 8259 pair, 8254, RTC and CMOS, ACPI PM timer and
  * PM1 block, keyboard-controller and 0xcf9 reset, 16550 UARTs, PCI configuration that answers
  * "nothing here", IOAPIC. Pure. Under the partition's board lock. Each device is a file of its own
- * (vpic, vpit, vrtc, vpm, vuart, vioapic, vpci); this one routes ports and lines. */
+ * (vpic, vpit, vrtc, vpm, vkbc, vuart, vioapic, vpci); this one routes ports and lines. */
 #pragma once
 
 #include "core/base/ring.h"
 #include "core/base/types.h"
 #include "core/vdev/vdev.h"
 #include "core/vdev/vioapic.h"
+#include "core/vdev/vkbc.h"
+#include "core/vdev/vpci.h"
 #include "core/vdev/vpic.h"
 #include "core/vdev/vpit.h"
 #include "core/vdev/vpm.h"
@@ -37,9 +39,10 @@ struct vboard {
     struct vrtc rtc;
     struct vpm pm;
     struct vuart com1;
+    struct vkbc kbc;
+    struct vpci pci;
     struct vioapic ioapic;
-    u32 pci_address; /* 0xcf8 */
-    u8 port92, reset_control, kbc_command;
+    u32 lines; /* level of each interrupt line */
 };
 
 void vboard_init(struct vboard *b, const struct vboard_config *config,

@@ -12,13 +12,15 @@ struct vioapic {
     u32 id, select;
     u64 redirection[VIOAPIC_PINS];
     u32 line; /* level of each input, bit per pin, after polarity: 1 = asserted */
-    u32 edge; /* edges seen while masked are lost, as on hardware; this remembers the last level */
+    u32 edge; /* last voltage of each input, before polarity: 1 = high. An edge seen while masked is
+                 lost, as on hardware */
 };
 
 void vioapic_reset(struct vioapic *io, u32 id);
 u32 vioapic_read(struct vioapic *io, u32 offset);
 void vioapic_write(struct vioapic *io, u32 offset, u32 value, const struct vdev_host *host);
-/* Sets the input of a pin; sends a message on a rising edge, or while a level pin is asserted with
+/* Sets the input of a pin: level true is high, and the pin's polarity bit decides whether high or
+ * low is asserted. Sends a message on an edge to asserted, or while a level pin is asserted with
  * remote IRR clear. */
 void vioapic_set_line(struct vioapic *io, u32 pin, bool level, const struct vdev_host *host);
 void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host);

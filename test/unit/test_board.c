@@ -1,0 +1,270 @@
+/* core/vdev/board.c: port routing, interrupt lines to the 8259 pair and the IOAPIC, deadlines. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "core/vdev/board.h"
+#include "core/vdev/vclock.h"
+
+struct fixture {
+    struct vboard b;
+    struct vdev_host host;
+    struct ring tx, rx;
+    u8 tx_data[64], rx_data[64];
+    u32 messages;
+    struct apic_msg last;
+    bool intr;
+    enum power_request power;
+};
+
+static void on_message(void *ctx, const struct apic_msg *msg) {
+    struct fixture *f = ctx;
+    f->messages++;
+    f->last = *msg;
+}
+static void on_intr(void *ctx, bool level) {
+    struct fixture *f = ctx;
+    f->intr = level;
+}
+static void on_power(void *ctx, enum power_request request) {
+    struct fixture *f = ctx;
+    f->power = request;
+}
+
+static void start(struct fixture *f) {
+    *f = (struct fixture){.host = {.apic_msg = on_message, .intr = on_intr, .power = on_power}};
+    f->host.ctx = f;
+    ring_init(&f->tx, f->tx_data, sizeof(f->tx_data));
+    ring_init(&f->rx, f->rx_data, sizeof(f->rx_data));
+    struct vboard_config config = {.memory = MIB(512),
+                                   .wall_clock = 1709210096u,
+                                   .ioapic_id = 3,
+                                   .com1_tx = &f->tx,
+                                   .com1_rx = &f->rx};
+    vboard_init(&f->b, &config, &f->host);
+}
+static u32 in(struct fixture *f, u16 port, u64 now) {
+    return vboard_in(&f->b, port, 1, now);
+}
+static void out(struct fixture *f, u16 port, u8 value, u64 now) {
+    vboard_out(&f->b, port, 1, value, now);
+}
+static void open_pic(struct fixture *f) {
+    static const u8 words[2][4] = {{0x11, 0x20, 0x04, 0x01}, {0x11, 0x28, 0x02, 0x01}};
+    for (u16 chip = 0; chip < 2; chip++)
+        for (u16 i = 0; i < 4; i++)
+            out(f, (u16)(0x20 + chip * 0x80 + (i ? 1 : 0)), words[chip][i], 0);
+}
+static void redirect(struct fixture *f, u32 pin, u32 low) {
+    vboard_ioapic_write(&f->b, 0x00, 4, 0x10 + 2 * pin, 0);
+    vboard_ioapic_write(&f->b, 0x10, 4, low, 0);
+}
+
+static void test_ports(void **state) {
+    static const u16 ranges[][2] = {{0x20, 0x21},   {0x40, 0x43},   {0x60, 0x61},   {0x64, 0x64},
+                                    {0x70, 0x71},   {0x92, 0x92},   {0xa0, 0xa1},   {0x3f8, 0x3ff},
+                                    {0x4d0, 0x4d1}, {0x600, 0x605}, {0x608, 0x60b}, {0xcf8, 0xcff}};
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    for (u32 port = 0; port < 0x10000; port++) {
+        bool expected = false;
+        for (u32 i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+            expected = expected || (port >= ranges[i][0] && port <= ranges[i][1]);
+        assert_int_equal(expected, vboard_has_port((u16)port));
+        if (expected)
+            continue;
+        assert_int_equal(0xff, in(&f, (u16)port, 0));
+        out(&f, (u16)port, 0, 0);
+    }
+    assert_int_equal(0xffff, vboard_in(&f.b, 0x80, 2, 0));
+    assert_int_equal(0xffffffffu, vboard_in(&f.b, 0xffff, 4, 0));
+    assert_int_equal(POWER_NONE, f.power);
+    assert_int_equal(0, f.messages);
+    assert_true(vboard_deadline(&f.b) == NEVER);
+}
+
+/* PCI mechanism 1 and the reset register share their ports. */
+static void test_pci_ports(void **state) {
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    vboard_out(&f.b, 0xcf8, 4, 0x80001234u, 0);
+    assert_int_equal(0x80001234u, vboard_in(&f.b, 0xcf8, 4, 0));
+    out(&f, 0xcfb, 0x01, 0); /* narrow accesses are not the address register */
+    vboard_out(&f.b, 0xcfa, 2, 0xffff, 0);
+    assert_int_equal(0x80001234u, vboard_in(&f.b, 0xcf8, 4, 0));
+    assert_int_equal(0xff, in(&f, 0xcf8, 0));
+    vboard_out(&f.b, 0xcfc, 4, 0, 0);
+    assert_int_equal(0xffffffffu, vboard_in(&f.b, 0xcfc, 4, 0));
+    assert_int_equal(0xffff, vboard_in(&f.b, 0xcfe, 2, 0));
+    assert_int_equal(0xff, vboard_in(&f.b, 0xcff, 1, 0));
+    out(&f, 0xcfc, 0, 0);
+    assert_int_equal(0xffffffffu, vboard_in(&f.b, 0xcfe, 4, 0)); /* runs out of the window */
+    assert_int_equal(0x00, in(&f, RESET_PORT, 0));
+    assert_int_equal(POWER_NONE, f.power);
+    out(&f, RESET_PORT, RESET_VALUE, 0);
+    assert_int_equal(POWER_RESET, f.power);
+}
+
+static void test_power(void **state) {
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    vboard_out(&f.b, VPM_CONTROL_PORT, 2, 0x2001 | VPM_S5_TYPE << 10, 0);
+    assert_int_equal(POWER_OFF, f.power);
+    start(&f);
+    assert_int_equal(0x1c, in(&f, 0x64, 0));
+    out(&f, 0x64, 0xfe, 0);
+    assert_int_equal(POWER_RESET, f.power);
+    start(&f);
+    out(&f, 0x92, 0x01, 0);
+    assert_int_equal(POWER_RESET, f.power);
+}
+
+/* Line 0 reaches input 0 and pin 2; periods that nobody saw are one pulse. */
+static void test_timer_line(void **state) {
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    open_pic(&f);
+    redirect(&f, 2, 0x30);
+    out(&f, 0x43, 0x34, 0);
+    out(&f, 0x40, 0xa9, 0); /* 1193: 1 kHz */
+    out(&f, 0x40, 0x04, 0);
+    assert_false(f.intr);
+    u64 period = vboard_deadline(&f.b);
+    assert_int_equal(clock_ns(1194, VPIT_HZ), period);
+    vboard_tick(&f.b, period);
+    assert_true(f.intr);
+    assert_int_equal(1, f.messages);
+    assert_int_equal(0x30, f.last.vector);
+    assert_int_equal(0x20, vboard_pic_ack(&f.b, period));
+    assert_false(f.intr);
+    out(&f, 0x20, 0x20, period);
+    vboard_tick(&f.b, 100 * period);
+    assert_int_equal(2, f.messages);
+    assert_int_equal(0x20, vboard_pic_ack(&f.b, 100 * period));
+    /* A square wave seen in its low half: the request survives the tick that brought it. */
+    start(&f);
+    open_pic(&f);
+    out(&f, 0x43, 0x36, 0);
+    out(&f, 0x40, 0x00, 0);
+    out(&f, 0x40, 0x10, 0);
+    vboard_tick(&f.b, clock_ns(4096 + 3000, VPIT_HZ));
+    assert_true(f.intr);
+    assert_int_equal(0x20, vboard_pic_ack(&f.b, 0));
+    vboard_tick(&f.b, clock_ns(4096 + 3001, VPIT_HZ));
+    assert_false(f.b.lines & 1);
+    assert_int_equal(0x00, in(&f, 0x61, clock_ns(4096 + 3001, VPIT_HZ)) & 0x0f);
+}
+
+static void test_rtc_line(void **state) {
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    open_pic(&f);
+    redirect(&f, 8, 0x38);
+    vboard_out(&f.b, 0x70, 2, 0x120b, 0); /* index and data in one access */
+    assert_int_equal(NS_PER_SECOND, vboard_deadline(&f.b));
+    vboard_tick(&f.b, NS_PER_SECOND);
+    assert_int_equal(1, f.messages);
+    assert_int_equal(0x28, vboard_pic_ack(&f.b, NS_PER_SECOND));
+    out(&f, 0x70, 0x0c, NS_PER_SECOND);
+    assert_int_equal(0x90, in(&f, 0x71, NS_PER_SECOND) & 0x90);
+    assert_int_equal(0, f.b.lines & 0x100);
+    out(&f, 0x70, 0x35, 0);
+    assert_int_equal((496 * 16) >> 8, in(&f, 0x71, NS_PER_SECOND));
+}
+
+/* The SCI is a level on both controllers, from the start. */
+static void test_sci_line(void **state) {
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    open_pic(&f);
+    assert_int_equal(0x02, in(&f, 0x4d1, 0));
+    redirect(&f, 9, 0x8039);
+    vboard_out(&f.b, VPM_EVENT_PORT, 4, 0x00010000, 0);
+    assert_int_equal(0x00010000u, vboard_in(&f.b, VPM_EVENT_PORT, 4, 0));
+    u64 due = vboard_deadline(&f.b);
+    vboard_tick(&f.b, due);
+    assert_int_equal(0x80000000u, vboard_in(&f.b, VPM_TIMER_PORT, 4, due));
+    assert_int_equal(0x8000, vboard_in(&f.b, VPM_TIMER_PORT + 2, 2, due));
+    assert_int_equal(1, f.messages);
+    assert_true(f.last.level);
+    vboard_eoi(&f.b, 0x39, due); /* still asserted: again */
+    assert_int_equal(2, f.messages);
+    assert_int_equal(0x29, vboard_pic_ack(&f.b, due));
+    vboard_out(&f.b, VPM_EVENT_PORT, 2, 0x0001, due);
+    vboard_eoi(&f.b, 0x39, due);
+    assert_int_equal(2, f.messages);
+    assert_int_equal(0, f.b.lines & 0x200);
+}
+
+static void test_com1_line(void **state) {
+    struct fixture f;
+    u8 byte;
+
+    (void)state;
+    start(&f);
+    open_pic(&f);
+    redirect(&f, 4, 0x34);
+    out(&f, 0x3f9, 0x01, 0);
+    assert_true(ring_put(&f.rx, 'k'));
+    vboard_tick(&f.b, 0);
+    assert_int_equal(1, f.messages);
+    assert_int_equal(0x24, vboard_pic_ack(&f.b, 0));
+    assert_int_equal('k', in(&f, 0x3f8, 0));
+    assert_int_equal(0, f.b.lines & 0x10);
+    vboard_out(&f.b, 0x3f8, 1, 'o', 0);
+    assert_true(ring_get(&f.tx, &byte));
+    assert_int_equal('o', byte);
+    /* A full ring: the interrupt comes with the tick after it was drained. */
+    out(&f, 0x3f9, 0x02, 0);
+    (void)in(&f, 0x3fa, 0);
+    while (in(&f, 0x3fd, 0) & 0x20)
+        out(&f, 0x3f8, 'x', 0);
+    (void)in(&f, 0x3fa, 0);
+    assert_int_equal(0, f.b.lines & 0x10);
+    while (ring_get(&f.tx, &byte))
+        assert_int_equal('x', byte);
+    vboard_tick(&f.b, 1);
+    assert_int_equal(0x10, f.b.lines & 0x10);
+}
+
+static void test_ioapic_page(void **state) {
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    vboard_ioapic_write(&f.b, 0x00, 1, 0x01, 0);
+    assert_int_equal(0x01, vboard_ioapic_read(&f.b, 0x00, 4, 0));
+    assert_int_equal(0x00170020u, vboard_ioapic_read(&f.b, 0x10, 4, 0));
+    assert_int_equal(0x20, vboard_ioapic_read(&f.b, 0x10, 1, 0));
+    assert_int_equal(0x17, vboard_ioapic_read(&f.b, 0x12, 2, 0));
+    vboard_ioapic_write(&f.b, 0x00, 4, 0x14, 0);
+    vboard_ioapic_write(&f.b, 0x10, 1, 0x55, 0); /* too narrow */
+    vboard_ioapic_write(&f.b, 0x12, 2, 0x00, 0); /* not aligned */
+    assert_int_equal(0x00010000u, vboard_ioapic_read(&f.b, 0x10, 4, 0));
+    vboard_ioapic_write(&f.b, 0x00, 4, 0x00, 0);
+    assert_int_equal(0x03000000u, vboard_ioapic_read(&f.b, 0x10, 4, 0));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ports),     cmocka_unit_test(test_pci_ports),
+        cmocka_unit_test(test_power),     cmocka_unit_test(test_timer_line),
+        cmocka_unit_test(test_rtc_line),  cmocka_unit_test(test_sci_line),
+        cmocka_unit_test(test_com1_line), cmocka_unit_test(test_ioapic_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
