@@ -10,8 +10,18 @@ struct arena {
     u8 *base;
     size_t size, used;
 };
+/* The largest partition file, bytes. An arena of CONFIG_ARENA_BYTES holds
+ * what any file of that length can say; a real one, with its comments, needs an eighth of it. */
+#define CONFIG_ARENA_BYTES(file_bytes) ((file_bytes)*80 + KIB(4))
+#define CONFIG_MAX_BYTES               MIB(1)
+
 /* Zeroed, 16-byte aligned; NULL when the arena is used up. */
 void *arena_alloc(struct arena *a, size_t bytes) must_check;
+
+/* A position in the file: line and column from 1, the column in characters. Line 0: not given. */
+struct config_place {
+    u32 line, column;
+};
 
 /* One problem: where it is, what is wrong, what to write instead. line, column: from 1. */
 struct config_error {
@@ -45,14 +55,21 @@ struct config_partition {
     u64 load_address, entry;    /* flat images */
     struct config_range *ports; /* machine ports passed straight through */
     u32 port_count;
-    u32 restart_on, restart_limit;
+    u32 *pci; /* PCI functions passed straight through: segment << 16 | bus << 8 | dev << 3 | fn */
+    u32 pci_count;
+    u32 restart_on;    /* RESTART_* bits */
+    u32 restart_limit; /* restarts in all; 0: no limit */
     u32 line_memory, line_kernel, line_initrd, line_cpus, line_address;
     u32 column_memory, column_kernel, column_initrd, column_cpus, column_address;
+    struct config_place at;                         /* of its name */
+    struct config_place load_at, entry_at;          /* line 0: not given */
+    struct config_place *cpu_at, *port_at, *pci_at; /* of each element */
 };
 
 struct config {
     const char *console; /* "com1" ... "com4", or "none" */
     const char *focus;   /* partition that has the keyboard at start, or NULL: the first */
+    struct config_place focus_at;
     struct config_partition *partitions;
     u32 partition_count;
 };
@@ -64,6 +81,7 @@ struct config_machine {
     u64 memory; /* bytes free for partitions */
     const char *const *modules;
     u32 module_count;
+    bool pci; /* PCI functions can be passed through; without it a `pci` key is refused */
 };
 
 /* Parses and checks. text: `length` bytes, need not end with NUL. Returns 0 and *out (in the

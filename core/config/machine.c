@@ -1,0 +1,98 @@
+/* What the file asks for against what the machine has. */
+#include "core/config/schema.h"
+
+#include "core/base/bits.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/string.h"
+
+static void check_cores(struct problems *problems, const struct config_partition *p,
+                        u32 cpu_count) {
+    for (u32 i = 0; i < p->cpu_count; i++) {
+        if (p->cpus[i] < cpu_count)
+            continue;
+        problem_add(problems, p->cpu_at[i], "core %u does not exist: the machine has %u core%s",
+                    p->cpus[i], cpu_count, cpu_count == 1 ? "" : "s");
+        if (cpu_count == 1)
+            problem_remedy(problems, "the only core is 0");
+        else
+            problem_remedy(problems, "write core numbers from 0 to %u", cpu_count - 1);
+    }
+}
+
+static void check_memory(struct problems *problems, const struct config *config, u64 memory) {
+    u64 left = memory;
+
+    for (u32 i = 0; i < config->partition_count; i++) {
+        const struct config_partition *p = &config->partitions[i];
+
+        if (p->memory <= left) {
+            left -= p->memory;
+            continue;
+        }
+        problem_add(problems, (struct config_place){p->line_memory, p->column_memory},
+                    "memory %s does not fit: of the machine's %s free only %s is left",
+                    problem_size(p->memory).text, problem_size(align_down(memory, PAGE_4K)).text,
+                    problem_size(align_down(left, PAGE_4K)).text);
+        if (left >= CONFIG_MIN_MEMORY)
+            problem_remedy(problems, "write at most \"%s\", or give other partitions less",
+                           problem_size(align_down(left, MIB(1))).text);
+        else
+            problem_remedy(problems, "give the partitions before it less memory");
+        return;
+    }
+}
+
+/* The modules that a partition can name, as one line. */
+static void list_modules(char *out, size_t size, const struct config_machine *machine) {
+    size_t n = 0;
+
+    out[0] = 0;
+    for (u32 i = 0; i < machine->module_count && n < size; i++)
+        if (!str_equal(machine->modules[i], CONFIG_FILE_NAME))
+            n += fmt(out + n, size - n, "%s%s", n ? ", " : "",
+                     problem_quote(machine->modules[i], strlen(machine->modules[i])).text);
+    if (n >= size)
+        memcpy(out + size - 4, "...", 4);
+}
+
+static void check_module(struct problems *problems, const struct config_machine *machine,
+                         const char *key, const char *name, struct config_place at) {
+    char list[128];
+
+    if (!name || !machine->modules)
+        return;
+    for (u32 i = 0; i < machine->module_count; i++)
+        if (str_equal(machine->modules[i], name) && !str_equal(name, CONFIG_FILE_NAME))
+            return;
+    problem_add(problems, at, "there is no module %s for %s",
+                problem_quote(name, strlen(name)).text, key);
+    list_modules(list, sizeof(list), machine);
+    if (list[0])
+        problem_remedy(problems, "write one of: %s", list);
+    else
+        problem_remedy(problems, "no module is loaded: add a module2 line for it to grub.cfg");
+}
+
+int config_check_machine(const struct config *config, const struct config_machine *machine,
+                         struct config_error *error) {
+    struct problems problems = {.first = error};
+
+    for (u32 i = 0; i < config->partition_count; i++) {
+        const struct config_partition *p = &config->partitions[i];
+
+        if (machine->cpu_count)
+            check_cores(&problems, p, machine->cpu_count);
+        check_module(&problems, machine, "kernel", p->kernel,
+                     (struct config_place){p->line_kernel, p->column_kernel});
+        check_module(&problems, machine, "initrd", p->initrd,
+                     (struct config_place){p->line_initrd, p->column_initrd});
+        if (p->pci_count && !machine->pci) {
+            problem_add(&problems, p->pci_at[0], "PCI functions cannot be passed through yet");
+            problem_remedy(&problems, "remove the key pci");
+        }
+    }
+    if (machine->memory)
+        check_memory(&problems, config, machine->memory);
+    return problems.any ? -E_INVAL : 0;
+}

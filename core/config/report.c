@@ -1,0 +1,98 @@
+/* The ownership report: each core, memory range, port, interrupt, PCI function and module with its
+ * owner. One table of three columns. */
+#include "core/config/schema.h"
+
+#include "core/base/bits.h"
+#include "core/base/fmt.h"
+#include "core/base/string.h"
+
+struct report {
+    void (*line)(void *ctx, const char *text);
+    void *ctx;
+};
+
+static void row(const struct report *r, const char *what, const char *which, const char *owner,
+                const char *note) {
+    char text[320];
+
+    fmt(text, sizeof(text), "%-10s %-28s %s%s%s", what, which, owner, *note ? ", " : "", note);
+    r->line(r->ctx, text);
+}
+
+void config_pci_text(char *out, size_t size, u32 function) {
+    fmt(out, size, "%04x:%02x:%02x.%x", function >> 16, function >> 8 & 0xff, function >> 3 & 0x1f,
+        function & 7);
+}
+
+static void report_cores(const struct report *r, const struct config_partition *p) {
+    char which[24], note[24];
+
+    for (u32 i = 0; i < p->cpu_count; i++) {
+        fmt(which, sizeof(which), "%u", p->cpus[i]);
+        fmt(note, sizeof(note), "vcpu %u", i);
+        row(r, "core", which, p->name, note);
+    }
+}
+
+static void report_memory(const struct report *r, const struct config_partition *p) {
+    char which[48] = "placed at start";
+
+    if (p->fixed)
+        fmt(which, sizeof(which), "0x%llx-0x%llx", (unsigned long long)p->address,
+            (unsigned long long)(p->address + p->memory - 1));
+    row(r, "memory", which, p->name, problem_size(p->memory).text);
+}
+
+static void report_ports(const struct report *r, const struct config *config) {
+    u16 console = config_console_port(config->console);
+    char which[24];
+
+    if (console) {
+        fmt(which, sizeof(which), "0x%x-0x%x", console, console + 7u);
+        row(r, "port", which, "hypervisor", "console");
+    }
+    row(r, "port", "0xe9", "hypervisor", "debug console");
+    for (u32 i = 0; i < config->partition_count; i++) {
+        const struct config_partition *p = &config->partitions[i];
+
+        for (u32 k = 0; k < p->port_count; k++) {
+            u32 first = (u32)p->ports[k].base, last = first + (u32)p->ports[k].bytes - 1;
+
+            fmt(which, sizeof(which), first == last ? "0x%x" : "0x%x-0x%x", first, last);
+            row(r, "port", which, p->name, "");
+        }
+    }
+    row(r, "port", "all others", "nobody", "closed to partitions");
+}
+
+static void report_pci(const struct report *r, const struct config_partition *p) {
+    char which[24];
+
+    for (u32 i = 0; i < p->pci_count; i++) {
+        config_pci_text(which, sizeof(which), p->pci[i]);
+        row(r, "pci", which, p->name, "");
+    }
+}
+
+void config_report(const struct config *config, void (*line)(void *ctx, const char *text),
+                   void *ctx) {
+    struct report r = {line, ctx};
+
+    row(&r, "what", "which", "owner", "");
+    for (u32 i = 0; i < config->partition_count; i++)
+        report_cores(&r, &config->partitions[i]);
+    for (u32 i = 0; i < config->partition_count; i++)
+        report_memory(&r, &config->partitions[i]);
+    report_ports(&r, config);
+    row(&r, "interrupt", "all machine lines", "hypervisor", "partitions get virtual ones");
+    for (u32 i = 0; i < config->partition_count; i++)
+        report_pci(&r, &config->partitions[i]);
+    /* A module is copied at start, so that two partitions may name the same one. */
+    for (u32 i = 0; i < config->partition_count; i++) {
+        const struct config_partition *p = &config->partitions[i];
+
+        row(&r, "module", p->kernel, p->name, "kernel");
+        if (p->initrd)
+            row(&r, "module", p->initrd, p->name, "initrd");
+    }
+}
