@@ -8,11 +8,15 @@ struct cpuid_regs {
     u32 eax, ebx, ecx, edx;
 };
 
-/* Entry flags: bits that follow the guest's own state and are patched at the exit. */
-#define CPUID_OSXSAVE                                                                              \
-    1u /* leaf 1 ECX[27] follows CR4.OSXSAVE; EDX[9] (APIC) follows APIC_BASE.EN */
-#define CPUID_XSAVE_NOW 2u /* leaf 0xd/0 EBX follows XCR0 */
-#define CPUID_SUBLEAVES 4u /* answers depend on ECX: `sub` entries follow at index `first` */
+/* Entry flags: registers that follow the guest's own state and are patched at the exit.
+ * OSXSAVE: leaf 1, ECX[27] follows CR4.OSXSAVE, EDX[9] (APIC) follows APIC_BASE.EN.
+ * APIC: AMD's copy in leaf 0x80000001, EDX[9] follows APIC_BASE.EN.
+ * XSAVE_NOW: leaf 0xd, EBX of subleaf 0 (and, if XSAVEC is offered, of subleaf 1) follows XCR0.
+ * SUBLEAVES: answers depend on ECX; the entries follow at index `first`. */
+#define CPUID_OSXSAVE   1u
+#define CPUID_XSAVE_NOW 2u
+#define CPUID_SUBLEAVES 4u
+#define CPUID_APIC      8u
 
 struct cpuid_entry {
     struct cpuid_regs regs;
@@ -39,7 +43,7 @@ struct cpuid_table {
 struct cpuid_request {
     void (*host)(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out); /* the machine's CPUID */
     void *ctx;
-    u32 apic_id, vcpu, vcpu_count;
+    u32 apic_id, vcpu, vcpu_count; /* APIC ids are 0 ... vcpu_count - 1 */
     u64 tsc_hz;
     u64 xcr0_allowed; /* out of policy_xcr0() */
 };
@@ -49,6 +53,16 @@ struct cpuid_request {
 u64 policy_xcr0(void (*host)(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out), void *ctx);
 /* Returns 0, or -E_NOMEM if the subleaves do not fit. */
 int cpuid_table_build(struct cpuid_table *table, const struct cpuid_request *request) must_check;
+/* The entry of a leaf, or NULL if it is beyond every class. Inline, as it is on the shortest exit path. */
+static inline const struct cpuid_entry *cpuid_find(const struct cpuid_table *table, u32 leaf) {
+    if (leaf < CPUID_BASIC)
+        return &table->basic[leaf];
+    if (leaf - 0x80000000u < CPUID_EXT)
+        return &table->ext[leaf - 0x80000000u];
+    if (leaf - 0x40000000u < CPUID_HYP)
+        return &table->hyp[leaf - 0x40000000u];
+    return NULL;
+}
 /* The answer, by direct index: no search. cr4, xcr0, apic_base: the guest's. xsave sizes for XCR0
  * are looked up in the table. */
 void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0,

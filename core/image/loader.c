@@ -1,0 +1,129 @@
+/* The boot area (GDT, identity page tables, command line) and the helpers that the loaders share.
+ * Boot core, while the partition does not run. Never trusts a number out of an image. */
+#include "core/image/loader.h"
+
+#include "core/base/bits.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/string.h"
+
+/* Flat descriptors, accessed bit set so that the CPU need not write them. SDM Vol 3A, Segment
+ * Descriptors. */
+#define GDT_CODE64 0x00af9b000000ffffull
+#define GDT_DATA   0x00cf93000000ffffull
+
+/* SDM Vol 3A, 4-Level Paging. */
+#define PTE_TABLE 0x3ull  /* present, writable */
+#define PTE_2M    0x83ull /* present, writable, page size */
+
+int load_fail(struct image_error *error, int code, const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    fmt_v(error->what, sizeof(error->what), format, args);
+    va_end(args);
+    return code;
+}
+
+u16 load_u16(const u8 *at) {
+    return (u16)(at[0] | at[1] << 8);
+}
+
+u32 load_u32(const u8 *at) {
+    return load_u16(at) | (u32)load_u16(at + 2) << 16;
+}
+
+u64 load_u64(const u8 *at) {
+    return load_u32(at) | (u64)load_u32(at + 4) << 32;
+}
+
+bool run_next(const struct gmem *mem, u32 *cursor, struct run *out) {
+    u32 i = *cursor;
+
+    while (i < mem->count && mem->regions[i].kind == REGION_DEVICE)
+        i++;
+    if (i == mem->count)
+        return false;
+    *out = (struct run){mem->regions[i].gpa.v, mem->regions[i].gpa.v + mem->regions[i].bytes,
+                        mem->regions[i].kind};
+    for (i++; i < mem->count; i++) {
+        const struct region *r = &mem->regions[i];
+
+        if (r->kind != out->kind || r->gpa.v != out->end)
+            break;
+        out->end += r->bytes;
+    }
+    *cursor = i;
+    return true;
+}
+
+int load_check_range(const struct gmem *mem, u64 at, u64 bytes, const char *field,
+                     struct image_error *error) {
+    u32 cursor = 0;
+    struct run run;
+
+    if (bytes > BOOT_MAP_END || at > BOOT_MAP_END - bytes)
+        return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes ends above 4 GiB", field,
+                         (unsigned long long)at, (unsigned long long)bytes);
+    if (ranges_overlap(at, bytes, BOOT_AREA_BASE, BOOT_AREA_END - BOOT_AREA_BASE))
+        return load_fail(error, -E_RANGE,
+                         "%s: 0x%llx + 0x%llx bytes covers the boot area 0x1000 to 0xffff", field,
+                         (unsigned long long)at, (unsigned long long)bytes);
+    while (run_next(mem, &cursor, &run))
+        if (run.kind == REGION_RAM && at >= run.base && at < run.end && bytes <= run.end - at)
+            return 0;
+    return load_fail(error, -E_RANGE,
+                     "%s: 0x%llx + 0x%llx bytes is not wholly in the partition's memory", field,
+                     (unsigned long long)at, (unsigned long long)bytes);
+}
+
+int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 total,
+              struct image_error *error) {
+    if ((bytes && gmem_write(mem, gpa(at), from, bytes)) ||
+        (total > bytes && gmem_zero(mem, gpa(at + bytes), total - bytes)))
+        return load_fail(error, -E_RANGE, "memory at 0x%llx + 0x%llx bytes cannot be written",
+                         (unsigned long long)at, (unsigned long long)total);
+    return 0;
+}
+
+/* The area lies in the first 640 KiB, which one piece of host memory backs: a pointer will do. */
+static void write_tables(u64 *area) {
+    u64 *gdt = area + (BOOT_GDT - BOOT_AREA_BASE) / 8;
+    u64 *pml4 = area + (BOOT_PML4 - BOOT_AREA_BASE) / 8;
+    u64 *pdpt = area + (BOOT_PDPT - BOOT_AREA_BASE) / 8;
+    u64 *pd = area + (BOOT_PD - BOOT_AREA_BASE) / 8;
+
+    gdt[2] = GDT_CODE64;
+    gdt[3] = GDT_DATA;
+    pml4[0] = BOOT_PDPT | PTE_TABLE;
+    for (u64 i = 0; i < 4; i++)
+        pdpt[i] = (BOOT_PD + i * PAGE_4K) | PTE_TABLE;
+    for (u64 i = 0; i < 4 * 512; i++)
+        pd[i] = i * PAGE_2M | PTE_2M;
+}
+
+int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit,
+                   struct start_state *start, struct image_error *error) {
+    void *area = gmem_ptr(mem, gpa(BOOT_AREA_BASE), BOOT_AREA_END - BOOT_AREA_BASE, true);
+    u64 length = strlen(cmdline);
+
+    limit = min_u64(limit, BOOT_CMDLINE_MAX);
+    if (length > limit)
+        return load_fail(error, -E_INVAL,
+                         "cmdline: %llu characters, but the kernel takes at most %llu",
+                         (unsigned long long)length, (unsigned long long)limit);
+    if (!area)
+        return load_fail(error, -E_RANGE,
+                         "the partition has no memory at 0x1000 for the boot area");
+    memset(area, 0, BOOT_AREA_END - BOOT_AREA_BASE);
+    write_tables(area);
+    memcpy((u8 *)area + (BOOT_CMDLINE - BOOT_AREA_BASE), cmdline, length);
+    *start = (struct start_state){
+        .long_mode = true,
+        .rsp = BOOT_AREA_END,
+        .cr3 = BOOT_PML4,
+        .gdt = gpa(BOOT_GDT),
+        .gdt_bytes = 4 * 8,
+    };
+    return 0;
+}

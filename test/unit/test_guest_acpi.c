@@ -1,0 +1,169 @@
+/* core/acpi/guest_acpi.c: walks the tables as an operating system does, from the RSDP. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "drivers/aml_s5.h"
+#include "core/acpi/guest_acpi.h"
+#include "core/base/bits.h"
+#include "core/base/errors.h"
+
+#define MEMORY MIB(2)
+
+static u8 *host;
+static struct region regions[4];
+static struct gmem mem;
+
+static int setup(void **state) {
+    struct piece piece = {hpa(0), MEMORY};
+    int n;
+
+    (void)state;
+    host = malloc(MEMORY);
+    memset(host, 0xcc, MEMORY);
+    n = region_list_build(&piece, 1, MEMORY, regions, 4);
+    mem = (struct gmem){regions, (u32)n, (u64)host};
+    return n == 3 ? 0 : -1;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    free(host);
+    return 0;
+}
+
+static u64 get(const u8 *at, u32 bytes) {
+    u64 v = 0;
+
+    memcpy(&v, at, bytes);
+    return v;
+}
+
+static void check_sum(const u8 *at, u64 bytes) {
+    u8 sum = 0;
+
+    for (u64 i = 0; i < bytes; i++)
+        sum = (u8)(sum + at[i]);
+    assert_int_equal(0, sum);
+}
+
+static const u8 *table(u64 at, const char *signature) {
+    assert_in_range(at, 0xe0000, 0xfffff);
+    assert_memory_equal(host + at, signature, 4);
+    assert_true(at + get(host + at + 4, 4) <= 0x100000);
+    check_sum(host + at, get(host + at + 4, 4));
+    return host + at;
+}
+
+static const u8 *xsdt(gpa_t rsdp) {
+    const u8 *r = host + rsdp.v, *x;
+
+    assert_true(is_aligned(rsdp.v, 16));
+    assert_in_range(rsdp.v, 0xe0000, 0xfffff);
+    assert_memory_equal(r, "RSD PTR ", 8);
+    check_sum(r, 20);
+    check_sum(r, 36);
+    assert_int_equal(2, r[15]);
+    assert_int_equal(36, get(r + 20, 4));
+    x = table(get(r + 24, 8), "XSDT");
+    assert_int_equal(36 + 16, get(x + 4, 4));
+    return x;
+}
+
+static void check_gas(const u8 *gas, u32 port, u32 bits) {
+    assert_int_equal(1, gas[0]);
+    assert_int_equal(bits, gas[1]);
+    assert_int_equal(0, gas[2]);
+    assert_int_equal(port, get(gas + 4, 8));
+}
+
+static void test_fadt(void **state) {
+    const u32 ids[] = {0, 1};
+    const u8 *f, *facs, *dsdt;
+    u8 a, b;
+    gpa_t rsdp;
+
+    (void)state;
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 2, 2, &rsdp));
+    f = table(get(xsdt(rsdp) + 36, 8), "FACP");
+    assert_int_equal(276, get(f + 4, 4));
+    assert_int_equal(6, f[8]);
+    assert_int_equal(9, get(f + 46, 2)); /* SCI */
+    assert_int_equal(0, get(f + 48, 4)); /* no SMI command port */
+    assert_int_equal(0x600, get(f + 56, 4));
+    assert_int_equal(0x604, get(f + 64, 4));
+    assert_int_equal(0x608, get(f + 76, 4));
+    assert_int_equal(4, f[88]);
+    assert_int_equal(2, f[89]);
+    assert_int_equal(4, f[91]);
+    assert_int_equal(0x5, get(f + 109, 2)); /* legacy devices, no 8042, no VGA */
+    assert_int_equal(0x575, get(f + 112, 4));
+    check_gas(f + 116, 0xcf9, 8);
+    assert_int_equal(6, f[128]);
+    check_gas(f + 148, 0x600, 32);
+    check_gas(f + 172, 0x604, 16);
+    check_gas(f + 208, 0x608, 32);
+    facs = host + get(f + 36, 4);
+    assert_true(is_aligned(get(f + 36, 4), 64));
+    assert_memory_equal(facs, "FACS", 4);
+    assert_int_equal(64, get(facs + 4, 4));
+    assert_int_equal(0, get(f + 132, 8)); /* one of the two FACS addresses only */
+    assert_int_equal(get(f + 40, 4), get(f + 140, 8));
+    dsdt = table(get(f + 140, 8), "DSDT");
+    assert_true(aml_find_s5(dsdt + 36, get(dsdt + 4, 4) - 36, &a, &b));
+    assert_int_equal(5, a);
+    assert_int_equal(5, b);
+    assert_int_equal(0, host[0xfffff]); /* what an earlier run left is gone */
+}
+
+static void test_madt(void **state) {
+    const u32 ids[] = {0, 254, 255, 1000};
+    static const u8 tail[] = {
+        1,  12, 4,    0, 0,    0,    0xc0, 0xfe, 0,  0, 0, 0, /* IOAPIC */
+        2,  10, 0,    0, 2,    0,    0,    0,    5,  0,       /* 0 is pin 2, edge, high */
+        2,  10, 0,    9, 9,    0,    0,    0,    13, 0,       /* SCI: level, high */
+        4,  6,  0xff, 0, 0,    1,                             /* LINT1 is NMI */
+        10, 12, 0,    0, 0xff, 0xff, 0xff, 0xff, 1,  0, 0, 0,
+    };
+    const u8 *m;
+    gpa_t rsdp;
+
+    (void)state;
+    regions[1].rights = RIGHT_READ; /* the guest's right, not the firmware's */
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 4, 4, &rsdp));
+    m = table(get(xsdt(rsdp) + 44, 8), "APIC");
+    assert_int_equal(44 + 2 * 8 + 2 * 16 + sizeof(tail), get(m + 4, 4));
+    assert_int_equal(0xfee00000, get(m + 36, 4));
+    assert_int_equal(1, get(m + 40, 4));
+    assert_memory_equal(m + 44, ((u8[]){0, 8, 0, 0, 1, 0, 0, 0}), 8);
+    assert_memory_equal(m + 52, ((u8[]){0, 8, 1, 254, 1, 0, 0, 0}), 8);
+    assert_memory_equal(m + 60, ((u8[]){9, 16, 0, 0, 255, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0}), 16);
+    assert_int_equal(1000, get(m + 76 + 4, 4));
+    assert_memory_equal(m + 92, tail, sizeof(tail));
+}
+
+static void test_range(void **state) {
+    u32 *ids = calloc(20000, sizeof(*ids));
+    gpa_t rsdp;
+
+    (void)state;
+    for (u32 i = 0; i < 20000; i++)
+        ids[i] = i;
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 8000, 0, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 8400, 0, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 20000, 0, &rsdp));
+    mem.count = 1;
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 1, 0, &rsdp));
+    free(ids);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {TEST(test_fadt), TEST(test_madt), TEST(test_range)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,71 @@
+/* core/policy/msr.c: the table is sorted, the search finds what the table says and nothing else. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "core/base/x86.h"
+#include "core/policy/msr.h"
+
+static void check(u32 msr, enum msr_kind read, enum msr_kind write, u64 value) {
+    const struct msr_entry *e = msr_find(msr);
+
+    assert_non_null(e);
+    assert_in_range(msr, e->first, e->last);
+    assert_int_equal(read, e->read);
+    assert_int_equal(write, e->write);
+    assert_int_equal(value, e->value);
+}
+
+static void test_sorted(void **state) {
+    (void)state;
+    for (u32 i = 0; i < msr_table_count; i++) {
+        assert_true(msr_table[i].first <= msr_table[i].last);
+        assert_true(i == 0 || msr_table[i - 1].last < msr_table[i].first);
+        assert_ptr_equal(&msr_table[i], msr_find(msr_table[i].first));
+        assert_ptr_equal(&msr_table[i], msr_find(msr_table[i].last));
+    }
+}
+
+static void test_entries(void **state) {
+    (void)state;
+    check(MSR_TSC, MSR_TSC_REG, MSR_TSC_REG, 0);
+    check(MSR_APIC_BASE, MSR_LAPIC, MSR_LAPIC, 0);
+    check(MSR_FEATURE_CONTROL, MSR_CONST, MSR_CONST, 1);
+    check(MSR_BIOS_SIGN_ID, MSR_CONST, MSR_IGNORE, 0);
+    check(MSR_SYSENTER_ESP, MSR_STATE, MSR_STATE, 0);
+    check(MSR_MISC_ENABLE, MSR_CONST, MSR_CONST, 0x1801);
+    check(MSR_PAT, MSR_PAT_REG, MSR_PAT_REG, 0);
+    check(MSR_TSC_DEADLINE, MSR_LAPIC, MSR_LAPIC, 0);
+    check(0x80b, MSR_LAPIC, MSR_LAPIC, 0);
+    check(MSR_EFER, MSR_EFER_REG, MSR_EFER_REG, 0);
+    check(MSR_LSTAR, MSR_DIRECT, MSR_DIRECT, 0);
+    check(MSR_GS_BASE, MSR_DIRECT, MSR_DIRECT, 0);
+    check(MSR_TSC_AUX, MSR_DIRECT, MSR_DIRECT, 0);
+    check(MSR_HWCR, MSR_CONST, MSR_IGNORE, BIT(24));
+    check(0xc0011029, MSR_CONST, MSR_IGNORE, 2);
+}
+
+/* What a guest must never have, whatever becomes of the table. */
+static void test_denied(void **state) {
+    static const u32 denied[] = {
+        0,          0x3b,       0x48,        0x49,       0x79,       0x10a,      0x173,
+        0x177,      0x17b,      0x1d8,       0x1da,      0x276,      0x278,      0x2ff,
+        0x400,      0x480,      0x6df,       0x6e1,      0x7ff,      0x900,      0xda0,
+        0xc000007f, 0xc0000085, 0xc00000ff,  0xc0000104, 0xc0010114, 0xc0010117, 0xc0011028,
+        0xc001102a, 0xffffffff, MSR_MTRRCAP,
+    };
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(denied); i++)
+        assert_null(msr_find(denied[i]));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sorted),
+        cmocka_unit_test(test_entries),
+        cmocka_unit_test(test_denied),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
