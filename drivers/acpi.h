@@ -1,0 +1,53 @@
+/* What the machine's ACPI tables say. Pure: every byte of a table is untrusted. Source: ACPI 6.4.
+ */
+#pragma once
+
+#include "core/base/types.h"
+
+/* How table bytes are reached: maps [at, at + bytes) readable, or NULL. Every mapping stays until
+ * host_acpi_parse returns. */
+struct acpi_mem {
+    void *ctx;
+    const void *(*map)(void *ctx, hpa_t at, u64 bytes);
+};
+
+#define ACPI_MAX_IOAPICS 16
+#define ACPI_ISA_LINES   16
+
+struct host_cpu {
+    u32 apic_id;
+};
+struct host_ioapic {
+    u32 id, gsi_base;
+    u64 address;
+};
+struct isa_override {
+    u32 gsi;
+    bool active_low, level;
+};
+
+struct host_acpi {
+    u64 lapic_address;
+    struct host_cpu *cpus; /* caller's array; enabled ones only, in table order */
+    u32 cpu_count, cpu_max;
+    u32 cpus_seen; /* may exceed cpu_max */
+    struct host_ioapic ioapics[ACPI_MAX_IOAPICS];
+    u32 ioapic_count;
+    struct isa_override isa[ACPI_ISA_LINES]; /* identity unless overridden */
+    bool pm_timer_32bit;
+    u16 pm_timer_port; /* 0: none */
+    u16 pm1a_control, pm1b_control;
+    bool has_s5;
+    u8 s5_type_a, s5_type_b; /* SLP_TYP of \_S5 */
+    u64 hpet_address;        /* 0: none */
+    bool has_reset;
+    u8 reset_space; /* 0 memory, 1 I/O */
+    u64 reset_address;
+    u8 reset_value;
+};
+
+/* rsdp: 20 or 36 bytes as the multiboot2 tag carries them. cpus, cpu_max must be set by the caller.
+ * Returns 0, or -E_NOENT (no MADT), -E_CHECKSUM, -E_INVAL, with the table's name and the reason in
+ * `why` (bytes: why_size). */
+int host_acpi_parse(const void *rsdp, u64 rsdp_bytes, const struct acpi_mem *mem,
+                    struct host_acpi *out, char *why, size_t why_size) must_check;
