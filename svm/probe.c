@@ -1,0 +1,68 @@
+/* What this processor's SVM offers, and switching it on. Source: APM Vol 2, Enabling SVM; APM Vol 3, CPUID Fn8000_000A. */
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/x86.h"
+#include "svm/svm.h"
+
+#define FEATURE_NPT          BIT(0)
+#define FEATURE_LOCK         BIT(2)
+#define FEATURE_NRIPS        BIT(3)
+#define FEATURE_FLUSH_ASID   BIT(6)
+#define FEATURE_DECODE       BIT(7)
+#define FEATURE_PAUSE_FILTER BIT(10)
+#define VM_CR_SVMDIS         BIT(4)
+
+bool svm_next_rip __attribute__((section(".late")));
+bool svm_flush_by_asid __attribute__((section(".late")));
+
+int svm_probe(struct vendor_caps *caps, char *why, size_t why_size) {
+    struct cpuid_result r;
+    bool giant;
+
+    if (!cpuid_has_leaf(0x8000000a)) {
+        fmt(why, why_size, "SVM is announced, but its features (CPUID 8000000AH) are missing|use a processor with nested paging");
+        return -E_UNSUPPORTED;
+    }
+    r = cpuid(0x8000000a, 0);
+    if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS) {
+        fmt(why, why_size, "SVM is locked off by the firmware|enable SVM (AMD-V) in the firmware's setup");
+        return -E_UNSUPPORTED;
+    }
+    if (!(r.edx & FEATURE_NPT)) {
+        fmt(why, why_size, "this processor lacks nested paging (NPT)|use one that has it; in an emulator switch npt on");
+        return -E_UNSUPPORTED;
+    }
+    svm_next_rip = r.edx & FEATURE_NRIPS;
+    svm_flush_by_asid = r.edx & FEATURE_FLUSH_ASID;
+    giant = cpuid(0x80000001, 0).edx & BIT(26);
+    *caps = (struct vendor_caps){
+        .max_leaf = giant ? 3 : 2,
+        .asids = r.ebx,
+        .next_rip = svm_next_rip,
+    };
+    fmt(caps->summary, sizeof(caps->summary), "revision %u, %u asids, nested paging with pages up to %s%s%s", r.eax & 0xff,
+        r.ebx, giant ? "1 GiB" : "2 MiB", svm_next_rip ? ", next rip" : "; no next rip: instruction lengths are decoded",
+        svm_flush_by_asid ? ", flush by asid" : "; no flush by asid");
+    return 0;
+}
+
+int svm_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
+    (void)page;
+    if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS) {
+        fmt(why, why_size, "SVM is locked off by the firmware on this core|enable SVM (AMD-V) in the firmware's setup");
+        return -E_UNSUPPORTED;
+    }
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, page_pa.v);
+    /* The loop runs with GIF clear and RFLAGS.IF set: VMRUN takes IF as the mask for physical interrupts while the guest runs (APM Vol 2,
+     * Virtualizing the INTR Pin and Interrupt Intercepts). */
+    __asm__ volatile("clgi; sti" ::: "memory");
+    return 0;
+}
+
+void svm_cpu_disable(void) {
+    __asm__ volatile("cli; stgi" ::: "memory");
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
+}
