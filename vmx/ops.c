@@ -1,0 +1,87 @@
+/* The VMX instance of the vendor interface, and the bitmaps of a partition. */
+#include "core/base/cpu.h"
+#include "core/base/panic.h"
+#include "core/base/string.h"
+#include "mm/pagetable.h"
+#include "vmx/vmx.h"
+
+/* SDM Vol 3C, I/O-Bitmap Addresses; MSR-Bitmap Address. */
+#define IO_BITMAP_BYTES  (2 * PAGE_4K)
+#define MSR_BITMAP_BYTES PAGE_4K
+#define MSR_BITMAP_HIGH  1024 /* bytes: MSRs 0xc0000000 to 0xc0001fff */
+#define MSR_BITMAP_WRITE 2048
+#define MSRS_PER_RANGE   0x2000
+
+void vmcs_failed(u32 field, const char *what) {
+    panic("vmx: %s of field 0x%x fails", what, field);
+}
+
+static void partition_init(struct vendor_partition *p) {
+    memset(p->io_bitmap, 0xff, IO_BITMAP_BYTES);
+    memset(p->msr_bitmap, 0xff, MSR_BITMAP_BYTES);
+}
+
+static void clear_bit(void *bitmap, u32 bit) {
+    u8 *byte = (u8 *)bitmap + bit / 8;
+
+    *byte = (u8)(*byte & ~(1u << bit % 8));
+}
+
+static void allow_port(struct vendor_partition *p, u16 port) {
+    clear_bit(p->io_bitmap, port);
+}
+
+static void allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write) {
+    u8 *map = p->msr_bitmap;
+    u32 index = msr & (MSRS_PER_RANGE - 1);
+
+    /* Other MSRs exit always. */
+    ASSERT(msr < MSRS_PER_RANGE || msr - 0xc0000000u < MSRS_PER_RANGE);
+    if (msr >= MSRS_PER_RANGE)
+        map += MSR_BITMAP_HIGH;
+    if (read)
+        clear_bit(map, index);
+    if (write)
+        clear_bit(map + MSR_BITMAP_WRITE, index);
+}
+
+static bool arm_timer(struct vcpu_hw *hw, u64 deadline) {
+    hw->timer_deadline = deadline;
+    return vmx.timer;
+}
+
+/* Not needed: the processor gives the length of every instruction that exits. */
+static struct code_address code_address(struct vcpu_hw *hw) {
+    (void)hw;
+    return (struct code_address){0, 0};
+}
+
+const struct vendor_ops vmx_ops = {
+    .name = "vmx",
+    .stage2 = &pt_ept,
+    .io_bitmap_bytes = IO_BITMAP_BYTES,
+    .msr_bitmap_bytes = MSR_BITMAP_BYTES,
+    .probe = vmx_probe,
+    .cpu_enable = vmx_cpu_enable,
+    .cpu_disable = vmx_cpu_disable,
+    .partition_init = partition_init,
+    .allow_port = allow_port,
+    .allow_msr = allow_msr,
+    .vcpu_init = vmx_vcpu_init,
+    .vcpu_reset = vmx_vcpu_reset,
+    .run = vmx_run,
+    .idle = cpu_wait_interrupt,
+    .get_reg = vmx_get_reg,
+    .set_reg = vmx_set_reg,
+    .code_address = code_address,
+    .get_context = vmx_get_context,
+    .get_seg = vmx_get_seg,
+    .set_seg = vmx_set_seg,
+    .inject = vmx_inject,
+    .can_inject = vmx_can_inject,
+    .window = vmx_window,
+    .skip = vmx_skip,
+    .arm_timer = arm_timer,
+    .flush_stage2 = vmx_flush_stage2,
+    .dump = vmx_dump,
+};

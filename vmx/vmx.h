@@ -1,0 +1,103 @@
+/* VMX as its files share it: what probe learned, and access to the current VMCS. Each core has at
+ * most one VMCS, loaded by vmx_vcpu_init and current from then on, so no accessor names it. Inside
+ * vmx/ only; core sees `vmx_ops`. */
+#pragma once
+
+#include "core/base/vendor.h"
+#include "vmx/vmcs_fields.h"
+
+/* Written by probe on the boot core, read-only afterwards. */
+struct vmx_info {
+    u32 revision; /* of VMCS and VMXON region */
+    u32 pin, proc, secondary, exit, entry;
+    u64 cr0_ones; /* what a guest's CR0 must have set */
+    u64 cr0_mask; /* bits that a guest sees in the read shadow */
+    u64 longest_run;
+    u32 timer_shift; /* the preemption timer counts TSC ticks >> this */
+    bool timer, vpid, pat;
+    u64 invept_type, invvpid_type;
+};
+extern struct vmx_info vmx;
+
+#define VMX_PAT_RESET 0x0007040600070406 /* SDM Vol 3A, Page Attribute Table: after reset */
+
+/* CR4 bits that a guest may set where the processor has them; setting any other exits. */
+#define VMX_CR4_GUEST                                                                              \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |      \
+     CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP |  \
+     CR4_SMAP)
+
+/* A field that this processor lacks, or no current VMCS: an error of ours. */
+void vmcs_failed(u32 field, const char *what) noreturn_fn __attribute__((cold));
+
+/* VMsucceed leaves CF and ZF clear, which is the condition "above". SDM Vol 3C, VMX Instruction
+ * Reference, Conventions. */
+static inline u64 vmcs_get(u32 field) {
+    u64 value;
+    bool ok;
+
+    __asm__ volatile("vmread %[field], %[value]"
+                     : "=@cca"(ok), [value] "=r"(value)
+                     : [field] "r"((u64)field));
+    if (__builtin_expect(!ok, 0))
+        vmcs_failed(field, "vmread");
+    return value;
+}
+static inline void vmcs_set(u32 field, u64 value) {
+    bool ok;
+
+    __asm__ volatile("vmwrite %[value], %[field]"
+                     : "=@cca"(ok)
+                     : [field] "r"((u64)field), [value] "r"(value));
+    if (__builtin_expect(!ok, 0))
+        vmcs_failed(field, "vmwrite");
+}
+
+static inline u16 vmcs_read16(struct vmcs16 f) {
+    return (u16)vmcs_get(f.field);
+}
+static inline u32 vmcs_read32(struct vmcs32 f) {
+    return (u32)vmcs_get(f.field);
+}
+static inline u64 vmcs_read64(struct vmcs64 f) {
+    return vmcs_get(f.field);
+}
+static inline u64 vmcs_read(struct vmcs_natural f) {
+    return vmcs_get(f.field);
+}
+static inline void vmcs_write16(struct vmcs16 f, u16 value) {
+    vmcs_set(f.field, value);
+}
+static inline void vmcs_write32(struct vmcs32 f, u32 value) {
+    vmcs_set(f.field, value);
+}
+static inline void vmcs_write64(struct vmcs64 f, u64 value) {
+    vmcs_set(f.field, value);
+}
+static inline void vmcs_write(struct vmcs_natural f, u64 value) {
+    vmcs_set(f.field, value);
+}
+
+/* The parts of vmx_ops: core/base/vendor.h says what each does. */
+int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size);
+int vmx_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size);
+void vmx_cpu_disable(void);
+void vmx_vcpu_init(struct vcpu_hw *hw);
+void vmx_vcpu_reset(struct vcpu_hw *hw);
+void vmx_run(struct vcpu_hw *hw, struct vm_exit *exit);
+u64 vmx_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg);
+void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value);
+void vmx_get_context(struct vcpu_hw *hw, struct vcpu_context *out);
+void vmx_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out);
+void vmx_set_seg(struct vcpu_hw *hw, enum vcpu_seg seg, const struct segment *in);
+void vmx_inject(struct vcpu_hw *hw, const struct vm_event *event);
+bool vmx_can_inject(struct vcpu_hw *hw, enum event_type type);
+void vmx_window(struct vcpu_hw *hw, enum event_type type, bool open);
+void vmx_skip(struct vcpu_hw *hw, u32 length);
+void vmx_flush_stage2(struct vcpu_hw *hw);
+void vmx_dump(struct vcpu_hw *hw, char *out, size_t size);
+
+/* Decodes the exit that has just happened. False: it was dealt with, enter again. */
+bool vmx_decode_exit(struct vcpu_hw *hw, struct vm_exit *exit) must_check;
+/* Forgets this core's guest-linear translations, as a write to a control register does. */
+void vmx_flush_linear(struct vcpu_hw *hw);
