@@ -2,6 +2,8 @@
 # Everything that is built lies under build/.
 
 O       := build
+V       := 0
+Q       := $(if $(filter 0,$(V)),@) # V=1 shows every command
 CC      := gcc
 AR      := ar
 WARN    := -Wall -Wextra -Werror -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -10,12 +12,16 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 # Pure code: compiled into the hypervisor, the host tools, the unit tests and the fuzzers.
 PURE    := $(sort $(wildcard core/base/*.c core/vdev/*.c core/config/*.c core/insn/*.c core/image/*.c core/acpi/*.c \
-                             core/policy/*.c mm/*.c))
+                             core/policy/*.c mm/*.c) boot/multiboot2.c drivers/acpi.c drivers/aml_s5.c)
 # Hypervisor code: needs the machine.
-HYPER   := $(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S))
+HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c \
+                                                  boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S)))
+# Generated pure code.
+PURE    += $(O)/gen/dsdt.c
 
+## make               the hypervisor and the tools, under build/
 .PHONY: all help clean unit
-all: $(O)/mullion.elf tools
+all: $(O)/mullion.elf tools guests
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -23,20 +29,32 @@ help:
 # --- the hypervisor -------------------------------------------------------------------------------------------------
 # General registers only: guest FPU and vector state is never touched. No red zone: interrupts use the same stack.
 HVFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
-           -fno-omit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
+           -fomit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
            -fno-asynchronous-unwind-tables -fno-strict-aliasing -ffunction-sections -fdata-sections \
-           -DMULLION_VERSION='"$(VERSION)"' $(WARN) -I.
+           $(WARN) -I.
 HVOBJS  := $(patsubst %,$(O)/hv/%.o,$(basename $(PURE) $(HYPER)))
 
+$(O)/hv/boot/main.o: HVFLAGS += -DMULLION_VERSION='"$(VERSION)"'
 $(O)/hv/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(HVFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(HVFLAGS) -MMD -MP -c $< -o $@
 $(O)/hv/%.o: %.S
 	@mkdir -p $(@D)
-	$(CC) $(HVFLAGS) -MMD -MP -c $< -o $@
-$(O)/mullion.elf: $(HVOBJS) linker.ld
-	$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections,-Map=$(O)/mullion.map \
+	$(Q)$(CC) $(HVFLAGS) -MMD -MP -c $< -o $@
+# With symbols, for debuggers; and without, for GRUB.
+$(O)/mullion.debug.elf: $(HVOBJS) linker.ld
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections,-Map=$(O)/mullion.map \
 	  -T linker.ld -o $@ $(HVOBJS)
+$(O)/mullion.elf: $(O)/mullion.debug.elf
+	$(Q)objcopy --strip-all $< $@
+
+# The guests' DSDT: AML from iasl, as a C array. -we: its warnings are errors too.
+$(O)/gen/dsdt.c: core/acpi/dsdt.asl
+	@mkdir -p $(@D)
+	iasl -we -p $(O)/gen/dsdt $< >$(O)/gen/dsdt.log 2>&1 || { cat $(O)/gen/dsdt.log; exit 1; }
+	{ echo '#include "core/acpi/dsdt_aml.h"'; echo 'const u8 dsdt_aml[] = {'; \
+	  od -An -v -tx1 $(O)/gen/dsdt.aml | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1, /g'; \
+	  echo '};'; echo 'const u32 dsdt_aml_bytes = sizeof(dsdt_aml);'; } >$@
 
 # --- unit tests: the pure code under ASan and UBSan ------------------------------------------------------------------
 UTFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -47,16 +65,31 @@ UTESTS  := $(patsubst test/unit/%.c,$(O)/unit/%,$(sort $(wildcard test/unit/test
 
 $(O)/unit/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(UTFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(UTFLAGS) -MMD -MP -c $< -o $@
 $(O)/unit/test_%: $(O)/unit/test/unit/test_%.o $(UTOBJS)
-	$(CC) $(UTFLAGS) $^ -o $@ -lcmocka
+	$(Q)$(CC) $(UTFLAGS) $^ -o $@ -lcmocka $(UTLIBS)
+# An independent disassembler, for one test only.
+$(O)/unit/test_insn_capstone: UTLIBS := -lcapstone
 ## make unit          unit tests of the pure code (cmocka, ASan, UBSan)
 unit: $(UTESTS)
 	@for t in $(UTESTS); do $$t || exit 1; done
 
 # --- tools for the host ----------------------------------------------------------------------------------------------
 .PHONY: tools
-tools:
+tools: $(O)/tools/mullion-check
+
+TLFLAGS := -std=gnu11 -O2 -g -DHOST_BUILD $(WARN) -I.
+TLOBJS  := $(patsubst %.c,$(O)/host/%.o,tools/mullion-check.c $(filter core/base/% core/config/%,$(PURE)))
+$(O)/host/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(TLFLAGS) -MMD -MP -c $< -o $@
+$(O)/tools/mullion-check: $(TLOBJS)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(TLFLAGS) $^ -o $@
+
+include tools/targets.mk
+
+include guests/guests.mk
 
 clean:
 	rm -rf $(O)

@@ -1,0 +1,168 @@
+/* From the multiboot2 information to struct boot_info. Boot core, on the page tables of boot.S: the first 4 GiB lie at DIRECT_BASE. */
+#include "boot/boot.h"
+
+#include "boot/multiboot2.h"
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/layout.h"
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/base/string.h"
+#include "drivers/clock.h"
+#include "drivers/ioapic.h"
+#include "drivers/lapic.h"
+#include "drivers/uart.h"
+
+#define MAX_FREE_RANGES 1024
+#define LOW_MEMORY MIB(1)
+#define START_PAGE_LIMIT 0x9f000 /* below the EBDA of any BIOS worth the name */
+
+static struct frame_range free_ranges[MAX_FREE_RANGES];
+static struct frames frames = {.ranges = free_ranges, .max = MAX_FREE_RANGES};
+static struct host_acpi acpi;
+static struct boot_info info;
+
+static void *direct(u64 at) {
+    return (void *)(at + DIRECT_BASE);
+}
+
+static const void *acpi_map(void *ctx, hpa_t at, u64 bytes) {
+    (void)ctx;
+    return at.v < GIB(4) && bytes <= GIB(4) - at.v ? direct(at.v) : NULL;
+}
+
+/* Takes `bytes` for boot's own lasting data. */
+static void *take(u64 bytes) {
+    hpa_t at;
+
+    if (frames_alloc(&frames, align_up(bytes, PAGE_4K), PAGE_4K, LOW_MEMORY, GIB(4), &at))
+        refuse("too little memory: %llu KiB are needed below 4 GiB for tables|give the machine more memory",
+               (unsigned long long)bytes >> 10);
+    memset(direct(at.v), 0, align_up(bytes, PAGE_4K));
+    return direct(at.v);
+}
+
+static void reserve(u64 base, u64 bytes) {
+    if (frames_reserve(&frames, base, bytes))
+        refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
+}
+
+static void collect_memory(const void *mbi, u64 mbi_at, u64 mbi_bytes) {
+    const struct mb2_tag *map = mb2_find(mbi, MB2_TAG_MEMORY_MAP, NULL);
+    struct mb2_memory m;
+
+    if (!map)
+        refuse("the boot loader gave no memory map|boot with GRUB 2 by the multiboot2 command");
+    for (u32 i = 0; mb2_memory(map, i, &m) == 0; i++) {
+        if (m.type != MB2_MEMORY_RAM)
+            continue;
+        info.memory_top = max_u64(info.memory_top, m.base + m.bytes);
+        if (frames_add(&frames, m.base, m.bytes))
+            refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
+    }
+    reserve(info.image.v, (u64)(image_end - image_start));
+    reserve(mbi_at, mbi_bytes);
+}
+
+/* Calls for each module: counts and reserves first, then lists. */
+static u32 walk_modules(const void *mbi, struct boot_module *out) {
+    const struct mb2_tag *tag = NULL;
+    struct mb2_module m;
+    u32 count = 0;
+
+    while ((tag = mb2_find(mbi, MB2_TAG_MODULE, tag))) {
+        if (mb2_module(tag, &m))
+            continue;
+        if (out)
+            out[count] = (struct boot_module){m.string, m.start, m.bytes};
+        else
+            reserve(m.start.v, m.bytes);
+        count++;
+    }
+    return count;
+}
+
+static void collect_modules(const void *mbi) {
+    struct boot_module *out;
+
+    info.module_count = walk_modules(mbi, NULL);
+    out = take((info.module_count + 1) * sizeof(*out));
+    walk_modules(mbi, out);
+    info.modules = out;
+}
+
+static void read_acpi(const void *mbi) {
+    const struct acpi_mem mem = {.map = acpi_map};
+    u64 bytes;
+    const void *rsdp = mb2_rsdp(mbi, &bytes);
+    char why[160];
+
+    if (!rsdp)
+        refuse("the boot loader found no ACPI root table|enable ACPI in the firmware");
+    acpi.cpu_max = 0;
+    acpi.cpus = NULL;
+    /* First to count the cores, then to list them. */
+    for (u32 pass = 0; pass < 2; pass++) {
+        if (host_acpi_parse(rsdp, bytes, &mem, &acpi, why, sizeof(why)))
+            refuse("acpi: %s|update the firmware; the machine's tables must be valid", why);
+        if (pass == 0) {
+            u32 seen = acpi.cpus_seen;
+
+            acpi = (struct host_acpi){.cpus = take(seen * sizeof(struct host_cpu)), .cpu_max = seen};
+        }
+    }
+}
+
+static hpa_t find_start_page(void) {
+    hpa_t page;
+
+    /* Page 0 holds the real-mode vectors and the BIOS data area. */
+    if (frames_alloc(&frames, PAGE_4K, PAGE_4K, PAGE_4K, START_PAGE_LIMIT, &page))
+        refuse("no free page below 640 KiB to start the other cores|report this machine");
+    return page;
+}
+
+static bool option_present(const char *cmdline, const char *option) {
+    size_t n = strlen(option);
+
+    for (const char *c = cmdline; *c; c++)
+        if ((c == cmdline || c[-1] == ' ') && str_starts(c, option) && (c[n] == 0 || c[n] == ' '))
+            return true;
+    return false;
+}
+
+void boot_main(u64 mbi_at, u64 image) {
+    const void *mbi = direct(mbi_at);
+    const char *source = "";
+    u64 total;
+
+    uart_init(0x3f8);
+    log_line("mullion: version %s", MULLION_VERSION);
+    if (mb2_check(mbi, MIB(64), &total))
+        refuse("the boot loader's information is malformed|boot with GRUB 2 by the multiboot2 command");
+    info.image = hpa(image);
+    info.cmdline = mb2_cmdline(mbi);
+    collect_memory(mbi, mbi_at, total);
+    hpa_t start = find_start_page();
+    reserve(0, LOW_MEMORY);
+    collect_modules(mbi);
+    read_acpi(mbi);
+
+    info.tsc_hz = clock_calibrate(&acpi, &source);
+    if (!info.tsc_hz)
+        refuse("no clock to measure the time-stamp counter with|enable the ACPI PM timer, HPET or PIT in the firmware");
+    info.wall_clock = clock_wall_seconds();
+    log_line("boot: time-stamp counter %llu kHz, measured by %s", (unsigned long long)info.tsc_hz / 1000, source);
+    lapic_setup(acpi.lapic_address, !option_present(info.cmdline, "no-x2apic"));
+    lapic_enable();
+    lapic_timer_calibrate(info.tsc_hz);
+    ioapic_setup(&acpi);
+    info.frames = &frames;
+    info.acpi = &acpi;
+    info.cores = take((acpi.cpu_count + 1) * sizeof(struct boot_core));
+    smp_start(&info, start);
+    log_line("boot: %u cores, %s, %llu MiB free", info.core_count, lapic_is_x2apic() ? "x2apic" : "xapic",
+             (unsigned long long)frames_free_bytes(&frames) >> 20);
+    core_start(&info);
+}

@@ -1,0 +1,73 @@
+/* The boot information of a Multiboot2 loader, read in place (Multiboot2 Specification, Boot
+ * Information Format). Boot core, before start; nothing is copied or kept. Every length is the
+ * loader's word and is checked: first mb2_check, then the rest, with the same `mbi`. Pure. */
+#pragma once
+
+#include "core/base/types.h"
+
+/* What the loader leaves in EAX. */
+#define MB2_LOADER_MAGIC 0x36d76289u
+
+enum mb2_tag_type {
+    MB2_TAG_END = 0,
+    MB2_TAG_CMDLINE = 1,
+    MB2_TAG_LOADER_NAME = 2,
+    MB2_TAG_MODULE = 3,
+    MB2_TAG_MEMORY_MAP = 6,
+    MB2_TAG_RSDP_OLD = 14, /* copy of an ACPI 1.0 RSDP, 20 bytes */
+    MB2_TAG_RSDP_NEW = 15, /* copy of an ACPI 2.0 or later RSDP, 36 bytes */
+    MB2_TAG_LOAD_BASE = 21,
+};
+
+/* Memory types, where they differ from "anything else: not usable". */
+enum mb2_memory_type {
+    MB2_MEMORY_RAM = 1,
+    MB2_MEMORY_ACPI = 3, /* tables; usable once they are read */
+    MB2_MEMORY_NVS = 4,
+    MB2_MEMORY_BAD = 5,
+};
+
+/* The header of every tag; its data follows. */
+struct mb2_tag {
+    u32 type;
+    u32 size; /* bytes with this header, without the padding to the next tag */
+};
+
+struct mb2_memory {
+    u64 base;
+    u64 bytes; /* base + bytes may wrap: firmware is not to be trusted */
+    u32 type;
+};
+
+struct mb2_module {
+    hpa_t start;
+    u64 bytes;
+    const char *string; /* the module's name and arguments, inside the tag */
+};
+
+/* Follows the tags from the first to the end tag, without a step outside the `limit` readable bytes
+ * at mbi. total: bytes of the whole structure. Returns 0, -E_INVAL (not aligned to 8 bytes, a size
+ * that cannot be, no end tag) or -E_TRUNCATED (longer than limit). */
+int mb2_check(const void *mbi, u64 limit, u64 *total) must_check;
+
+/* The first tag of this type behind `after` (NULL: from the start), or NULL. */
+const struct mb2_tag *mb2_find(const void *mbi, u32 type, const struct mb2_tag *after);
+
+/* The text of a CMDLINE or LOADER_NAME tag, or NULL if it does not end inside the tag. */
+const char *mb2_string(const struct mb2_tag *tag);
+/* The text of the first such tag, "" if there is none or it is malformed. */
+const char *mb2_cmdline(const void *mbi);
+
+/* Reads a MODULE tag. Returns 0 or -E_INVAL (too short, ends before it starts, no end of text). */
+int mb2_module(const struct mb2_tag *tag, struct mb2_module *out) must_check;
+
+/* Reads entry `index` of a MEMORY_MAP tag. Returns 0, -E_NOENT (behind the last one) or -E_INVAL
+ * (the tag is malformed; so is every entry). */
+int mb2_memory(const struct mb2_tag *tag, u32 index, struct mb2_memory *out) must_check;
+
+/* The loader's copy of the RSDP, the newer form if it gave both; NULL if none. bytes: of the
+ * copy, at least 20 (old) or 36 (new). Its checksums are still to be verified. */
+const void *mb2_rsdp(const void *mbi, u64 *bytes);
+
+/* Where the image was loaded. Returns 0 or -E_NOENT (the loader did not relocate it). */
+int mb2_load_base(const void *mbi, hpa_t *out) must_check;

@@ -1,0 +1,36 @@
+/* What boot hands to core: the one call upward to downward at start. Everything in it lives until power-off. */
+#pragma once
+
+#include "drivers/acpi.h"
+#include "core/base/types.h"
+#include "mm/frames.h"
+
+struct boot_module {
+    const char *name; /* the string after the file in GRUB's module2 line */
+    hpa_t at;
+    u64 bytes;
+};
+
+/* A core that boot has started and parked. To release it, core fills cr3, stack and entry, then sets go. */
+struct boot_core {
+    u32 apic_id;
+    u64 cr3, stack;
+    void (*entry)(u32 core);
+    bool go; /* atomic; the parked core spins on it */
+};
+
+struct boot_info {
+    hpa_t image;
+    const char *cmdline;
+    struct frames *frames; /* what is free: the image, modules, boot data and low memory are already taken out */
+    u64 memory_top;        /* end of the highest usable memory */
+    const struct boot_module *modules;
+    u32 module_count;
+    struct host_acpi *acpi;
+    struct boot_core *cores; /* [0] is the boot core */
+    u32 core_count;
+    u64 tsc_hz, wall_clock;
+};
+
+/* Takes over on the boot core and does not return. */
+void core_start(struct boot_info *boot) noreturn_fn;

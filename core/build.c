@@ -1,0 +1,221 @@
+#include "core/build.h"
+
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/base/string.h"
+#include "core/base/layout.h"
+#include "core/hostspace.h"
+#include "core/policy/msr.h"
+
+/* Cuts the partition's block into its parts: each 64-byte aligned, vendor pages page aligned. */
+struct cutter {
+    u8 *at; /* NULL on the first pass, which only adds up */
+    u64 used;
+};
+
+static void *cut(struct cutter *c, u64 bytes, u64 align) {
+    u64 start = align_up(c->used, align);
+
+    c->used = start + bytes;
+    return c->at ? c->at + start : NULL;
+}
+
+#define CUT(cutter, pointer, count, align)                                                                             \
+    do {                                                                                                               \
+        void *cut_ = cut(cutter, (count) * sizeof(*(pointer)), align);                                                 \
+        if (cut_)                                                                                                      \
+            (pointer) = cut_;                                                                                          \
+    } while (0)
+
+static hpa_t pa_of(const void *p) {
+    return p ? hostspace_pa(p) : hpa(0);
+}
+
+static void cut_vcpu(struct cutter *c, struct partition *p, u32 index) {
+    struct vcpu *v = cut(c, sizeof(*v), 64);
+    void *block = cut(c, PAGE_4K, PAGE_4K);
+
+    if (!v)
+        return;
+    p->vcpus[index] = v;
+    p->lapics[index] = &v->lapic;
+    p->apic_ids[index] = index;
+    v->hw.block = block;
+    v->hw.block_pa = pa_of(block);
+}
+
+/* Lays out everything that belongs to a partition. Run twice: to measure, then to cut. */
+static struct partition *lay_out(struct cutter *c, const struct config_partition *config, u32 max_pieces) {
+    static struct partition scratch; /* stands in on the measuring pass */
+    struct partition *p = cut(c, sizeof(*p), 64);
+    void *tx, *rx;
+
+    if (!p)
+        p = &scratch;
+    CUT(c, p->vcpus, config->cpu_count, 64);
+    CUT(c, p->lapics, config->cpu_count, 64);
+    CUT(c, p->apic_ids, config->cpu_count, 64);
+    CUT(c, p->pieces, max_pieces, 64);
+    CUT(c, p->regions, 2 * max_pieces + 4, 64);
+    tx = cut(c, CONSOLE_RING_BYTES, 64);
+    rx = cut(c, CONSOLE_RING_BYTES / 8, 64);
+    p->hw.io_bitmap = cut(c, machine.vendor->io_bitmap_bytes, PAGE_4K);
+    p->hw.msr_bitmap = cut(c, machine.vendor->msr_bitmap_bytes, PAGE_4K);
+    p->hw.io_bitmap_pa = pa_of(p->hw.io_bitmap);
+    p->hw.msr_bitmap_pa = pa_of(p->hw.msr_bitmap);
+    for (u32 i = 0; i < config->cpu_count; i++)
+        cut_vcpu(c, p, i);
+    if (tx) {
+        ring_init(&p->console_tx, tx, CONSOLE_RING_BYTES);
+        ring_init(&p->console_rx, rx, CONSOLE_RING_BYTES / 8);
+    }
+    return p;
+}
+
+static void place(struct partition *p, u32 max_pieces) {
+    const struct config_partition *c = p->config;
+    const struct region *last;
+    int n;
+
+    if (c->fixed) {
+        if (!frames_is_free(machine.boot->frames, c->address, c->memory) ||
+            frames_reserve(machine.boot->frames, c->address, c->memory))
+            refuse("partition %s: memory at 0x%llx is not free on this machine|choose another address, or leave `address` out",
+                   c->name, (unsigned long long)c->address);
+        p->pieces[0] = (struct piece){hpa(c->address), c->memory};
+        n = 1;
+    } else {
+        n = frames_place(machine.boot->frames, c->memory, p->pieces, max_pieces);
+    }
+    if (n < 0)
+        refuse("too little memory for partition %s: it wants %llu MiB, %llu MiB are free|give the machine more memory or lower `memory`",
+               c->name, (unsigned long long)c->memory >> 20,
+               (unsigned long long)frames_free_bytes(machine.boot->frames) >> 20);
+    p->piece_count = (u32)n;
+    n = region_list_build(p->pieces, p->piece_count, c->memory, p->regions, 2 * max_pieces + 4);
+    if (n < 0)
+        panic("partition %s: region list: %s", c->name, error_name(n));
+    p->memory = (struct gmem){p->regions, (u32)n, DIRECT_BASE};
+    last = &p->regions[n - 1];
+    p->code = (struct code_window){(const u8 *)(last->hpa.v + DIRECT_BASE), last->gpa.v, last->bytes};
+}
+
+static void map_stage2(struct partition *p) {
+    struct pt pt;
+
+    if (pt_init(&pt, machine.vendor->stage2, &hostspace_mem, machine.caps.max_leaf))
+        panic("partition %s: no stage-2 root", p->config->name);
+    for (u32 i = 0; i < p->memory.count; i++) {
+        const struct region *r = &p->regions[i];
+        int error = pt_map(&pt, r->gpa.v, r->hpa, r->bytes, r->rights, r->memtype);
+
+        if (error)
+            panic("partition %s: stage 2 at 0x%llx: %s", p->config->name, (unsigned long long)r->gpa.v, error_name(error));
+    }
+    p->hw.stage2_root = pt.root;
+    p->stage2_pages = pt.pages;
+    pt_count_leaves(&pt, p->leaves);
+}
+
+static void open_bitmaps(struct partition *p) {
+    const struct vendor_ops *ops = machine.vendor;
+
+    ops->partition_init(&p->hw);
+    for (u32 i = 0; i < p->config->port_count; i++)
+        for (u64 k = 0; k < p->config->ports[i].bytes; k++)
+            ops->allow_port(&p->hw, (u16)(p->config->ports[i].base + k));
+    for (u32 i = 0; i < msr_table_count; i++) {
+        const struct msr_entry *e = &msr_table[i];
+        bool read = e->read == MSR_DIRECT, write = e->write == MSR_DIRECT;
+
+        for (u32 msr = e->first; (read || write) && msr <= e->last; msr++)
+            ops->allow_msr(&p->hw, msr, read, write);
+    }
+}
+
+static void host_cpuid(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
+    struct cpuid_result r = cpuid(leaf, sub);
+
+    (void)ctx;
+    *out = (struct cpuid_regs){r.eax, r.ebx, r.ecx, r.edx};
+}
+
+u64 build_xcr0(void) {
+    return policy_xcr0(host_cpuid, NULL);
+}
+
+static void make_vcpu(struct partition *p, u32 index) {
+    struct vcpu *v = p->vcpus[index];
+    const struct cpuid_request request = {
+        .host = host_cpuid,
+        .apic_id = index,
+        .vcpu = index,
+        .vcpu_count = p->vcpu_count,
+        .tsc_hz = machine.tsc_hz,
+        .xcr0_allowed = machine.xcr0,
+    };
+
+    v->partition = p;
+    v->index = index;
+    v->core = p->config->cpus[index];
+    v->host_apic = machine.boot->cores[v->core].apic_id;
+    v->hw.partition = &p->hw;
+    v->hw.asid = 1; /* the only guest that ever runs on its core */
+    if (cpuid_table_build(&v->cpuid, &request))
+        panic("partition %s: cpuid table is too small", p->config->name);
+}
+
+static const struct boot_module *find_module(const char *name) {
+    for (u32 i = 0; i < machine.boot->module_count; i++)
+        if (str_equal(machine.boot->modules[i].name, name))
+            return &machine.boot->modules[i];
+    return NULL;
+}
+
+static void take_images(struct partition *p) {
+    const struct boot_module *m = find_module(p->config->kernel);
+
+    p->kernel = (const void *)(m->at.v + DIRECT_BASE);
+    p->kernel_bytes = m->bytes;
+    if (p->config->initrd) {
+        m = find_module(p->config->initrd);
+        p->initrd = (const void *)(m->at.v + DIRECT_BASE);
+        p->initrd_bytes = m->bytes;
+    }
+}
+
+struct partition *build_partition(const struct config_partition *c, struct console_input *input) {
+    const u32 max_pieces = 3 * machine.boot->frames->count; /* a free range gives at most a 1 GiB part with two ends */
+    struct cutter measure = {0}, real = {0};
+    struct partition *p;
+
+    lay_out(&measure, c, max_pieces);
+    real.at = hostspace_take(measure.used);
+    p = lay_out(&real, c, max_pieces);
+    p->block = hostspace_pa(real.at);
+    p->block_bytes = align_up(measure.used, PAGE_4K);
+    p->config = c;
+    p->vcpu_count = c->cpu_count;
+    p->console.name = c->name;
+    p->console.ring = &p->console_tx;
+    p->input = input;
+    input->source = &p->console;
+    input->ring = &p->console_rx;
+    input->ctx = p;
+    place(p, max_pieces);
+    map_stage2(p);
+    open_bitmaps(p);
+    for (u32 i = 0; i < p->vcpu_count; i++)
+        make_vcpu(p, i);
+    input->apic_id = p->vcpus[0]->host_apic;
+    take_images(p);
+    p->wall_clock = machine.boot->wall_clock;
+    log_line("%s: %u vcpus, %llu MiB in %u pieces, pages %llu x 1 GiB, %llu x 2 MiB, %llu x 4 KiB; %u KiB of hypervisor memory and %u KiB of tables",
+             c->name, p->vcpu_count, (unsigned long long)c->memory >> 20, p->piece_count,
+             (unsigned long long)p->leaves[3], (unsigned long long)p->leaves[2], (unsigned long long)p->leaves[1],
+             (u32)(p->block_bytes >> 10), p->stage2_pages * 4);
+    return p;
+}

@@ -1,0 +1,222 @@
+#include "core/console.h"
+
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/spinlock.h"
+#include "core/base/string.h"
+#include "drivers/ioapic.h"
+#include "drivers/lapic.h"
+#include "drivers/uart.h"
+
+#define ESCAPE_KEY 0x1d /* Ctrl-] */
+#define STAGE_BYTES 512
+
+static struct spinlock lock; /* everything below */
+static u8 stage[STAGE_BYTES]; /* what goes to the UART next: any core may send it on */
+static u32 stage_at, stage_count;
+static struct console_source *line_owner; /* whose unfinished line the screen shows, or NULL */
+static u32 irq_line;
+
+static struct console_input *inputs; /* a list in the order of the file */
+static struct console_input *focus;
+
+void console_setup(const char *name) {
+    static const u16 ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+    u32 n = str_starts(name, "com") && name[3] >= '1' && name[3] <= '4' ? (u32)(name[3] - '1') : 4;
+
+    irq_line = n % 2 == 0 ? UART_IRQ_COM13 : UART_IRQ_COM24;
+    uart_init(n < 4 ? ports[n] : 0);
+}
+
+static void stage_byte(u8 byte) {
+    if (stage_count < STAGE_BYTES)
+        stage[stage_count++] = byte;
+}
+
+static void stage_text(const char *text) {
+    for (; *text; text++)
+        stage_byte((u8)*text);
+}
+
+/* The name in front, and what the line already had before another one came between. */
+static void start_line(struct console_source *s) {
+    stage_byte('[');
+    stage_text(s->name);
+    stage_text("] ");
+    for (u32 i = 0; i < s->line_length; i++)
+        stage_byte((u8)s->line[i]);
+    line_owner = s;
+}
+
+static void end_line(struct console_source *s) {
+    stage_text("\r\n");
+    s->line_length = 0;
+    s->carriage = false;
+    line_owner = NULL;
+}
+
+static void take_byte(struct console_source *s, u8 byte) {
+    if (byte == '\n') {
+        if (line_owner != s)
+            start_line(s);
+        end_line(s);
+        return;
+    }
+    if (s->carriage) { /* a CR alone: the line is written over */
+        s->carriage = false;
+        s->line_length = 0;
+        stage_byte('\r');
+        line_owner = NULL;
+    }
+    if (byte == '\r') {
+        s->carriage = true;
+        return;
+    }
+    if (line_owner != s)
+        start_line(s);
+    stage_byte(byte);
+    if (byte == '\b')
+        s->line_length -= s->line_length > 0;
+    else if (s->line_length < CONSOLE_LINE)
+        s->line[s->line_length++] = (char)byte;
+}
+
+/* Does the ring hold the end of a line? Only then may a source without focus come between. */
+static bool has_line(const struct ring *r) {
+    u32 used = ring_used(r);
+
+    if (used > r->size / 2)
+        return true;
+    for (u32 i = 0; i < used; i++)
+        if (r->data[(r->tail + i) & (r->size - 1)] == '\n')
+            return true;
+    return false;
+}
+
+/* Refills the empty stage from a source, at most to the end of a line. */
+static void refill(struct console_source *s, bool all) {
+    u8 byte;
+
+    stage_at = stage_count = 0;
+    if (line_owner && line_owner != s) {
+        if (!all && !(focus && focus->source == s) && !has_line(s->ring))
+            return;
+        if (!ring_used(s->ring))
+            return;
+        stage_text("\r\n");
+        line_owner = NULL;
+    }
+    /* Room for a whole prefix and shown-again line stays free. */
+    while (stage_count < STAGE_BYTES - CONSOLE_LINE - 64 && ring_get(s->ring, &byte)) {
+        take_byte(s, byte);
+        if (byte == '\n')
+            break;
+    }
+}
+
+/* Sends what the UART takes at once. Returns true if the stage is empty. */
+static bool send(void) {
+    u32 room = stage_at < stage_count ? uart_room() : 0;
+
+    for (; room && stage_at < stage_count; room--)
+        uart_put(stage[stage_at++]);
+    return stage_at == stage_count;
+}
+
+bool console_pump(struct console_source *source) {
+    bool left;
+
+    if (!spin_try(&lock))
+        return true;
+    /* A few rounds at most: a fast UART (an emulator's) would let one core pump for long. */
+    for (u32 i = 0; i < 8 && send(); i++) {
+        refill(source, false);
+        if (stage_count == 0)
+            break;
+    }
+    left = stage_at < stage_count || ring_used(source->ring);
+    spin_unlock(&lock);
+    return left;
+}
+
+void console_flush(struct console_source *source) {
+    spin_lock(&lock);
+    do {
+        while (!send())
+            cpu_pause();
+        refill(source, true);
+    } while (stage_count);
+    spin_unlock(&lock);
+}
+
+void console_break_lock(void) {
+    lock.taken = 0;
+}
+
+void console_add_input(struct console_input *input) {
+    struct console_input **end = &inputs;
+
+    while (*end)
+        end = &(*end)->next;
+    *end = input;
+}
+
+static void route(void) {
+    if (!focus || !uart_port())
+        return;
+    if (ioapic_route_isa(irq_line, VECTOR_UART, focus->apic_id) == 0)
+        uart_receive_interrupt(true);
+}
+
+void console_set_focus(struct console_input *input) {
+    spin_lock(&lock);
+    focus = input;
+    route();
+    spin_unlock(&lock);
+}
+
+/* The next input after `from` that is still there, round the list; NULL if none is. */
+static struct console_input *next_input(struct console_input *from) {
+    struct console_input *i = from;
+
+    do {
+        i = i->next ? i->next : inputs;
+        if (!i->gone)
+            return i;
+    } while (i != from);
+    return NULL;
+}
+
+/* Moves the focus and tells it. Under the lock. */
+static void move_focus(void) {
+    focus = next_input(focus);
+    route();
+}
+
+void console_receive(void) {
+    struct console_input *mine;
+    bool received = false;
+    u8 byte;
+
+    spin_lock(&lock);
+    mine = focus;
+    /* Bytes behind the escape key belong to the next focus: its core gets an interrupt of its own for them. */
+    while (mine && focus == mine && mine->apic_id == lapic_id() && uart_get(&byte)) {
+        if (byte == ESCAPE_KEY) {
+            move_focus();
+            break;
+        }
+        received |= ring_put(mine->ring, byte);
+    }
+    spin_unlock(&lock);
+    if (received)
+        mine->received(mine);
+}
+
+void console_remove_input(struct console_input *input) {
+    spin_lock(&lock);
+    input->gone = true;
+    if (focus == input)
+        move_focus();
+    spin_unlock(&lock);
+}

@@ -1,0 +1,46 @@
+/* The machine's console: lines from the log and from every partition's UART, each with its name in front; keystrokes to the partition
+ * in focus. Output is moved by the cores of the partition that produced it, never by another's, and without waiting. */
+#pragma once
+
+#include "core/base/ring.h"
+#include "core/base/types.h"
+
+#define CONSOLE_LINE 160 /* of an unfinished line, how much is shown again after an interruption */
+
+/* One who writes to the console. */
+struct console_source {
+    const char *name;
+    struct ring *ring; /* what it wrote; console reads */
+    char line[CONSOLE_LINE];
+    u32 line_length;
+    bool carriage; /* a CR came and its LF has not */
+};
+
+/* Boot core. name: "com1" ... "com4" or "none". */
+void console_setup(const char *name);
+
+/* Moves what the UART takes without waiting. Returns true if something is left. Any core; gives up at once if another core is at it. */
+bool console_pump(struct console_source *source);
+/* Writes all of it, waiting for the UART. */
+void console_flush(struct console_source *source);
+/* For panic: no locks any more. */
+void console_break_lock(void);
+
+/* A partition that can have the keyboard. In memory that every core sees; what `source`, `ring` and `ctx` point to is seen by the
+ * partition's own cores only, and touched there only. */
+struct console_input {
+    struct console_input *next;
+    struct console_source *source;
+    struct ring *ring;                        /* console writes */
+    void (*received)(struct console_input *); /* bytes were added; called on the core that took the interrupt */
+    void *ctx;
+    u32 apic_id;                              /* core that takes the UART's interrupt while this one has focus */
+    bool gone;
+};
+/* Boot core: in the order of the file. */
+void console_add_input(struct console_input *input);
+void console_set_focus(struct console_input *input);
+/* The core of the focus, from the UART's interrupt. Ctrl-] moves the focus to the next partition. */
+void console_receive(void);
+/* A partition ended: the focus moves on. */
+void console_remove_input(struct console_input *input);

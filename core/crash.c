@@ -1,0 +1,83 @@
+/* The report of a partition that cannot go on: exits.h. */
+#include "core/base/fmt.h"
+#include "core/base/log.h"
+#include "core/exits.h"
+#include "core/guest.h"
+#include "core/machine.h"
+#include "core/partition.h"
+
+const char *exit_reason_name(enum exit_reason reason) {
+    static const char *const names[EXIT_REASONS] = {
+        [EXIT_CPUID] = "cpuid",
+        [EXIT_HLT] = "hlt",
+        [EXIT_IO] = "io",
+        [EXIT_RDMSR] = "rdmsr",
+        [EXIT_WRMSR] = "wrmsr",
+        [EXIT_STAGE2] = "stage2",
+        [EXIT_INTERRUPT] = "interrupt",
+        [EXIT_NMI] = "nmi",
+        [EXIT_INTR_WINDOW] = "intr-window",
+        [EXIT_NMI_WINDOW] = "nmi-window",
+        [EXIT_TIMER] = "timer",
+        [EXIT_CR] = "cr",
+        [EXIT_DR] = "dr",
+        [EXIT_XSETBV] = "xsetbv",
+        [EXIT_HYPERCALL] = "hypercall",
+        [EXIT_WBINVD] = "wbinvd",
+        [EXIT_RDPMC] = "rdpmc",
+        [EXIT_PAUSE] = "pause",
+        [EXIT_MWAIT] = "mwait",
+        [EXIT_NO_INSN] = "no-instruction",
+        [EXIT_EXCEPTION] = "exception",
+        [EXIT_TASK_SWITCH] = "task-switch",
+        [EXIT_TRIPLE_FAULT] = "triple-fault",
+        [EXIT_INVALID] = "invalid-state",
+        [EXIT_UNEXPECTED] = "unexpected",
+    };
+
+    return reason < EXIT_REASONS && names[reason] ? names[reason] : "unknown";
+}
+
+static unsigned long long reg(struct vcpu *v, enum vcpu_reg r) {
+    return machine.vendor->get_reg(&v->hw, r);
+}
+
+static void report_registers(struct vcpu *v, const char *name) {
+    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "-", "rbp", "rsi", "rdi",
+                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    const u64 *g = v->hw.gpr; /* rsp is not among them */
+
+    log_line("%s: rip 0x%llx rsp 0x%llx rflags 0x%llx", name, reg(v, REG_RIP), reg(v, REG_RSP), reg(v, REG_RFLAGS));
+    log_line("%s: cr0 0x%llx cr2 0x%llx cr3 0x%llx cr4 0x%llx efer 0x%llx", name, reg(v, REG_CR0), reg(v, REG_CR2),
+             reg(v, REG_CR3), reg(v, REG_CR4), reg(v, REG_EFER));
+    for (u32 i = 0; i < 16; i += 4)
+        log_line("%s: %s 0x%llx %s 0x%llx %s 0x%llx %s 0x%llx", name, names[i], (unsigned long long)g[i], names[i + 1],
+                 (unsigned long long)g[i + 1], names[i + 2], (unsigned long long)g[i + 2], names[i + 3],
+                 (unsigned long long)g[i + 3]);
+}
+
+static void report_segment(struct vcpu *v, const char *name, const char *label, enum vcpu_seg which) {
+    struct segment s;
+
+    machine.vendor->get_seg(&v->hw, which, &s);
+    log_line("%s: %s selector 0x%x base 0x%llx limit 0x%x attributes 0x%x", name, label, s.selector,
+             (unsigned long long)s.base, s.limit, s.attributes);
+}
+
+void exit_crash(struct vcpu *v, const struct vm_exit *exit, const char *why) {
+    const char *name = v->partition->config->name;
+    char text[160];
+
+    log_line("%s: vcpu %u on core %u stopped: %s (exit %s, code 0x%llx)", name, v->index, v->core, why,
+             exit_reason_name(exit->reason), (unsigned long long)exit->code);
+    report_registers(v, name);
+    report_segment(v, name, "cs", VSEG_CS);
+    report_segment(v, name, "ss", VSEG_SS);
+    report_segment(v, name, "gdtr", VSEG_GDTR);
+    report_segment(v, name, "idtr", VSEG_IDTR);
+    guest_instruction_text(v, text, sizeof(text));
+    log_line("%s: instruction bytes %s", name, text);
+    machine.vendor->dump(&v->hw, text, sizeof(text));
+    log_line("%s: %s", name, text);
+    partition_end(v->partition, END_CRASH);
+}

@@ -1,0 +1,168 @@
+#include "core/hostspace.h"
+
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/layout.h"
+#include "core/base/panic.h"
+#include "core/base/string.h"
+#include "core/base/x86.h"
+#include "core/local.h"
+#include "drivers/lapic.h"
+
+#define MAX_SHARES 16
+
+extern const u8 image_start[], text_end[], rodata_end[], late_end[], image_end[]; /* linker.ld */
+
+struct share {
+    u64 at, bytes;
+    bool write;
+};
+
+static struct boot_info *info;
+static struct share shares[MAX_SHARES];
+static u32 share_count;
+static u32 max_leaf;
+
+void *hostspace_take(u64 bytes) {
+    hpa_t at;
+
+    bytes = align_up(bytes, PAGE_4K);
+    if (frames_alloc(info->frames, bytes, PAGE_4K, 0, GIB(4), &at))
+        refuse("too little memory: %llu KiB more are needed below 4 GiB|give the machine more memory or the partitions less",
+               (unsigned long long)bytes >> 10);
+    memset((void *)(at.v + DIRECT_BASE), 0, bytes);
+    return (void *)(at.v + DIRECT_BASE);
+}
+
+hpa_t hostspace_pa(const void *taken) {
+    return hpa((u64)taken - DIRECT_BASE);
+}
+
+static int alloc_table(void *ctx, hpa_t *page) {
+    (void)ctx;
+    *page = hostspace_pa(hostspace_take(PAGE_4K));
+    return 0;
+}
+static u64 *table_virt(void *ctx, hpa_t page) {
+    (void)ctx;
+    return (u64 *)(page.v + DIRECT_BASE);
+}
+const struct pt_mem hostspace_mem = {.alloc = alloc_table, .virt = table_virt};
+
+static void map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_type memtype) {
+    int error = pt_map(pt, va, at, bytes, rights, memtype);
+
+    if (error)
+        panic("host tables: cannot map 0x%llx: %s", (unsigned long long)va, error_name(error));
+}
+
+static void map_direct(struct pt *pt, u64 at, u64 bytes, u32 rights) {
+    u64 base = align_down(at, PAGE_4K);
+
+    map(pt, base + DIRECT_BASE, hpa(base), align_up(at + bytes, PAGE_4K) - base, rights, MEM_WB);
+}
+
+static void map_image_part(struct pt *pt, const u8 *from, const u8 *to, u32 rights) {
+    u64 offset = (u64)from - IMAGE_BASE;
+
+    if (to > from)
+        map(pt, (u64)from, hpa(info->image.v + offset), (u64)(to - from), rights, MEM_WB);
+}
+
+/* W^X: text is read and executed, everything else never executed. `late` is what `.late` becomes. */
+static void map_image(struct pt *pt, u32 late) {
+    map_image_part(pt, image_start, text_end, RIGHT_READ | RIGHT_EXEC);
+    map_image_part(pt, text_end, rodata_end, RIGHT_READ);
+    map_image_part(pt, rodata_end, late_end, late);
+    map_image_part(pt, late_end, image_end, RIGHT_READ | RIGHT_WRITE);
+}
+
+static void init(struct pt *pt) {
+    if (pt_init(pt, &pt_host, &hostspace_mem, max_leaf))
+        panic("host tables: no root page");
+}
+
+void hostspace_boot(struct boot_info *boot) {
+    struct pt pt;
+    u64 top = align_up(max_u64(boot->memory_top, GIB(4)), PAGE_1G);
+
+    info = boot;
+    max_leaf = cpuid_has_leaf(0x80000001) && (cpuid(0x80000001, 0).edx & BIT(26)) ? 3 : 2;
+    init(&pt);
+    map_image(&pt, RIGHT_READ | RIGHT_WRITE);
+    map(&pt, DIRECT_BASE, hpa(0), top, RIGHT_READ | RIGHT_WRITE, MEM_WB);
+    write_cr3(pt.root.v);
+}
+
+void hostspace_share(const void *at, u64 bytes, bool write) {
+    ASSERT(share_count < MAX_SHARES);
+    shares[share_count++] = (struct share){hostspace_pa(at).v, bytes, write};
+}
+
+static void map_partition(struct pt *pt, struct partition *p) {
+    const u32 rw = RIGHT_READ | RIGHT_WRITE;
+
+    map_direct(pt, p->block.v, p->block_bytes, rw);
+    for (u32 i = 0; i < p->piece_count; i++)
+        map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw);
+    /* The pristine images, for a restart. GRUB puts each module on pages of its own. */
+    map_direct(pt, (u64)p->kernel - DIRECT_BASE, p->kernel_bytes, RIGHT_READ);
+    if (p->initrd && p->initrd != p->kernel)
+        map_direct(pt, (u64)p->initrd - DIRECT_BASE, p->initrd_bytes, RIGHT_READ);
+}
+
+static void map_local(struct pt *pt, u8 *pages) {
+    const u32 rw = RIGHT_READ | RIGHT_WRITE;
+    u64 pa = hostspace_pa(pages).v;
+
+    map(pt, LOCAL_BASE, hpa(pa), LOCAL_DATA_PAGES * PAGE_4K, rw, MEM_WB);
+    pa += LOCAL_DATA_PAGES * PAGE_4K;
+    map(pt, LOCAL_BASE + LOCAL_STACK_PAGE * PAGE_4K, hpa(pa), LOCAL_STACK_PAGES * PAGE_4K, rw, MEM_WB);
+    pa += LOCAL_STACK_PAGES * PAGE_4K;
+    map(pt, LOCAL_BASE + LOCAL_FAULT_PAGE * PAGE_4K, hpa(pa), PAGE_4K, rw, MEM_WB);
+    pa += PAGE_4K;
+    map(pt, LOCAL_BASE + LOCAL_VENDOR_PAGE * PAGE_4K, hpa(pa), PAGE_4K, rw, MEM_WB);
+}
+
+u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page) {
+    const u32 rw = RIGHT_READ | RIGHT_WRITE;
+    const u64 local_pages = LOCAL_DATA_PAGES + LOCAL_STACK_PAGES + 2;
+    struct pt pt;
+    u8 *pages = hostspace_take(local_pages * PAGE_4K);
+
+    init(&pt);
+    map_image(&pt, RIGHT_READ);
+    map_local(&pt, pages);
+    map(&pt, lapic_address() + DIRECT_BASE, hpa(lapic_address()), PAGE_4K, rw, MEM_UC);
+    for (u32 i = 0; i < info->acpi->ioapic_count; i++) {
+        u64 at = align_down(info->acpi->ioapics[i].address, PAGE_4K);
+
+        map(&pt, at + DIRECT_BASE, hpa(at), PAGE_4K, rw, MEM_UC);
+    }
+    for (u32 i = 0; i < share_count; i++)
+        map_direct(&pt, shares[i].at, shares[i].bytes, shares[i].write ? rw : RIGHT_READ);
+    if (p)
+        map_partition(&pt, p);
+    *local = pages;
+    *vendor_page = hpa(hostspace_pa(pages).v + (local_pages - 1) * PAGE_4K);
+    return pt.root.v;
+}
+
+void hostspace_protect(void) {
+    u32 features = cpuid_has_leaf(7) ? cpuid(7, 0).ebx : 0;
+    u64 cr4 = read_cr4();
+
+    if (features & BIT(7))
+        cr4 |= CR4_SMEP;
+    if (features & BIT(20))
+        cr4 |= CR4_SMAP;
+    if (cpuid_has_leaf(7) && (cpuid(7, 0).ecx & BIT(2)))
+        cr4 |= CR4_UMIP;
+    /* Guests use XCR0 themselves; XGETBV and XSETBV on their behalf need this. PKE stays clear: host pages are all supervisor
+     * pages, and QEMU's nested walk would apply it. */
+    if (cpuid(1, 0).ecx & BIT(26))
+        cr4 |= CR4_OSXSAVE;
+    write_cr4(cr4 | CR4_OSFXSR);
+    write_cr0((read_cr0() | CR0_WP | CR0_NE | CR0_MP) & ~(CR0_EM | CR0_TS));
+}

@@ -1,0 +1,41 @@
+/* core/base/log.h: the log is a console source of its own; its ring is the memory copy. */
+#include "core/base/log.h"
+
+#include <stdarg.h>
+
+#include "core/base/fmt.h"
+#include "core/base/spinlock.h"
+#include "core/console.h"
+#include "core/log.h"
+
+#define LOG_BYTES 16384
+#define LOG_LINE 256
+
+static u8 log_data[LOG_BYTES];
+static struct ring log_ring = {.data = log_data, .size = LOG_BYTES};
+static struct console_source log_source = {.name = "mullion", .ring = &log_ring};
+static struct spinlock log_lock;
+
+void log_text(const char *text) {
+    spin_lock(&log_lock);
+    for (const char *c = text; *c; c++)
+        ring_put(&log_ring, (u8)*c);
+    ring_put(&log_ring, '\n');
+    console_flush(&log_source);
+    spin_unlock(&log_lock);
+}
+
+void log_line(const char *format, ...) {
+    char text[LOG_LINE];
+    va_list args;
+
+    va_start(args, format);
+    fmt_v(text, sizeof(text), format, args);
+    va_end(args);
+    log_text(text);
+}
+
+void log_break_lock(void) {
+    log_lock.taken = 0;
+    console_break_lock();
+}

@@ -1,0 +1,210 @@
+/* From boot's report to running partitions: reads the file, builds, releases the cores. Boot core, once. */
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/layout.h"
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/base/string.h"
+#include "core/boot_info.h"
+#include "core/build.h"
+#include "core/hostspace.h"
+#include "core/local.h"
+#include "core/log.h"
+#include "core/machine.h"
+#include "core/traps.h"
+#include "drivers/power.h"
+#include "drivers/uart.h"
+
+#define CONFIG_NAME "mullion.toml"
+#define LONGEST_RUN_PER_SECOND 100 /* a request from another core is seen within 10 ms */
+
+struct machine machine __attribute__((section(".late")));
+
+static u32 alive;   /* atomic: partitions that have not ended */
+static u32 enabled; /* atomic: cores in host mode */
+
+void machine_core_idle(void) {
+    machine.vendor->cpu_disable();
+    cpu_halt_forever();
+}
+
+void machine_partition_ended(void) {
+    if (__atomic_sub_fetch(&alive, 1, __ATOMIC_ACQ_REL))
+        return;
+    log_line("mullion: every partition has ended, powering off");
+    uart_flush();
+    power_off(machine.boot->acpi);
+}
+
+/* --- vendor ----------------------------------------------------------------------------------------------------------------- */
+
+static void choose_vendor(void) {
+    char why[200];
+    bool intel = cpuid(1, 0).ecx & BIT(5);
+    bool amd = cpuid_has_leaf(0x80000001) && (cpuid(0x80000001, 0).ecx & BIT(2));
+
+    if (!intel && !amd)
+        refuse("this processor offers neither VMX nor SVM|switch virtualisation on in the firmware's setup; in an emulator choose a CPU model with it");
+    machine.vendor = intel ? &vmx_ops : &svm_ops;
+    machine.caps.longest_run = machine.tsc_hz / LONGEST_RUN_PER_SECOND;
+    if (machine.vendor->probe(&machine.caps, why, sizeof(why)))
+        refuse("%s", why);
+    log_line("%s: %s", machine.vendor->name, machine.caps.summary);
+}
+
+/* --- the file --------------------------------------------------------------------------------------------------------------- */
+
+static const struct boot_module *find_config(void) {
+    for (u32 i = 0; i < machine.boot->module_count; i++)
+        if (str_equal(machine.boot->modules[i].name, CONFIG_NAME))
+            return &machine.boot->modules[i];
+    refuse("there is no module named " CONFIG_NAME
+           "|add a line `module2 /boot/" CONFIG_NAME " " CONFIG_NAME "` to grub.cfg");
+}
+
+static void refuse_file(const struct config_error *e) {
+    refuse(CONFIG_NAME ":%u:%u: %s|%s", e->line, e->column, e->what, e->remedy);
+}
+
+static void read_config(void) {
+    const struct boot_module *m = find_config();
+    struct arena arena = {.size = align_up(CONFIG_ARENA_BYTES(m->bytes), PAGE_4K)};
+    const char **names = hostspace_take((machine.boot->module_count + 1) * sizeof(*names));
+    struct config_machine offer = {.cpu_count = machine.boot->core_count, .modules = names};
+    struct config_error error;
+    struct config *config;
+    int code;
+
+    arena.base = hostspace_take(arena.size);
+    for (u32 i = 0; i < machine.boot->module_count; i++)
+        names[offer.module_count++] = machine.boot->modules[i].name;
+    code = config_parse(&arena, (const char *)(m->at.v + DIRECT_BASE), m->bytes, &config, &error);
+    if (code)
+        refuse_file(&error);
+    console_setup(config->console);
+    /* Memory is checked by placing it: that knows holes and alignment as well. */
+    if (config_check_machine(config, &offer, &error))
+        refuse_file(&error);
+    machine.config = config;
+    hostspace_share(arena.base, arena.size, false);
+}
+
+/* --- cores ------------------------------------------------------------------------------------------------------------------ */
+
+static struct partition *partition_of(u32 core, struct vcpu **vcpu) {
+    for (u32 i = 0; i < machine.config->partition_count; i++)
+        for (u32 k = 0; k < machine.partitions[i]->vcpu_count; k++)
+            if (machine.partitions[i]->vcpus[k]->core == core) {
+                *vcpu = machine.partitions[i]->vcpus[k];
+                return machine.partitions[i];
+            }
+    *vcpu = NULL;
+    return NULL;
+}
+
+/* Each core, on its own tables and stack from the first instruction. */
+static noreturn_fn void core_entry(u32 core) {
+    char why[200];
+    struct vcpu *v = this_core->vcpu;
+
+    (void)core;
+    descriptors_load(&this_core->descriptors, LOCAL_FAULT_TOP);
+    hostspace_protect();
+    if (!v)
+        cpu_halt_forever();
+    if (machine.vendor->cpu_enable((void *)(LOCAL_BASE + LOCAL_VENDOR_PAGE * PAGE_4K), this_core->vendor_page_pa, why,
+                                   sizeof(why)))
+        refuse("core %u: %s", this_core->core, why);
+    machine.vendor->vcpu_init(&v->hw);
+    /* Guest time begins for all at once, when the last core is ready. */
+    if (__atomic_sub_fetch(&enabled, 1, __ATOMIC_ACQ_REL) == 0)
+        log_line("mullion: all cores are in host mode, starting the partitions");
+    while (__atomic_load_n(&enabled, __ATOMIC_ACQUIRE))
+        cpu_pause();
+    vcpu_start(v);
+    vcpu_loop(v);
+}
+
+static void prepare_core(u32 core) {
+    struct boot_core *slot = &machine.boot->cores[core];
+    struct local *local;
+    struct vcpu *v;
+    struct partition *p = partition_of(core, &v);
+    hpa_t vendor_page;
+
+    slot->cr3 = hostspace_core(p, (void **)&local, &vendor_page);
+    slot->stack = LOCAL_STACK_TOP;
+    slot->entry = core_entry;
+    local->core = core;
+    local->vcpu = v;
+    local->vendor_page_pa = vendor_page;
+    enabled += v != NULL;
+}
+
+static void switch_boot_core(void) {
+    const struct boot_core *slot = &machine.boot->cores[0];
+
+    __asm__ volatile("mov %0, %%cr3\n\t"
+                     "mov %1, %%rsp\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "push $0\n\t"
+                     "jmp *%2"
+                     :
+                     : "r"(slot->cr3), "r"(slot->stack), "r"(slot->entry), "D"(0)
+                     : "memory");
+    __builtin_unreachable();
+}
+
+/* --- start ------------------------------------------------------------------------------------------------------------------ */
+
+static void build_all(void) {
+    u32 count = machine.config->partition_count;
+    struct console_input *inputs = hostspace_take(count * sizeof(*inputs)), *focus = inputs;
+    u64 now;
+
+    hostspace_share(inputs, count * sizeof(*inputs), true);
+    machine.partitions = hostspace_take(count * sizeof(*machine.partitions));
+    hostspace_share(machine.partitions, count * sizeof(*machine.partitions), false);
+    for (u32 i = 0; i < count; i++) {
+        const struct config_partition *c = &machine.config->partitions[i];
+
+        machine.partitions[i] = build_partition(c, &inputs[i]);
+        console_add_input(&inputs[i]);
+        if (machine.config->focus && str_equal(machine.config->focus, c->name))
+            focus = &inputs[i];
+    }
+    now = rdtsc();
+    for (u32 i = 0; i < count; i++) {
+        struct partition *p = machine.partitions[i];
+        struct image_error error;
+
+        p->tsc_start = now;
+        if (partition_load(p, &error))
+            refuse("partition %s: module %s: %s|give a file of the right kind, or set `format`", p->config->name,
+                   p->config->kernel, error.what);
+        alive++;
+    }
+    console_set_focus(focus);
+}
+
+void core_start(struct boot_info *boot) {
+    machine.boot = boot;
+    descriptors_setup(trap);
+    hostspace_boot(boot);
+    hostspace_protect();
+    machine.tsc_hz = boot->tsc_hz;
+    machine.ns_per_tsc_q32 = mul_div(1000000000, BIT(32), boot->tsc_hz);
+    machine.tsc_per_ns_q32 = mul_div(boot->tsc_hz, BIT(32), 1000000000);
+    choose_vendor();
+    machine.xcr0 = build_xcr0();
+    read_config();
+    hostspace_share(boot->cores, boot->core_count * sizeof(*boot->cores), false);
+    build_all();
+    for (u32 i = 0; i < boot->core_count; i++)
+        prepare_core(i);
+    for (u32 i = 1; i < boot->core_count; i++)
+        __atomic_store_n(&boot->cores[i].go, true, __ATOMIC_RELEASE);
+    switch_boot_core();
+    __builtin_unreachable();
+}

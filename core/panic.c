@@ -1,0 +1,61 @@
+/* core/base/panic.h, and what the compiler's stack protector calls. */
+#include "core/base/panic.h"
+
+#include <stdarg.h>
+
+#include "core/base/cpu.h"
+#include "core/base/fmt.h"
+#include "core/base/log.h"
+#include "core/base/string.h"
+#include "core/log.h"
+#include "drivers/lapic.h"
+#include "drivers/uart.h"
+
+u64 __stack_chk_guard = 0x5bd1e995a7c3f10d;
+noreturn_fn void __stack_chk_fail(void);
+
+static bool panicked;
+
+bool panic_in_progress(void) {
+    return __atomic_load_n(&panicked, __ATOMIC_ACQUIRE);
+}
+
+void panic(const char *format, ...) {
+    char text[200];
+    va_list args;
+
+    cpu_cli();
+    __atomic_store_n(&panicked, true, __ATOMIC_RELEASE);
+    va_start(args, format);
+    fmt_v(text, sizeof(text), format, args);
+    va_end(args);
+    lapic_nmi_others();
+    log_break_lock();
+    log_line("panic: %s", text);
+    log_line("panic: the machine is stopped; please report these lines");
+    uart_flush();
+    cpu_halt_forever();
+}
+
+void refuse(const char *format, ...) {
+    char text[400], *remedy;
+    va_list args;
+
+    va_start(args, format);
+    fmt_v(text, sizeof(text), format, args);
+    va_end(args);
+    for (remedy = text; *remedy && *remedy != '|'; remedy++)
+        ;
+    if (*remedy)
+        *remedy++ = 0;
+    log_line("mullion: cannot start: %s", text);
+    if (*remedy)
+        log_line("mullion: remedy: %s", remedy);
+    log_line("mullion: halted");
+    uart_flush();
+    cpu_halt_forever();
+}
+
+void __stack_chk_fail(void) {
+    panic("stack protector: a function wrote past its frame, called from %p", __builtin_return_address(0));
+}

@@ -1,0 +1,261 @@
+/* A running partition: its board, and its way from load to end. See partition.h. */
+#include "core/partition.h"
+
+#include "core/acpi/guest_acpi.h"
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/machine.h"
+
+/* --- board ------------------------------------------------------------------------------------------------------------------ */
+
+static void poke_vcpu(void *ctx, u32 index) {
+    struct partition *p = ctx;
+
+    vcpu_poke(p->vcpus[index], REQUEST_EVENT);
+}
+
+void partition_send(struct vcpu *v, const struct apic_msg *msg) {
+    struct partition *p = v->partition;
+
+    apicbus_send(p->lapics, p->vcpu_count, v->index, msg, poke_vcpu, p);
+}
+
+static void board_message(void *ctx, const struct apic_msg *msg) {
+    struct partition *p = ctx;
+
+    apicbus_send(p->lapics, p->vcpu_count, ~0u, msg, poke_vcpu, p);
+}
+
+static void board_intr(void *ctx, bool level) {
+    struct partition *p = ctx;
+
+    __atomic_store_n(&p->vcpus[0]->intr_line, level, __ATOMIC_RELEASE);
+    if (vlapic_set_lint0(p->lapics[0], level) || level)
+        vcpu_poke(p->vcpus[0], REQUEST_EVENT);
+}
+
+static void board_power(void *ctx, enum power_request request) {
+    if (request != POWER_NONE)
+        partition_end(ctx, request == POWER_OFF ? END_POWER_OFF : END_RESET);
+}
+
+/* After any access: if the board's next deadline moved, vCPU 0, which keeps it, has to know. */
+static void board_unlock(struct vcpu *v) {
+    struct partition *p = v->partition;
+    u64 deadline = vboard_deadline(&p->board);
+
+    if (deadline != p->board_deadline) {
+        __atomic_store_n(&p->board_deadline, deadline, __ATOMIC_RELAXED);
+        if (v->index == 0)
+            v->timers_moved = true;
+        else
+            vcpu_poke(p->vcpus[0], REQUEST_BOARD);
+    }
+    spin_unlock(&p->board_lock);
+}
+
+u32 partition_port_in(struct vcpu *v, u16 port, u32 size) {
+    struct partition *p = v->partition;
+    u32 value;
+
+    spin_lock(&p->board_lock);
+    value = vboard_in(&p->board, port, size, vcpu_guest_ns(v));
+    board_unlock(v);
+    return value;
+}
+
+void partition_port_out(struct vcpu *v, u16 port, u32 size, u32 value) {
+    struct partition *p = v->partition;
+    u32 before = p->console_tx.head;
+
+    spin_lock(&p->board_lock);
+    vboard_out(&p->board, port, size, value, vcpu_guest_ns(v));
+    board_unlock(v);
+    if (p->console_tx.head != before)
+        v->console_left = true;
+}
+
+u32 partition_ioapic_read(struct vcpu *v, u32 offset, u32 size) {
+    struct partition *p = v->partition;
+    u32 value;
+
+    spin_lock(&p->board_lock);
+    value = vboard_ioapic_read(&p->board, offset, size, vcpu_guest_ns(v));
+    board_unlock(v);
+    return value;
+}
+
+void partition_ioapic_write(struct vcpu *v, u32 offset, u32 size, u32 value) {
+    struct partition *p = v->partition;
+
+    spin_lock(&p->board_lock);
+    vboard_ioapic_write(&p->board, offset, size, value, vcpu_guest_ns(v));
+    board_unlock(v);
+}
+
+void partition_eoi(struct vcpu *v, u8 vector) {
+    struct partition *p = v->partition;
+
+    spin_lock(&p->board_lock);
+    vboard_eoi(&p->board, vector, vcpu_guest_ns(v));
+    board_unlock(v);
+}
+
+u8 partition_pic_ack(struct vcpu *v) {
+    struct partition *p = v->partition;
+    u8 vector;
+
+    spin_lock(&p->board_lock);
+    vector = vboard_pic_ack(&p->board, vcpu_guest_ns(v));
+    board_unlock(v);
+    return vector;
+}
+
+void partition_board_tick(struct vcpu *v) {
+    struct partition *p = v->partition;
+
+    spin_lock(&p->board_lock);
+    vboard_tick(&p->board, vcpu_guest_ns(v));
+    board_unlock(v);
+}
+
+/* Keystrokes came: on the core of vCPU 0. */
+static void input_received(struct console_input *input) {
+    struct partition *p = input->ctx;
+
+    vcpu_poke(p->vcpus[0], REQUEST_BOARD);
+}
+
+/* --- load ------------------------------------------------------------------------------------------------------------------- */
+
+static void make_board(struct partition *p) {
+    const struct vboard_config config = {
+        .memory = p->config->memory,
+        .wall_clock = p->wall_clock,
+        .ioapic_id = p->vcpu_count,
+        .com1_tx = &p->console_tx,
+        .com1_rx = &p->console_rx,
+    };
+
+    p->board_host = (struct vdev_host){p, board_message, board_intr, board_power};
+    p->input->received = input_received;
+    p->vcpus[0]->intr_line = false;
+    p->board_lock.taken = 0;
+    vboard_init(&p->board, &config, &p->board_host);
+    p->board_deadline = vboard_deadline(&p->board);
+}
+
+int partition_load(struct partition *p, struct image_error *error) {
+    struct image_request request = {
+        .format = p->config->format,
+        .kernel = p->kernel,
+        .kernel_bytes = p->kernel_bytes,
+        .initrd = p->initrd,
+        .initrd_bytes = p->initrd_bytes,
+        .cmdline = p->config->cmdline ? p->config->cmdline : "",
+        .load_address = p->config->load_address,
+        .entry = p->config->entry,
+    };
+
+    /* Nothing of an earlier owner, or of the partition's own last run, is left. */
+    for (u32 i = 0; i < p->memory.count; i++)
+        if (gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
+            panic("%s: region %u cannot be cleared", p->config->name, i);
+    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, p->vcpu_count, &request.rsdp)) {
+        fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
+        return -E_RANGE;
+    }
+    for (u32 i = 0; i < p->vcpu_count; i++)
+        vlapic_reset(p->lapics[i], p->apic_ids[i], i == 0);
+    make_board(p);
+    return image_load(&p->memory, &request, &p->start, error);
+}
+
+/* --- end and restart -------------------------------------------------------------------------------------------------------- */
+
+void partition_end(struct partition *p, enum partition_end why) {
+    u32 none = END_NONE;
+
+    if (!__atomic_compare_exchange_n(&p->ending, &none, why, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return;
+    for (u32 i = 0; i < p->vcpu_count; i++)
+        vcpu_poke(p->vcpus[i], REQUEST_STOP);
+}
+
+static const char *end_name(enum partition_end why) {
+    return why == END_POWER_OFF ? "powered off" : why == END_RESET ? "reset" : "crashed";
+}
+
+static bool wants_restart(const struct partition *p, enum partition_end why) {
+    u32 wanted = why == END_CRASH ? RESTART_CRASH : why == END_RESET ? RESTART_RESET : 0;
+
+    return (p->config->restart_on & wanted) &&
+           (p->config->restart_limit == 0 || p->restarts < p->config->restart_limit);
+}
+
+/* The exit counters of one vCPU, a few to a line. */
+static void report_exits(const struct vcpu *v) {
+    const char *name = v->partition->config->name;
+    char text[160];
+    size_t at = 0;
+    u64 total = 0;
+
+    for (u32 i = 0; i < EXIT_REASONS; i++) {
+        total += v->exits[i];
+        if (!v->exits[i])
+            continue;
+        at += fmt(text + at, sizeof(text) - at, " %s %llu", exit_reason_name(i), (unsigned long long)v->exits[i]);
+        if (at > 100) {
+            log_line("%s: vcpu %u exits:%s", name, v->index, text);
+            at = 0;
+        }
+    }
+    if (at)
+        log_line("%s: vcpu %u exits:%s", name, v->index, text);
+    log_line("%s: vcpu %u exits in all: %llu", name, v->index, (unsigned long long)total);
+}
+
+/* The last vCPU to arrive does what is to be done once. */
+static void finish(struct partition *p, enum partition_end why) {
+    struct image_error error;
+
+    console_flush(&p->console);
+    log_line("%s: %s", p->config->name, end_name(why));
+    for (u32 i = 0; i < p->vcpu_count; i++)
+        report_exits(p->vcpus[i]);
+    if (wants_restart(p, why)) {
+        p->restarts++;
+        log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
+        p->tsc_start = rdtsc();
+        if (partition_load(p, &error))
+            panic("%s: does not load a second time: %s", p->config->name, error.what);
+        for (u32 i = 0; i < p->vcpu_count; i++)
+            __atomic_store_n(&p->vcpus[i]->requests, 0, __ATOMIC_RELAXED);
+        p->stopped = 0;
+        __atomic_store_n(&p->ending, END_NONE, __ATOMIC_RELEASE);
+    } else {
+        console_remove_input(p->input);
+        machine_partition_ended();
+    }
+    __atomic_fetch_add(&p->generation, 1, __ATOMIC_RELEASE);
+}
+
+void partition_stopped(struct vcpu *v) {
+    struct partition *p = v->partition;
+    enum partition_end why = __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
+    u32 generation = __atomic_load_n(&p->generation, __ATOMIC_ACQUIRE);
+
+    if (why == END_NONE) /* a request from before the restart */
+        return;
+    if (__atomic_add_fetch(&p->stopped, 1, __ATOMIC_ACQ_REL) == p->vcpu_count)
+        finish(p, why);
+    while (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) == generation)
+        cpu_pause();
+    if (__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE) != END_NONE)
+        machine_core_idle();
+    vcpu_start(v);
+}

@@ -1,0 +1,75 @@
+/* A partition at run time. It lies in one block of host memory with its vCPUs and vendor pages, mapped on its own cores only. */
+#pragma once
+
+#include "core/base/spinlock.h"
+#include "core/base/vendor.h"
+#include "core/config/config.h"
+#include "core/console.h"
+#include "core/image/image.h"
+#include "core/insn/walk_code.h"
+#include "core/vcpu.h"
+#include "core/vdev/board.h"
+#include "mm/pagetable.h"
+#include "mm/region.h"
+
+#define CONSOLE_RING_BYTES 4096
+
+enum partition_end { END_NONE, END_POWER_OFF, END_RESET, END_CRASH };
+
+struct partition {
+    const struct config_partition *config;
+    struct vendor_partition hw;
+    struct gmem memory;
+    struct code_window code; /* the last region: usually the largest */
+    struct region *regions;
+    struct vcpu **vcpus;
+    struct vlapic **lapics; /* of the vCPUs, for apicbus_send */
+    u32 *apic_ids;
+    u32 vcpu_count;
+    u64 tsc_start; /* host TSC at which guest time began */
+
+    struct spinlock board_lock; /* board */
+    struct vboard board;
+    struct vdev_host board_host;
+    u64 board_deadline; /* guest ns; written under the lock, read by vCPU 0 */
+
+    struct ring console_tx, console_rx;
+    struct console_source console;
+    struct console_input *input;
+
+    u32 ending;   /* atomic enum partition_end: the first reason wins */
+    u32 stopped;  /* atomic: vCPUs that wait at the end */
+    u32 generation; /* atomic: grows when the end is done, by a restart or for good */
+    u32 restarts;
+    u64 wall_clock; /* seconds since 1970 at tsc_start */
+
+    const void *kernel, *initrd; /* pristine copies in GRUB's modules, read-only */
+    u64 kernel_bytes, initrd_bytes;
+    struct start_state start;
+    struct piece *pieces;
+    u32 piece_count;
+    hpa_t block; /* the block itself */
+    u64 block_bytes;
+    u32 stage2_pages;
+    u64 leaves[4];
+};
+
+/* Fills guest memory, devices and the start state: at boot and at each restart. One core of the partition, the others waiting.
+ * Returns 0 or a negative error with its reason in *error. */
+int partition_load(struct partition *p, struct image_error *error) must_check;
+/* Asks the partition to end; the first reason is kept. Any of its cores. */
+void partition_end(struct partition *p, enum partition_end why);
+/* A vCPU with REQUEST_STOP comes here: returns when the partition was restarted, and does not return if it ended. */
+void partition_stopped(struct vcpu *v);
+
+/* Board access under the lock, with guest time; v's core. */
+u32 partition_port_in(struct vcpu *v, u16 port, u32 size);
+void partition_port_out(struct vcpu *v, u16 port, u32 size, u32 value);
+u32 partition_ioapic_read(struct vcpu *v, u32 offset, u32 size);
+void partition_ioapic_write(struct vcpu *v, u32 offset, u32 size, u32 value);
+void partition_eoi(struct vcpu *v, u8 vector);
+/* INTA cycle; vCPU 0's core. */
+u8 partition_pic_ack(struct vcpu *v);
+/* Lets the board's timers and console rings act; vCPU 0's core. */
+void partition_board_tick(struct vcpu *v);
+void partition_send(struct vcpu *v, const struct apic_msg *msg);

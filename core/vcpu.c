@@ -1,0 +1,322 @@
+#include "core/vcpu.h"
+
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/base/x86.h"
+#include "core/console.h"
+#include "core/exits.h"
+#include "core/guest.h"
+#include "core/local.h"
+#include "core/machine.h"
+#include "core/partition.h"
+#include "drivers/lapic.h"
+
+#define CONSOLE_RETRY_NS 1000000
+
+u64 vcpu_guest_tsc(const struct vcpu *v) {
+    return rdtsc() + v->tsc_offset;
+}
+
+u64 vcpu_guest_ns(const struct vcpu *v) {
+    return tsc_to_ns(rdtsc() - v->partition->tsc_start);
+}
+
+void vcpu_poke(struct vcpu *v, u32 requests) {
+    __atomic_fetch_or(&v->requests, requests, __ATOMIC_RELEASE);
+    if (v->core != this_core->core)
+        lapic_send(v->host_apic, VECTOR_KICK);
+}
+
+void vcpu_apic_effect(struct vcpu *v, const struct vlapic_effect *fx) {
+    v->timers_moved = true;
+    if (fx->ipi)
+        partition_send(v, &fx->msg);
+    if (fx->eoi_broadcast)
+        partition_eoi(v, fx->eoi_vector);
+}
+
+/* --- exceptions ------------------------------------------------------------------------------------------------------------- */
+
+static bool contributory(u8 vector) {
+    return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP);
+}
+
+/* SDM Vol 3A, Interrupt 8: double fault. `first` was being delivered when `second` came. */
+static bool makes_double_fault(u8 first, u8 second) {
+    if (first == VEC_PF)
+        return second == VEC_PF || contributory(second);
+    return contributory(first) && contributory(second);
+}
+
+void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error) {
+    const struct vm_event *first = &v->hw.interrupted;
+
+    if (first->type == EVENT_EXCEPTION && first->vector == VEC_DF) {
+        partition_end(v->partition, END_CRASH);
+        return;
+    }
+    if (first->type == EVENT_EXCEPTION && makes_double_fault(first->vector, vector)) {
+        vector = VEC_DF;
+        has_error = true;
+        error = 0;
+    }
+    /* A cut-short exception comes again when its instruction does; an interrupt must be kept for later. */
+    if (first->type == EVENT_EXCEPTION || first->type == EVENT_SOFT_EXCEPTION || first->type == EVENT_SOFT_INTERRUPT)
+        v->hw.interrupted.type = EVENT_NONE;
+    v->fault = (struct vm_event){.type = EVENT_EXCEPTION, .vector = vector, .has_error = has_error, .error = error};
+}
+
+void vcpu_raise_gp(struct vcpu *v) {
+    vcpu_raise(v, VEC_GP, true, 0);
+}
+
+void vcpu_raise_ud(struct vcpu *v) {
+    vcpu_raise(v, VEC_UD, false, 0);
+}
+
+/* --- events that wait ------------------------------------------------------------------------------------------------------- */
+
+static void set_window(struct vcpu *v, bool *state, enum event_type type, bool open) {
+    if (*state == open)
+        return;
+    *state = open;
+    machine.vendor->window(&v->hw, type, open);
+}
+
+static void inject(struct vcpu *v, enum event_type type, u8 vector) {
+    const struct vm_event event = {.type = type, .vector = vector};
+
+    machine.vendor->inject(&v->hw, &event);
+}
+
+static bool extint_waits(const struct vcpu *v) {
+    return __atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_accepts_extint(&v->lapic);
+}
+
+/* The usual case at an entry: nothing is requested, and no window is open that would have to be closed. */
+static inline bool nothing_waits(const struct vcpu *v) {
+    return !(v->fault.type | v->hw.interrupted.type | v->lapic.irr_banks | v->nmi_pending | v->intr_line | v->intr_window);
+}
+
+/* An interrupt or NMI that waits: delivered if the guest can take it, else a window is opened. Nothing else is queued. */
+static void deliver_waiting(struct vcpu *v) {
+    const struct vendor_ops *ops = machine.vendor;
+    bool extint = extint_waits(v);
+    int vector = vlapic_pending(&v->lapic);
+
+    if (v->nmi_pending) {
+        if (ops->can_inject(&v->hw, EVENT_NMI)) {
+            v->nmi_pending = false;
+            inject(v, EVENT_NMI, VEC_NMI);
+            set_window(v, &v->intr_window, EVENT_INTERRUPT, vector >= 0 || extint);
+            return;
+        }
+        set_window(v, &v->nmi_window, EVENT_NMI, true);
+    }
+    if (vector < 0 && !extint) {
+        set_window(v, &v->intr_window, EVENT_INTERRUPT, false);
+        return;
+    }
+    if (!ops->can_inject(&v->hw, EVENT_INTERRUPT)) {
+        set_window(v, &v->intr_window, EVENT_INTERRUPT, true);
+        return;
+    }
+    if (extint) {
+        inject(v, EVENT_INTERRUPT, partition_pic_ack(v));
+    } else {
+        vlapic_ack(&v->lapic, (u8)vector);
+        inject(v, EVENT_INTERRUPT, (u8)vector);
+    }
+    set_window(v, &v->intr_window, EVENT_INTERRUPT, extint_waits(v) || vlapic_pending(&v->lapic) >= 0);
+}
+
+static void deliver(struct vcpu *v) {
+    if (v->fault.type) {
+        machine.vendor->inject(&v->hw, &v->fault);
+        v->fault.type = EVENT_NONE;
+        /* An interrupt whose delivery was cut short by what led to this fault goes back where it waited. */
+        if (v->hw.interrupted.type == EVENT_INTERRUPT)
+            vlapic_unack(&v->lapic, v->hw.interrupted.vector);
+        else if (v->hw.interrupted.type == EVENT_NMI)
+            v->nmi_pending = true;
+        v->hw.interrupted.type = EVENT_NONE;
+    } else if (v->hw.interrupted.type) {
+        machine.vendor->inject(&v->hw, &v->hw.interrupted);
+        v->hw.interrupted.type = EVENT_NONE;
+    } else {
+        deliver_waiting(v);
+        return;
+    }
+    /* What else waits comes by a window. */
+    set_window(v, &v->intr_window, EVENT_INTERRUPT, vlapic_pending(&v->lapic) >= 0 || extint_waits(v));
+    if (v->nmi_pending)
+        set_window(v, &v->nmi_window, EVENT_NMI, true);
+}
+
+/* --- start, INIT, SIPI ------------------------------------------------------------------------------------------------------ */
+
+void vcpu_start(struct vcpu *v) {
+    const struct vendor_ops *ops = machine.vendor;
+
+    ops->vcpu_reset(&v->hw);
+    v->tsc_offset = 0 - v->partition->tsc_start;
+    ops->set_reg(&v->hw, REG_TSC_OFFSET, v->tsc_offset);
+    vlapic_reset(&v->lapic, v->index, v->index == 0);
+    guest_reset_extended_state();
+    v->fault.type = EVENT_NONE;
+    v->nmi_pending = v->timer_due = v->console_left = false;
+    v->intr_window = v->nmi_window = false;
+    v->console_retry = NEVER;
+    v->timers_moved = true;
+    v->state = VCPU_WAIT_SIPI;
+    if (v->index == 0) {
+        guest_set_start_state(v, &v->partition->start);
+        v->state = VCPU_RUNNING;
+    }
+}
+
+/* SDM Vol 3A, MP Initialization Protocol: an INIT leaves the local APIC's id and mode alone. */
+static void take_init(struct vcpu *v) {
+    machine.vendor->vcpu_reset(&v->hw);
+    vlapic_init_signal(&v->lapic);
+    v->fault.type = EVENT_NONE;
+    v->nmi_pending = false;
+    v->intr_window = v->nmi_window = false;
+    v->timers_moved = true;
+    v->state = v->index == 0 ? VCPU_RUNNING : VCPU_WAIT_SIPI;
+}
+
+static void take_sipi(struct vcpu *v) {
+    u64 page = v->lapic.sipi_vector;
+    struct segment cs = {.selector = (u16)(page << 8), .attributes = 0x9b, .usable = true, .limit = 0xffff, .base = page << 12};
+
+    machine.vendor->set_seg(&v->hw, VSEG_CS, &cs);
+    machine.vendor->set_reg(&v->hw, REG_RIP, 0);
+    v->state = VCPU_RUNNING;
+}
+
+static void take_events(struct vcpu *v) {
+    u32 events = __atomic_exchange_n(&v->lapic.events, 0, __ATOMIC_ACQ_REL);
+
+    if (events & VLAPIC_EVENT_INIT)
+        take_init(v);
+    if ((events & VLAPIC_EVENT_SIPI) && v->state == VCPU_WAIT_SIPI)
+        take_sipi(v);
+    if (events & VLAPIC_EVENT_NMI)
+        v->nmi_pending = true;
+}
+
+static void take_requests(struct vcpu *v) {
+    u32 requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQ_REL);
+
+    if (requests & REQUEST_STOP) {
+        partition_stopped(v);
+        return;
+    }
+    if (requests & REQUEST_EVENT)
+        take_events(v);
+    if (requests & REQUEST_BOARD)
+        v->timer_due = true;
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------------- */
+
+static void pump_console(struct vcpu *v) {
+    struct partition *p = v->partition;
+    u32 before = ring_used(&p->console_tx);
+
+    v->console_left = console_pump(&p->console);
+    v->console_retry = v->console_left ? rdtsc() + ns_to_tsc(CONSOLE_RETRY_NS) : NEVER;
+    v->timers_moved = true;
+    /* The guest's transmitter may have become ready. */
+    if (before != ring_used(&p->console_tx))
+        partition_board_tick(v);
+}
+
+static void run_timers(struct vcpu *v) {
+    v->timer_due = false;
+    v->timers_moved = true;
+    vlapic_tick(&v->lapic, vcpu_guest_tsc(v));
+    if (v->index == 0)
+        partition_board_tick(v);
+    if (v->console_left && rdtsc() >= v->console_retry)
+        pump_console(v);
+}
+
+/* Host TSC of the next thing this vCPU must do by itself. */
+static u64 next_deadline(const struct vcpu *v) {
+    u64 lapic = vlapic_deadline(&v->lapic), at = v->console_retry;
+
+    if (lapic != NEVER)
+        at = min_u64(at, lapic - v->tsc_offset);
+    if (v->index == 0) {
+        u64 board = __atomic_load_n(&v->partition->board_deadline, __ATOMIC_RELAXED);
+
+        if (board != NEVER)
+            at = min_u64(at, ns_to_tsc(board) + v->partition->tsc_start);
+    }
+    return at;
+}
+
+static void arm_timers(struct vcpu *v) {
+    u64 deadline = next_deadline(v);
+
+    v->timers_moved = false;
+    if (deadline == v->deadline && deadline > rdtsc())
+        return;
+    v->deadline = deadline;
+    if (!machine.vendor->arm_timer(&v->hw, deadline))
+        lapic_timer_arm(deadline);
+}
+
+/* Sleeps until something may have changed. */
+static void sleep(struct vcpu *v) {
+    if (machine.caps.timer) /* the vendor's timer runs only inside the guest */
+        lapic_timer_arm(v->deadline);
+    machine.vendor->idle();
+    if (machine.caps.timer) {
+        lapic_timer_arm(NEVER);
+        v->timer_due |= rdtsc() >= v->deadline;
+    }
+}
+
+static bool can_wake(struct vcpu *v) {
+    bool interruptible;
+
+    if (v->state == VCPU_WAIT_SIPI)
+        return false;
+    if (v->nmi_pending || v->fault.type)
+        return true;
+    interruptible = vlapic_pending(&v->lapic) >= 0 || extint_waits(v);
+    return interruptible && (machine.vendor->get_reg(&v->hw, REG_RFLAGS) & RFLAGS_IF);
+}
+
+void vcpu_loop(struct vcpu *v) {
+    struct vm_exit exit;
+
+    for (;;) {
+        if (__atomic_load_n(&v->requests, __ATOMIC_ACQUIRE))
+            take_requests(v);
+        if (v->timer_due)
+            run_timers(v);
+        if (v->timers_moved)
+            arm_timers(v);
+        if (v->state != VCPU_RUNNING) {
+            if (!can_wake(v)) {
+                sleep(v);
+                continue;
+            }
+            v->state = VCPU_RUNNING;
+        }
+        if (!nothing_waits(v))
+            deliver(v);
+        machine.vendor->run(&v->hw, &exit);
+        v->exits[exit.reason]++;
+        exit_handlers[exit.reason](v, &exit);
+        if (v->console_left && v->console_retry == NEVER)
+            pump_console(v);
+    }
+}
