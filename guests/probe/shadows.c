@@ -1,0 +1,225 @@
+/* Boundaries between instructions: interrupt shadows, exceptions beside pending interrupts, and
+ * interrupts inside string instructions. */
+#include "guests/probe/probe.h"
+
+#define VECTOR       0x51
+#define TIMER_VECTOR 0x41
+#define STRING_BYTES 4096
+
+static u64 taken_rip, taken, after_exception;
+static u32 exceptions;
+
+static void note(struct trap_frame *frame) {
+    taken_rip = frame->rip;
+    after_exception = exceptions;
+    taken++;
+    lapic_eoi();
+}
+
+/* Interrupts are off; leaves one pending in the IRR. */
+static void make_pending(void) {
+    interrupt_handler(VECTOR, note);
+    taken = taken_rip = exceptions = 0;
+    lapic_ipi_self(VECTOR);
+    delay_us(100);
+}
+
+static void drain(void) {
+    interrupts_on();
+    delay_us(1000);
+    interrupts_off();
+}
+
+/* STI holds interrupts off for one more instruction: if that is CLI, none is taken. */
+static bool sti_cli(void) {
+    u64 early;
+
+    make_pending();
+    __asm__ volatile("sti\n\tcli" ::: "memory");
+    early = taken;
+    drain();
+    detail("taken in the shadow: %lu, later: %lu", early, taken - early);
+    return early == 0 && taken == 1;
+}
+
+/* The instruction in the shadow exits. The interrupt comes right behind it, not before, not lost.
+ */
+static bool sti_cpuid(void) {
+    u64 behind;
+
+    make_pending();
+    __asm__ volatile("leaq 1f(%%rip), %0\n\t"
+                     "xorl %%eax, %%eax\n\t"
+                     "sti\n\t"
+                     "cpuid\n"
+                     "1:\tnop\n\t"
+                     "cli"
+                     : "=&S"(behind)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "memory");
+    detail("taken %lu at %ld bytes from the end of cpuid", taken, (s64)(taken_rip - behind));
+    return taken == 1 && taken_rip == behind;
+}
+
+static bool sti_hlt(void) {
+    make_pending();
+    wait_for_interrupt();
+    return taken == 1;
+}
+
+static u64 steps[8];
+static u32 step_count;
+
+static void on_step(struct trap_frame *frame) {
+    if (step_count < 8)
+        steps[step_count++] = frame->rip;
+}
+
+/* Single-stepping over MOV SS: its trap waits for the end of the next instruction. SDM Vol 3A,
+ * Masking Exceptions and Interrupts When Switching Stacks. */
+static bool mov_ss(void) {
+    u64 behind;
+    bool inside = false;
+
+    interrupt_handler(VEC_DB, on_step);
+    step_count = 0;
+    __asm__ volatile("movl %%ss, %%ecx\n\t"
+                     "leaq 1f(%%rip), %0\n\t"
+                     "pushfq\n\t"
+                     "orq $0x100, (%%rsp)\n\t"
+                     "popfq\n\t"
+                     "movl %%ecx, %%ss\n"
+                     "1:\tnop\n\t"
+                     "nop\n\t"
+                     "pushfq\n\t"
+                     "andq $~0x100, (%%rsp)\n\t"
+                     "popfq"
+                     : "=&r"(behind)
+                     :
+                     : "rcx", "memory", "cc");
+    interrupt_handler(VEC_DB, NULL);
+    for (u32 i = 0; i < step_count; i++)
+        inside |= steps[i] == behind;
+    detail("%u steps%s", step_count, inside ? ", one in the shadow" : "");
+    return step_count >= 3 && !inside;
+}
+
+/* TF over an instruction that exits: the hypervisor skips it and must still raise #DB behind it. */
+static bool step_cpuid(void) {
+    u64 behind;
+    bool seen = false;
+
+    interrupt_handler(VEC_DB, on_step);
+    step_count = 0;
+    __asm__ volatile("leaq 1f(%%rip), %0\n\t"
+                     "pushfq\n\t"
+                     "orq $0x100, (%%rsp)\n\t"
+                     "xorl %%eax, %%eax\n\t"
+                     "popfq\n\t"
+                     "cpuid\n"
+                     "1:\tnop\n\t"
+                     "pushfq\n\t"
+                     "andq $~0x100, (%%rsp)\n\t"
+                     "popfq"
+                     : "=&S"(behind)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "memory", "cc");
+    interrupt_handler(VEC_DB, NULL);
+    for (u32 i = 0; i < step_count; i++)
+        seen |= steps[i] == behind;
+    detail("%u steps%s", step_count, seen ? "" : ", none behind cpuid");
+    return seen;
+}
+
+static void skip_two_bytes(struct trap_frame *frame) {
+    exceptions++;
+    frame->rip += 2;
+}
+
+/* The instruction in the shadow raises an exception: that comes first, its handler runs with
+ * interrupts off, the interrupt follows its IRET. */
+static bool exception_first(void) {
+    make_pending();
+    interrupt_handler(VEC_UD, skip_two_bytes);
+    __asm__ volatile("sti\n\tud2\n\tnop\n\tcli" ::: "memory");
+    interrupt_handler(VEC_UD, NULL);
+    detail("%u exceptions, then %lu interrupts", exceptions, taken);
+    return exceptions == 1 && taken == 1 && after_exception == 1;
+}
+
+/* The same, with an exception that the hypervisor injects. */
+static bool injected_first(void) {
+    if (lenient_msrs()) {
+        detail("not checked: no MSR faults on this emulator");
+        return true;
+    }
+    make_pending();
+    interrupt_handler(VEC_GP, skip_two_bytes);
+    __asm__ volatile("sti\n\trdmsr\n\tnop\n\tcli" ::"c"(0x12345678) : "rax", "rdx", "memory");
+    interrupt_handler(VEC_GP, NULL);
+    detail("%u exceptions, then %lu interrupts", exceptions, taken);
+    return exceptions == 1 && taken == 1 && after_exception == 1;
+}
+
+static u8 bytes[STRING_BYTES + 1];
+
+/* Reads ports in one instruction under a fast timer: each byte must be stored once, in place, and
+ * the interrupts must come through. Port 0x21 is the 8259's mask, all ones here. */
+static bool string_input(void) {
+    u64 end = rdtsc() + ns_to_ticks(2000000000);
+
+    interrupt_handler(TIMER_VECTOR, note);
+    taken = 0;
+    timer_setup(TIMER_VECTOR);
+    timer_every(ns_to_ticks(200000));
+    for (u32 round = 0; taken < 3 && rdtsc() < end; round++) {
+        u8 *to = bytes;
+        u64 left = STRING_BYTES;
+
+        for (u32 i = 0; i <= STRING_BYTES; i++)
+            bytes[i] = 0x5a;
+        interrupts_on();
+        __asm__ volatile("cld\n\trep insb" : "+D"(to), "+c"(left) : "d"(0x21) : "memory");
+        interrupts_off();
+        for (u32 i = 0; i < STRING_BYTES; i++)
+            if (bytes[i] != 0xff) {
+                timer_stop();
+                detail("round %u: byte %u is 0x%x", round, i, bytes[i]);
+                return false;
+            }
+        if (left || to != bytes + STRING_BYTES || bytes[STRING_BYTES] != 0x5a) {
+            timer_stop();
+            detail("round %u: rcx %lu, rdi at %ld", round, left, (s64)(to - bytes));
+            return false;
+        }
+    }
+    timer_stop();
+    drain();
+    detail("%lu interrupts", taken);
+    return taken >= 3;
+}
+
+/* Downwards, words, and a count of zero. */
+static bool string_output(void) {
+    const u16 words[4] = {1, 2, 3, 4};
+    const u16 *from = words + 3;
+    u64 left = 4, none = 0;
+    const u16 *still = words;
+
+    __asm__ volatile("std\n\trep outsw\n\tcld" : "+S"(from), "+c"(left) : "d"(0x80) : "memory");
+    __asm__ volatile("rep outsw" : "+S"(still), "+c"(none) : "d"(0x80) : "memory");
+    return left == 0 && (u64)from == (u64)words - 2 && none == 0 && still == words;
+}
+
+const struct check shadow_checks[] = {
+    {"sti-cli", sti_cli},
+    {"sti-cpuid", sti_cpuid},
+    {"sti-hlt", sti_hlt},
+    {"mov-ss", mov_ss},
+    {"step-cpuid", step_cpuid},
+    {"exception-before-interrupt", exception_first},
+    {"injected-before-interrupt", injected_first},
+    {"string-input", string_input},
+    {"string-output", string_output},
+    {0},
+};
