@@ -1,0 +1,45 @@
+# Running and testing: the emulators, the guests' files, the checks. Included by the Makefile.
+
+CONFIG  ?= configs/demo.toml
+ISO     ?= $(O)/mullion.iso
+PYTHON  := /usr/bin/python3
+PYTEST  := $(PYTHON) -B -m pytest -p no:cacheprovider
+# One file, or -k EXPRESSION, or any other option of pytest.
+T       ?=
+
+.PHONY: run run-bochs iso test boot-test lint setup-run setup-run-bochs setup-test linux initrd images
+
+setup-run setup-run-bochs setup-test: setup-%:
+	@tools/setup $*
+linux:
+	@O=$(O) tools/fetch-linux
+initrd:
+	@O=$(O) tools/make-initrd
+# What goes into an ISO. A second make, so that set-up comes before the first compilation.
+images:
+	@$(MAKE) --no-print-directory all linux initrd
+
+## make run           the demonstration on AMD-V, in QEMU (CONFIG=file.toml for another partition file)
+run: setup-run
+	@$(MAKE) --no-print-directory images
+	@tools/run $(CONFIG)
+## make run-bochs     the same on Intel VT-x, in Bochs
+run-bochs: setup-run-bochs
+	@$(MAKE) --no-print-directory images
+	@tools/run --bochs $(CONFIG)
+## make iso           build/mullion.iso, for a machine or another emulator (CONFIG=, ISO=)
+iso: setup-run
+	@$(MAKE) --no-print-directory images
+	@tools/run --iso-only $(ISO) $(CONFIG)
+## make lint          layers, headers, sizes, format
+lint: $(HVOBJS)
+	@$(PYTHON) -B test/check_layers.py --build $(O) --headers --sizes --format
+## make boot-test     boot tests on both vendors (T="-k refuse" for some of them)
+boot-test:
+	@$(PYTEST) -ra test/boot $(T)
+## make test          everything: lint, unit tests, boot tests on both vendors
+test: setup-test
+	@$(MAKE) --no-print-directory images
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory boot-test
