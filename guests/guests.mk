@@ -16,12 +16,12 @@ guests: $(GUESTS:%=$(O)/guests/%.elf)
 
 $(O)/guests/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(GFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(GFLAGS) -MMD -MP -c $< -o $@
 $(O)/guests/obj/%.o: %.S
 	@mkdir -p $(@D)
-	$(CC) $(GFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(GFLAGS) -MMD -MP -c $< -o $@
 # A program of several files keeps the others in a folder of its name.
 $(O)/guests/probe.elf: $(patsubst %.c,$(O)/guests/obj/%.o,$(sort $(wildcard guests/probe/*.c)))
 $(O)/guests/%.elf: $(O)/guests/obj/guests/%.o $(GOBJS) guests/lib/guest.ld
-	$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections \
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections \
 	  -T guests/lib/guest.ld -o $@ $(filter %.o,$^)

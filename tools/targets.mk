@@ -17,7 +17,7 @@ initrd:
 	@O=$(O) tools/make-initrd
 # What goes into an ISO. A second make, so that set-up comes before the first compilation.
 images:
-	@$(MAKE) --no-print-directory all linux initrd
+	@$(MAKE) --no-print-directory -j$(shell nproc) all linux initrd
 
 ## make run           the demonstration on AMD-V, in QEMU (CONFIG=file.toml for another partition file)
 run: setup-run
@@ -40,6 +40,6 @@ boot-test:
 ## make test          everything: lint, unit tests, boot tests on both vendors
 test: setup-test
 	@$(MAKE) --no-print-directory images
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory -j$(shell nproc) lint
+	@$(MAKE) --no-print-directory -j$(shell nproc) unit
 	@$(MAKE) --no-print-directory boot-test
