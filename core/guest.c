@@ -167,9 +167,7 @@ static void device_write(struct vcpu *v, u64 at, u32 size, u32 value) {
 }
 
 static int translate(struct access *a, u64 la, u32 access, gpa_t *at, struct insn_fault *fault) {
-    int error = walk_linear(&a->v->partition->memory, &a->walk, la, access, at, fault);
-
-    return error;
+    return walk_linear(&a->v->partition->memory, &a->walk, la, access, at, fault);
 }
 
 /* One access that does not cross a page. */
@@ -265,7 +263,8 @@ static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *
     return 0;
 }
 
-static void load_cpu(struct vcpu *v, const struct vcpu_context *c, struct insn_cpu *cpu) {
+/* Only the bases that the instruction can use: its own segment's, ES for the destination of a string, SS for the stack. */
+static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn *insn, struct insn_cpu *cpu) {
     static const enum vcpu_seg order[SEG_COUNT] = {VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS};
     struct segment s;
 
@@ -276,11 +275,12 @@ static void load_cpu(struct vcpu *v, const struct vcpu_context *c, struct insn_c
     cpu->mode = mode_of(c);
     cpu->cpl = c->cpl;
     for (u32 i = 0; i < SEG_COUNT; i++) {
-        /* In 64-bit mode only FS and GS have a base. */
-        if (cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS) {
-            cpu->seg_base[i] = 0;
+        cpu->seg_base[i] = 0;
+        if (i != insn->seg && i != SEG_ES && i != SEG_SS)
             continue;
-        }
+        /* In 64-bit mode only FS and GS have a base. */
+        if (cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS)
+            continue;
         machine.vendor->get_seg(&v->hw, order[i], &s);
         cpu->seg_base[i] = s.base;
     }
@@ -309,7 +309,7 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
 
     if (!error) {
         access.walk = walk_of(&c);
-        load_cpu(v, &c, &cpu);
+        load_cpu(v, &c, &insn, &cpu);
         error = insn_execute(&insn, &cpu, &bus, &fault);
     }
     if (error)
