@@ -151,6 +151,7 @@ static void on_timer(struct vcpu *v, const struct vm_exit *exit) {
     (void)exit;
     /* The vendor's timer may end early: then it is only armed again. */
     v->timer_due = rdtsc() >= v->deadline;
+    v->deadline = 0;
     v->timers_moved = true;
 }
 

@@ -238,6 +238,7 @@ static void pump_console(struct vcpu *v) {
 
 static void run_timers(struct vcpu *v) {
     v->timer_due = false;
+    v->deadline = 0; /* the host timer is spent, be it early: a clock of its own, or a count too wide for it */
     v->timers_moved = true;
     vlapic_tick(&v->lapic, vcpu_guest_tsc(v));
     if (v->index == 0)
