@@ -247,12 +247,21 @@ static void run_timers(struct vcpu *v) {
         pump_console(v);
 }
 
+/* Host TSC at which the guest's TSC reaches `at`, or NEVER if the host's wraps first: the guest may name any time. */
+static u64 host_time(const struct vcpu *v, u64 at) {
+    u64 now = rdtsc(), guest = now + v->tsc_offset;
+
+    if (at <= guest)
+        return now;
+    return at - guest > NEVER - now ? NEVER : now + (at - guest);
+}
+
 /* Host TSC of the next thing this vCPU must do by itself. */
 static u64 next_deadline(const struct vcpu *v) {
     u64 lapic = vlapic_deadline(&v->lapic), at = v->console_retry;
 
     if (lapic != NEVER)
-        at = min_u64(at, lapic - v->tsc_offset);
+        at = min_u64(at, host_time(v, lapic));
     if (v->index == 0) {
         u64 board = __atomic_load_n(&v->partition->board_deadline, __ATOMIC_RELAXED);
 
