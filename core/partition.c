@@ -238,6 +238,7 @@ static void finish(struct partition *p, enum partition_end why) {
         p->stopped = 0;
         __atomic_store_n(&p->ending, END_NONE, __ATOMIC_RELEASE);
     } else {
+        p->over = true;
         console_remove_input(p->input);
         machine_partition_ended();
     }
@@ -255,7 +256,8 @@ void partition_stopped(struct vcpu *v) {
         finish(p, why);
     while (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) == generation)
         cpu_pause();
-    if (__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE) != END_NONE)
+    /* Not `ending`: a vCPU that was quicker may run already, and end the partition anew. */
+    if (p->over)
         machine_core_idle();
     vcpu_start(v);
 }

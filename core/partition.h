@@ -40,6 +40,7 @@ struct partition {
     u32 ending;   /* atomic enum partition_end: the first reason wins */
     u32 stopped;  /* atomic: vCPUs that wait at the end */
     u32 generation; /* atomic: grows when the end is done, by a restart or for good */
+    bool over;      /* for good; written before generation grows */
     u32 restarts;
     u64 wall_clock; /* seconds since 1970 at tsc_start */
 

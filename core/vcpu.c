@@ -164,7 +164,7 @@ void vcpu_start(struct vcpu *v) {
     ops->vcpu_reset(&v->hw);
     v->tsc_offset = 0 - v->partition->tsc_start;
     ops->set_reg(&v->hw, REG_TSC_OFFSET, v->tsc_offset);
-    vlapic_reset(&v->lapic, v->index, v->index == 0);
+    /* partition_load has reset the local APIC: by now another vCPU may run and have sent an INIT or SIPI here. */
     guest_reset_extended_state();
     v->fault.type = EVENT_NONE;
     v->nmi_pending = v->timer_due = v->console_left = false;
