@@ -219,6 +219,14 @@ static void report_exits(const struct vcpu *v) {
     log_line("%s: vcpu %u exits in all: %llu", name, v->index, (unsigned long long)total);
 }
 
+/* Guest time begins anew; the wall clock goes on. */
+static void start_time(struct partition *p) {
+    u64 now = rdtsc();
+
+    p->wall_clock += tsc_to_ns(now - p->tsc_start) / 1000000000;
+    p->tsc_start = now;
+}
+
 /* The last vCPU to arrive does what is to be done once. */
 static void finish(struct partition *p, enum partition_end why) {
     struct image_error error;
@@ -230,7 +238,7 @@ static void finish(struct partition *p, enum partition_end why) {
     if (wants_restart(p, why)) {
         p->restarts++;
         log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
-        p->tsc_start = rdtsc();
+        start_time(p);
         if (partition_load(p, &error))
             panic("%s: does not load a second time: %s", p->config->name, error.what);
         for (u32 i = 0; i < p->vcpu_count; i++)
