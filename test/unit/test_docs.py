@@ -1,0 +1,72 @@
+"""The documents against the tree: links lead somewhere, files that are named exist, and the keys in
+docs/partition-file.md are those that the parser knows."""
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "guests/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Sections of docs/partition-file.md with a table of keys: where a key of theirs stands in a file.
+SECTIONS = {
+    "[machine]": "[machine]\n{}\n",
+    "[partition.NAME]": "[partition.a]\n{}\n",
+    "restart": "[partition.a]\nrestart = {{ {} }}\n",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    subprocess.run(["make", "-s", "-C", ROOT, "tools"], check=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text())
+    dead = [link for link in links
+            if not re.match(r"[a-z]+:", link) and not (document.parent / link).exists()]
+    assert not dead
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
+def test_named_files_exist(document):
+    folders = "boot|configs|core|docs|drivers|guests|mm|svm|test|tools|vmx"
+    names = re.findall(rf"`((?:{folders})/[\w./*-]*)`", document.read_text())
+    names = [name for name in names if name != "guests/blink.c"]  # to be written by the reader
+    missing = [name for name in names if not list(ROOT.glob(name.rstrip("/")))]
+    if not (ROOT / "vmx").is_dir():
+        missing = [name for name in missing if not name.startswith("vmx/")]
+    assert not missing
+
+
+def documented(section):
+    """The keys of the table under this heading."""
+    text = (ROOT / "docs/partition-file.md").read_text()
+    body = re.search(rf"^#+ {re.escape(section)}\n(.*?)(?=^#|\Z)", text, re.M | re.S).group(1)
+    return re.findall(r"^\| `(\w+)` \|", body, re.M)
+
+
+def complaint(path, section, line):
+    path.write_text(SECTIONS[section].format(line))
+    result = subprocess.run([ROOT / "build/tools/mullion-check", path], capture_output=True, text=True)
+    assert result.returncode == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_documented_keys_are_known(section, tmp_path):
+    """No key takes a date, so a known key complains of its type and an unknown one of its name."""
+    keys = documented(section)
+    assert keys
+    for key in keys:
+        error = complaint(tmp_path / "f.toml", section, f"{key} = 1979-05-27")
+        assert f"{key} must be" in error, error
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_known_keys_are_documented(section, tmp_path):
+    """The complaint about a key that resembles none lists the known ones."""
+    error = complaint(tmp_path / "f.toml", section, "zzzzzzzzzzzzzzzz = 1")
+    known = re.search(r"known keys are (.*)", error).group(1).split(", ")
+    assert sorted(known) == sorted(documented(section))
