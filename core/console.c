@@ -139,14 +139,19 @@ bool console_pump(struct console_source *source) {
     return left;
 }
 
+/* The lock is given up between what the UART takes at once, so that nobody else waits for a slow line. */
 void console_flush(struct console_source *source) {
-    spin_lock(&lock);
+    bool left;
+
     do {
-        while (!send())
+        spin_lock(&lock);
+        if (send())
+            refill(source, true);
+        left = stage_at < stage_count || ring_used(source->ring);
+        spin_unlock(&lock);
+        if (left)
             cpu_pause();
-        refill(source, true);
-    } while (stage_count);
-    spin_unlock(&lock);
+    } while (left);
 }
 
 void console_break_lock(void) {
@@ -187,7 +192,7 @@ static struct console_input *next_input(struct console_input *from) {
     return NULL;
 }
 
-/* Moves the focus and tells it. Under the lock. */
+/* Under the lock. */
 static void move_focus(void) {
     focus = next_input(focus);
     route();

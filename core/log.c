@@ -21,8 +21,8 @@ void log_text(const char *text) {
     for (const char *c = text; *c; c++)
         ring_put(&log_ring, (u8)*c);
     ring_put(&log_ring, '\n');
-    console_flush(&log_source);
     spin_unlock(&log_lock);
+    console_flush(&log_source);
 }
 
 void log_line(const char *format, ...) {

@@ -117,7 +117,7 @@ static noreturn_fn void core_entry(u32 core) {
                                    sizeof(why)))
         refuse("core %u: %s", this_core->core, why);
     machine.vendor->vcpu_init(&v->hw);
-    /* Guest time begins for all at once, when the last core is ready. */
+    /* No guest runs before every core is ready. */
     if (__atomic_sub_fetch(&enabled, 1, __ATOMIC_ACQ_REL) == 0)
         log_line("mullion: all cores are in host mode, starting the partitions");
     while (__atomic_load_n(&enabled, __ATOMIC_ACQUIRE))

@@ -237,7 +237,10 @@ static void finish(struct partition *p, enum partition_end why) {
         report_exits(p->vcpus[i]);
     if (wants_restart(p, why)) {
         p->restarts++;
-        log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
+        if (p->config->restart_limit)
+            log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
+        else
+            log_line("%s: restart %u", p->config->name, p->restarts);
         start_time(p);
         if (partition_load(p, &error))
             panic("%s: does not load a second time: %s", p->config->name, error.what);

@@ -42,4 +42,5 @@ test: setup-test
 	@$(MAKE) --no-print-directory images
 	@$(MAKE) --no-print-directory -j$(shell nproc) lint
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit
+	@$(PYTEST) -q test/unit
 	@$(MAKE) --no-print-directory boot-test

@@ -3,7 +3,6 @@
 
 #define IMAGE_BASE  0xffffffff80000000 /* linker.ld: text, read-only data, data */
 #define LOCAL_BASE  0xffffffffa0000000 /* what is private to a core: the same address on each, other memory behind it */
-#define MMIO_BASE   0xffffffffb0000000 /* device pages: local APIC, I/O APICs */
 #define DIRECT_BASE 0xffff800000000000 /* physical address + DIRECT_BASE, as far as this core may see it */
 
 /* Inside LOCAL_BASE, in pages; what is not named is a guard page. */
