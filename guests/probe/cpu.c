@@ -218,6 +218,25 @@ static bool tsc_moves(void) {
     return a <= b && b <= c && a < c;
 }
 
+/* The registers of SYSENTER exist on every processor with CPUID.SEP, and keep what they get. */
+static void write_sysenter(void *value) {
+    wrmsr(MSR_SYSENTER_EIP, *(const u64 *)value);
+}
+
+static bool sysenter_kept(void) {
+    u64 before = 0x123456789000, zero = 0;
+    struct fault f = fault_try(write_sysenter, &before);
+
+    if (f.raised) {
+        detail("%s", exception_name(f.vector));
+        return false;
+    }
+    if (rdmsr(MSR_SYSENTER_EIP) != before)
+        return false;
+    write_sysenter(&zero);
+    return true;
+}
+
 static bool pat_kept(void) {
     u64 old = rdmsr(MSR_PAT), changed = old ^ (u64)7 << 56; /* entry 7: nothing uses it */
     bool ok;
@@ -289,6 +308,7 @@ const struct check cpu_checks[] = {
     {"msr-reserved-bits", msr_reserved_bits},
     {"msr-tsc", tsc_moves},
     {"msr-pat", pat_kept},
+    {"msr-sysenter", sysenter_kept},
     {"avx", avx},
     {0},
 };
