@@ -111,12 +111,14 @@ static void on_stage2(struct vcpu *v, const struct vm_exit *exit) {
     char why[80];
 
     /* Below 4 GiB lies what a PC has there: devices, or a bus on which nobody answers. Above, the guest is lost. */
-    if (at < GIB(4) && !(exit->stage2.access & ACCESS_FETCH) && !exit->stage2.walk) {
+    if (at < GIB(4) && !(exit->stage2.access & ACCESS_FETCH) && !exit->stage2.walk && !v->hw.interrupted.type) {
         guest_emulate(v, exit);
         return;
     }
+    /* The access of an interrupted delivery is not the instruction's: descriptor tables or stack are not in memory. */
     fmt(why, sizeof(why), "%s at guest-physical 0x%llx, which the partition does not own",
-        exit->stage2.walk                    ? "page tables"
+        v->hw.interrupted.type               ? "delivery of an event"
+        : exit->stage2.walk                  ? "page tables"
         : exit->stage2.access & ACCESS_FETCH ? "instruction fetch"
         : exit->stage2.access & ACCESS_WRITE ? "write"
                                              : "read",

@@ -300,7 +300,10 @@ static void store_cpu(struct vcpu *v, const struct vcpu_context *c, const struct
 
 void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
     struct access access = {.v = v};
-    const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, bus_in, bus_out};
+    /* Another vCPU may have changed the instruction since the exit. For memory the walk checks rights again; for ports only the
+     * processor has, and only when it was a port that made it exit. */
+    bool port = exit->reason == EXIT_IO;
+    const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, port ? bus_in : NULL, port ? bus_out : NULL};
     struct vcpu_context c;
     struct insn_fault fault;
     struct insn_cpu cpu;
