@@ -144,9 +144,9 @@ void boot_main(u64 mbi_at, u64 image) {
     info.image = hpa(image);
     info.cmdline = mb2_cmdline(mbi);
     collect_memory(mbi, mbi_at, total);
-    hpa_t start = find_start_page();
-    reserve(0, LOW_MEMORY);
     collect_modules(mbi);
+    hpa_t start = find_start_page(); /* not before all that is there has been reserved */
+    reserve(0, LOW_MEMORY);
     read_acpi(mbi);
 
     info.tsc_hz = clock_calibrate(&acpi, &source);
