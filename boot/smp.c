@@ -97,10 +97,13 @@ void smp_start(struct boot_info *boot, hpa_t page) {
             .argument = next,
         };
         boot->cores[next].apic_id = apic_id;
-        if (start_core(next, apic_id, (u8)(page.v >> 12)))
+        if (start_core(next, apic_id, (u8)(page.v >> 12))) {
             next++;
-        else
-            log_line("boot: core with local APIC id %u does not answer, left out", apic_id);
+            continue;
+        }
+        /* It must not come late, onto the stack and with the number of the next one. */
+        lapic_send_init(apic_id);
+        log_line("boot: core with local APIC id %u does not answer, left out", apic_id);
     }
     boot->core_count = next;
 }
