@@ -51,7 +51,7 @@ static bool choose(const struct host_acpi *acpi, struct reference *r) {
         *r = (struct reference){"pm timer", PM_TIMER_HZ, 0xffffff, pm_now};
         return true;
     }
-    if (acpi->hpet_address) {
+    if (acpi->hpet_address && acpi->hpet_address < GIB(4)) { /* as far as boot's tables reach */
         u64 period_fs = *hpet(acpi, 0) >> 32; /* IA-PC HPET specification, General Capabilities */
 
         if (period_fs != 0 && period_fs <= 100000000) {
