@@ -151,7 +151,7 @@ static void switch_boot_core(void) {
                      "push $0\n\t"
                      "jmp *%2"
                      :
-                     : "r"(slot->cr3), "r"(slot->stack), "r"(slot->entry), "D"(0)
+                     : "a"(slot->cr3), "d"(slot->stack), "c"(slot->entry), "D"(0) /* rbp would be cleared */
                      : "memory");
     __builtin_unreachable();
 }
