@@ -138,7 +138,8 @@ u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page) {
     for (u32 i = 0; i < info->acpi->ioapic_count; i++) {
         u64 at = align_down(info->acpi->ioapics[i].address, PAGE_4K);
 
-        map(&pt, at + DIRECT_BASE, hpa(at), PAGE_4K, rw, MEM_UC);
+        if (!pt_lookup(&pt, at + DIRECT_BASE).leaf_level) /* two may share a page */
+            map(&pt, at + DIRECT_BASE, hpa(at), PAGE_4K, rw, MEM_UC);
     }
     for (u32 i = 0; i < share_count; i++)
         map_direct(&pt, shares[i].at, shares[i].bytes, shares[i].write ? rw : RIGHT_READ);
