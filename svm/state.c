@@ -74,7 +74,7 @@ void svm_vcpu_reset(struct vcpu_hw *hw) {
     hw->gpr[2] = cpuid(1, 0).eax; /* DX: family, model, stepping */
     hw->interrupted.type = EVENT_NONE;
     hw->nmi_blocked = hw->iret_step = false;
-    b->control.intercept_exceptions = 0;
+    b->control.intercept_exceptions = INTERCEPT_EXCEPTIONS;
     b->control.event_injection = 0;
     b->control.interrupt_shadow = 0;
     b->control.vintr = VINTR_MASKING;

@@ -6,6 +6,7 @@
 #include "mm/pagetable.h"
 
 #define DR6_BS BIT(14)
+#define DR7_GD BIT(13)
 
 /* Lets pending host interrupts and NMIs in through the interrupt table for one moment. FS, GS and TR are the guest's meanwhile: the
  * handlers use none of them, and no gate but double fault's names a TSS stack. */
@@ -19,7 +20,6 @@ static void start_iret_step(struct vcpu_hw *hw) {
     struct vmcb *b = vmcb_of(hw);
 
     b->control.intercept_1 &= (u32)~INTERCEPT_IRET;
-    b->control.intercept_exceptions |= (u32)BIT(VEC_DB);
     hw->iret_step = true;
     hw->iret_rflags = b->save.rflags;
     hw->iret_dr6 = b->save.dr6;
@@ -29,7 +29,6 @@ static void start_iret_step(struct vcpu_hw *hw) {
 static void end_iret_step(struct vcpu_hw *hw, struct vm_exit *exit) {
     struct vmcb *b = vmcb_of(hw);
 
-    b->control.intercept_exceptions &= (u32)~BIT(VEC_DB);
     hw->iret_step = hw->nmi_blocked = false;
     /* A guest that steps through its own handler gets its #DB as well. */
     if (hw->iret_rflags & RFLAGS_TF)
@@ -38,14 +37,22 @@ static void end_iret_step(struct vcpu_hw *hw, struct vm_exit *exit) {
     exit->reason = EXIT_NMI_WINDOW;
 }
 
+/* A #DB that is given back: what its delivery would have done (SDM Vol 3B, Debug Control Register, GD). */
+static void take_debug(struct vcpu_hw *hw, struct vm_exit *exit) {
+    if (hw->iret_step)
+        end_iret_step(hw, exit);
+    if (exit->reason == EXIT_EXCEPTION)
+        vmcb_of(hw)->save.dr7 &= ~DR7_GD;
+}
+
 /* Exits that the vendor itself has to do something about before core sees them. */
 static __attribute__((noinline)) void finish_exit(struct vcpu_hw *hw, struct vm_exit *exit) {
     if (exit->reason == EXIT_INTERRUPT || exit->reason == EXIT_NMI)
         open_interrupts();
     else if (exit->reason == EXIT_NMI_WINDOW)
         start_iret_step(hw);
-    else if (exit->reason == EXIT_EXCEPTION && exit->event.vector == VEC_DB && hw->iret_step)
-        end_iret_step(hw, exit);
+    else if (exit->reason == EXIT_EXCEPTION && exit->event.vector == VEC_DB)
+        take_debug(hw, exit);
 }
 
 #define OURS (BIT(EXIT_INTERRUPT) | BIT(EXIT_NMI) | BIT(EXIT_NMI_WINDOW) | BIT(EXIT_EXCEPTION))

@@ -100,6 +100,10 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define INTERCEPT_MWAIT   (BIT(11) | BIT(12))
 #define INTERCEPT_XSETBV  BIT(13)
 
+/* Exceptions that come again during their own delivery, without an end and without letting a host interrupt in: #DB of a breakpoint on
+ * the stack, #AC of an unaligned one. Intercepted and given back, each round is an exit. */
+#define INTERCEPT_EXCEPTIONS ((u32)(BIT(1) | BIT(17)))
+
 #define VINTR_IRQ         BIT(8)
 #define VINTR_PRIO_SHIFT  16
 #define VINTR_IGNORE_TPR  BIT(20)
