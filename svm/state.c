@@ -64,6 +64,14 @@ void svm_vcpu_init(struct vcpu_hw *hw) {
     c->nested_cr3 = hw->partition->stage2_root.v;
 }
 
+/* The breakpoint addresses stay in the processor; DR6 and DR7 are in the VMCB. */
+static void clear_breakpoints(void) {
+    __asm__ volatile("mov %0, %%dr0\n\t"
+                     "mov %0, %%dr1\n\t"
+                     "mov %0, %%dr2\n\t"
+                     "mov %0, %%dr3" ::"r"(0ul));
+}
+
 /* APM Vol 2, Processor Initialization State. */
 void svm_vcpu_reset(struct vcpu_hw *hw) {
     struct vmcb *b = vmcb_of(hw);
@@ -92,6 +100,7 @@ void svm_vcpu_reset(struct vcpu_hw *hw) {
     b->save.rip = 0xfff0;
     b->save.pat = 0x0007040600070406;
     vmload(hw);
+    clear_breakpoints();
     b->control.tlb_control = TLB_FLUSH_ALL;
 }
 
