@@ -33,6 +33,7 @@ static const u8 reasons[LAST_CODE + 1] = {
     [VMEXIT_WBINVD] = R(EXIT_WBINVD),
     [VMEXIT_MONITOR... VMEXIT_MWAIT_COND] = R(EXIT_MWAIT),
     [VMEXIT_XSETBV] = R(EXIT_XSETBV),
+    [VMEXIT_RDPRU] = R(EXIT_NO_INSN),
 };
 
 /* APM Vol 2, IOIO Intercepts: EXITINFO1, and the next rip in EXITINFO2, which every processor gives. */

@@ -55,7 +55,7 @@ void svm_vcpu_init(struct vcpu_hw *hw) {
                      INTERCEPT_TASK_SWITCH | INTERCEPT_SHUTDOWN;
     c->intercept_2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
                      INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |
-                     INTERCEPT_XSETBV;
+                     INTERCEPT_XSETBV | INTERCEPT_RDPRU;
     c->iopm_pa = hw->partition->io_bitmap_pa.v;
     c->msrpm_pa = hw->partition->msr_bitmap_pa.v;
     c->asid = hw->asid;

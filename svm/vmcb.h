@@ -99,6 +99,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define INTERCEPT_MONITOR BIT(10)
 #define INTERCEPT_MWAIT   (BIT(11) | BIT(12))
 #define INTERCEPT_XSETBV  BIT(13)
+#define INTERCEPT_RDPRU   BIT(14)
 
 /* Exceptions that come again during their own delivery, without an end and without letting a host interrupt in: #DB of a breakpoint on
  * the stack, #AC of an unaligned one. Intercepted and given back, each round is an exit. */
@@ -147,5 +148,6 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define VMEXIT_MWAIT      0x08b
 #define VMEXIT_MWAIT_COND 0x08c
 #define VMEXIT_XSETBV     0x08d
+#define VMEXIT_RDPRU      0x08e
 #define VMEXIT_NPF        0x400
 #define VMEXIT_INVALID    0xffffffff
