@@ -63,11 +63,10 @@
 #define LD1_EAX_XSAVEC B(1)
 #define LD1_EAX_PLAIN  (B(0) | B(1) | B(2)) /* XSAVEOPT, XSAVEC, XGETBV with ECX = 1 */
 
-/* Leaf 0x80000001. Left out of ECX: SVM, ExtApicSpace, OSVW, IBS, SKINIT, WDT, LWP, the performance
+/* Leaf 0x80000001. Left out of ECX: SVM, ExtApicSpace, AltMovCr8 (not decoded), OSVW, IBS, SKINIT, WDT, LWP, the performance
  * counters, DataBreakpoint, MONITORX. */
 #define E1_ECX_PLAIN                                                                               \
-    (B(0) | B(4) | B(5) | B(6) | B(7) | B(8)) /* LAHF AltMovCr8 LZCNT SSE4A MisAlignSse PREFETCHW  \
-                                               */
+    (B(0) | B(5) | B(6) | B(7) | B(8))        /* LAHF LZCNT SSE4A MisAlignSse PREFETCHW */
 #define E1_ECX_AVX        (B(11) | B(16))     /* XOP FMA4 */
 #define E1_ECX_CMP_LEGACY B(1)
 #define E1_ECX_TOPOEXT    B(22)

@@ -222,7 +222,7 @@ static void test_ext_intel(void **state) {
     (void)state;
     build(intel, 0, 2, 1000000000);
     assert_int_equal(EXT + 8, ask(EXT, 0).eax);
-    check(EXT + 1, 0, ONES, 0, 0x000109f1, 0x2c500800);
+    check(EXT + 1, 0, ONES, 0, 0x000109e1, 0x2c500800);
     assert_int_equal(0x74736554, ask(EXT + 2, 0).eax);
     check(EXT + 7, 0, 0, 0, 0, 0x100);
     check(EXT + 8, 0, 46 | 48 << 8, 0, 0, 0);
@@ -236,7 +236,7 @@ static void test_ext_amd(void **state) {
     (void)state;
     build(m, 3, 4, 1000000000);
     assert_int_equal(EXT + 0x21, ask(EXT, 0).eax);
-    check(EXT + 1, 0, ONES, 0, 0x000109f1 | BIT(1) | BIT(22), 0x2dd3ebff);
+    check(EXT + 1, 0, ONES, 0, 0x000109e1 | BIT(1) | BIT(22), 0x2dd3ebff);
     check(EXT + 8, 0, 48 | 48 << 8, 5, 3 | 2 << 12, 0);
     check(EXT + 0xa, 0, 0, 0, 0, 0); /* SVM */
     check(EXT + 0x19, 0, ONES, ONES, ONES, ONES);
