@@ -21,7 +21,10 @@ u64 vcpu_guest_tsc(const struct vcpu *v) {
 }
 
 u64 vcpu_guest_ns(const struct vcpu *v) {
-    return tsc_to_ns(rdtsc() - v->partition->tsc_start);
+    u64 now = rdtsc();
+
+    /* Another core's TSC may lie behind the one that set tsc_start. */
+    return now > v->partition->tsc_start ? tsc_to_ns(now - v->partition->tsc_start) : 0;
 }
 
 void vcpu_poke(struct vcpu *v, u32 requests) {
