@@ -193,12 +193,16 @@ static bool write_cr0_value(struct vcpu *v, u64 value) {
 static bool write_cr(struct vcpu *v, const struct vm_exit *exit) {
     const struct vendor_ops *ops = machine.vendor;
     u64 cr0 = ops->get_reg(&v->hw, REG_CR0), value;
+    struct segment cs;
 
     if (exit->cr.clts)
         return write_cr0_value(v, cr0 & ~CR0_TS);
     if (exit->cr.lmsw) /* LMSW can set PE, not clear it */
         return write_cr0_value(v, (cr0 & ~(u64)(CR0_MP | CR0_EM | CR0_TS)) | (exit->cr.lmsw_value & 0xf));
     value = read_gpr(v, exit->cr.gpr);
+    ops->get_seg(&v->hw, VSEG_CS, &cs);
+    if (!(cs.attributes & BIT(13)) || !(ops->get_reg(&v->hw, REG_EFER) & EFER_LMA))
+        value = (u32)value; /* outside 64-bit mode the operand has 32 bits, whatever long mode has left above */
     switch (exit->cr.number) {
     case 0:
         return write_cr0_value(v, value);
