@@ -188,9 +188,14 @@ static void build_all(void) {
     console_set_focus(focus);
 }
 
+/* Until the boot core has local pages like every other. */
+static struct core_descriptors boot_descriptors;
+static u8 boot_fault_stack[4096] __attribute__((aligned(16)));
+
 void core_start(struct boot_info *boot) {
     machine.boot = boot;
     descriptors_setup(trap);
+    descriptors_load(&boot_descriptors, (u64)(boot_fault_stack + sizeof(boot_fault_stack)));
     hostspace_boot(boot);
     hostspace_protect();
     machine.tsc_hz = boot->tsc_hz;
@@ -203,6 +208,7 @@ void core_start(struct boot_info *boot) {
     build_all();
     for (u32 i = 0; i < boot->core_count; i++)
         prepare_core(i);
+    panic_stops_others();
     for (u32 i = 1; i < boot->core_count; i++)
         __atomic_store_n(&boot->cores[i].go, true, __ATOMIC_RELEASE);
     switch_boot_core();

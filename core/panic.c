@@ -15,6 +15,11 @@ u64 __stack_chk_guard = 0x5bd1e995a7c3f10d;
 noreturn_fn void __stack_chk_fail(void);
 
 static bool panicked;
+static bool stop_others; /* before that they are parked without an interrupt table: an NMI would reset the machine */
+
+void panic_stops_others(void) {
+    stop_others = true;
+}
 
 bool panic_in_progress(void) {
     return __atomic_load_n(&panicked, __ATOMIC_ACQUIRE);
@@ -29,7 +34,8 @@ void panic(const char *format, ...) {
     va_start(args, format);
     fmt_v(text, sizeof(text), format, args);
     va_end(args);
-    lapic_nmi_others();
+    if (stop_others)
+        lapic_nmi_others();
     log_break_lock();
     log_line("panic: %s", text);
     log_line("panic: the machine is stopped; please report these lines");

@@ -10,6 +10,9 @@ void panic(const char *format, ...) noreturn_fn printf_like(1, 2);
  * before start. */
 void refuse(const char *format, ...) noreturn_fn printf_like(1, 2);
 
+/* Boot core, when all others are about to have interrupt tables: from now on a panic stops them by NMI. */
+void panic_stops_others(void);
+
 /* True once any core has panicked. */
 bool panic_in_progress(void);
 
