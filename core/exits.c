@@ -108,7 +108,7 @@ static void on_wrmsr(struct vcpu *v, const struct vm_exit *exit) {
 
 static void on_stage2(struct vcpu *v, const struct vm_exit *exit) {
     u64 at = exit->stage2.at.v;
-    char why[80];
+    char why[120];
 
     /* Below 4 GiB lies what a PC has there: devices, or a bus on which nobody answers. Above, the guest is lost. */
     if (at < GIB(4) && !(exit->stage2.access & ACCESS_FETCH) && !exit->stage2.walk && !v->hw.interrupted.type) {
