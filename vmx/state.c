@@ -1,6 +1,7 @@
 /* The guest's registers, segments and pending events in the current VMCS. The vCPU's core, between
  * an exit and the next entry. */
 #include "core/base/cpu.h"
+#include "core/base/panic.h"
 #include "core/base/x86.h"
 #include "vmx/vmx.h"
 
@@ -18,44 +19,47 @@ static u64 guest_cr4(void) {
     return vmcs_read(VMCS_GUEST_CR4) & VMX_CR4_GUEST;
 }
 
-u64 vmx_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg) {
+/* Registers that are one field and nothing else. */
+static u32 field_of(enum vcpu_reg reg) {
     switch (reg) {
     case REG_RIP:
-        return vmcs_read(VMCS_GUEST_RIP);
+        return VMCS_GUEST_RIP.field;
     case REG_RSP:
-        return vmcs_read(VMCS_GUEST_RSP);
+        return VMCS_GUEST_RSP.field;
     case REG_RFLAGS:
-        return vmcs_read(VMCS_GUEST_RFLAGS);
+        return VMCS_GUEST_RFLAGS.field;
+    case REG_CR3:
+        return VMCS_GUEST_CR3.field;
+    case REG_EFER:
+        return VMCS_GUEST_EFER.field;
+    case REG_DR7:
+        return VMCS_GUEST_DR7.field;
+    case REG_PAT:
+        return VMCS_GUEST_PAT.field;
+    case REG_TSC_OFFSET:
+        return VMCS_TSC_OFFSET.field;
+    default:
+        panic("vmx: register %d has no field", (int)reg);
+    }
+}
+
+u64 vmx_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg) {
+    switch (reg) {
     case REG_CR0:
         return guest_cr0(hw);
-    case REG_CR2:
-        return read_cr2(); /* see enter.S */
-    case REG_CR3:
-        return vmcs_read(VMCS_GUEST_CR3);
+    case REG_CR2: /* see enter.S */
+        return read_cr2();
     case REG_CR4:
         return guest_cr4();
-    case REG_CR8:
-        return 0; /* every access exits: the local APIC model has it */
-    case REG_EFER:
-        return vmcs_read64(VMCS_GUEST_EFER);
-    case REG_DR7:
-        return vmcs_read(VMCS_GUEST_DR7);
-    case REG_PAT:
-        return vmx.pat ? vmcs_read64(VMCS_GUEST_PAT) : hw->pat;
-    case REG_SYSENTER_CS:
-        return vmcs_read32(VMCS_GUEST_SYSENTER_CS);
-    case REG_SYSENTER_ESP:
-        return vmcs_read(VMCS_GUEST_SYSENTER_ESP);
-    case REG_SYSENTER_EIP:
-        return vmcs_read(VMCS_GUEST_SYSENTER_EIP);
+    case REG_CR8: /* every access exits: the local APIC model has it */
+        return 0;
     case REG_CPL:
         return cpl();
     case REG_SHADOW:
-        return (vmcs_read32(VMCS_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) != 0;
-    case REG_TSC_OFFSET:
-        return vmcs_read64(VMCS_TSC_OFFSET);
+        return (vmcs_read32(VMCS_INTERRUPTIBILITY) & BLOCKED_BY_SHADOW) != 0;
+    default:
+        return reg == REG_PAT && !vmx.pat ? hw->pat : vmcs_get(field_of(reg));
     }
-    return 0;
 }
 
 /* EFER.LMA and the entry control "IA-32e mode guest" follow LME and paging, in whatever order core
@@ -73,72 +77,30 @@ static void set_cr0(struct vcpu_hw *hw, u64 value) {
     vmcs_write(VMCS_CR0_SHADOW, value);
     vmcs_write(VMCS_GUEST_CR0, (value & ~vmx.cr0_mask) | vmx.cr0_ones);
     settle_long_mode(value, vmcs_read64(VMCS_GUEST_EFER));
-    vmx_flush_linear(hw);
 }
 
 /* SDM Vol 3C, Checks on Guest Non-Register State: blocking by STI needs IF. */
 static void set_shadow(bool on) {
-    u32 state = vmcs_read32(VMCS_INTERRUPTIBILITY) & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
+    u32 state = vmcs_read32(VMCS_INTERRUPTIBILITY) & ~BLOCKED_BY_SHADOW;
 
     if (on)
         state |= vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF ? BLOCKED_BY_STI : BLOCKED_BY_MOV_SS;
     vmcs_write32(VMCS_INTERRUPTIBILITY, state);
 }
 
-static void set_control(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
+void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
     switch (reg) {
     case REG_CR0:
         set_cr0(hw, value);
-        return;
-    case REG_CR3:
-        vmcs_write(VMCS_GUEST_CR3, value);
-        break;
-    case REG_CR4:
-        vmcs_write(VMCS_GUEST_CR4, (value & VMX_CR4_GUEST) | CR4_VMXE);
-        break;
-    default:
-        settle_long_mode(guest_cr0(hw), value);
-        break;
-    }
-    vmx_flush_linear(hw);
-}
-
-void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
-    switch (reg) {
-    case REG_RIP:
-        vmcs_write(VMCS_GUEST_RIP, value);
-        break;
-    case REG_RSP:
-        vmcs_write(VMCS_GUEST_RSP, value);
-        break;
-    case REG_RFLAGS:
-        vmcs_write(VMCS_GUEST_RFLAGS, value | RFLAGS_FIXED);
-        break;
-    case REG_CR0:
-    case REG_CR3:
-    case REG_CR4:
-    case REG_EFER:
-        set_control(hw, reg, value);
         break;
     case REG_CR2:
         write_cr2(value);
         break;
-    case REG_DR7:
-        vmcs_write(VMCS_GUEST_DR7, value);
+    case REG_CR4:
+        vmcs_write(VMCS_GUEST_CR4, (value & VMX_CR4_GUEST) | CR4_VMXE);
         break;
-    case REG_PAT:
-        if (vmx.pat)
-            vmcs_write64(VMCS_GUEST_PAT, value);
-        hw->pat = value;
-        break;
-    case REG_SYSENTER_CS:
-        vmcs_write32(VMCS_GUEST_SYSENTER_CS, (u32)value);
-        break;
-    case REG_SYSENTER_ESP:
-        vmcs_write(VMCS_GUEST_SYSENTER_ESP, value);
-        break;
-    case REG_SYSENTER_EIP:
-        vmcs_write(VMCS_GUEST_SYSENTER_EIP, value);
+    case REG_EFER:
+        settle_long_mode(guest_cr0(hw), value);
         break;
     case REG_CR8: /* see vmx_get_reg */
     case REG_CPL: /* moves with SS */
@@ -146,10 +108,15 @@ void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
     case REG_SHADOW:
         set_shadow(value);
         break;
-    case REG_TSC_OFFSET:
-        vmcs_write64(VMCS_TSC_OFFSET, value);
+    default:
+        hw->pat = reg == REG_PAT ? value : hw->pat;
+        if (reg != REG_PAT || vmx.pat)
+            vmcs_set(field_of(reg), reg == REG_RFLAGS ? value | RFLAGS_FIXED : value);
         break;
     }
+    /* Paging changed from outside: no stale translation may stay. */
+    if (reg == REG_CR0 || reg == REG_CR3 || reg == REG_CR4 || reg == REG_EFER)
+        vmx_flush_linear(hw);
 }
 
 void vmx_get_context(struct vcpu_hw *hw, struct vcpu_context *out) {
@@ -243,8 +210,7 @@ bool vmx_can_inject(struct vcpu_hw *hw, enum event_type type) {
     (void)hw;
     if (type == EVENT_NMI)
         return !(blocked & (BLOCKED_BY_NMI | BLOCKED_BY_MOV_SS));
-    return !(blocked & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) &&
-           (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+    return !(blocked & BLOCKED_BY_SHADOW) && (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
 }
 
 void vmx_window(struct vcpu_hw *hw, enum event_type type, bool open) {
@@ -280,8 +246,8 @@ void vmx_skip(struct vcpu_hw *hw, u32 length) {
     if (__builtin_expect((old ^ rip) >> 32 != 0, 0))
         rip = wrap(rip);
     vmcs_write(VMCS_GUEST_RIP, rip);
-    if (blocked & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))
-        vmcs_write32(VMCS_INTERRUPTIBILITY, blocked & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
+    if (blocked & BLOCKED_BY_SHADOW)
+        vmcs_write32(VMCS_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_SHADOW);
     if (__builtin_expect((vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0, 0))
         mark_single_step();
 }

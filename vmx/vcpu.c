@@ -15,9 +15,7 @@
 #define RIGHTS_CODE   0x9b /* present, code, readable, accessed */
 #define RIGHTS_DATA   0x93
 #define RIGHTS_LDT    0x82
-#define RIGHTS_TSS                                                                                 \
-    0x8b /* busy: entry requires it. SDM Vol 3C, Checks on Guest Segment Registers                 \
-          */
+#define RIGHTS_TSS    0x8b /* busy. SDM Vol 3C, Checks on Guest Segment Registers */
 
 struct table_register {
     u16 limit;
@@ -214,9 +212,9 @@ void vmx_vcpu_reset(struct vcpu_hw *hw) {
     vmx_set_reg(hw, REG_RFLAGS, RFLAGS_FIXED);
     vmx_set_reg(hw, REG_DR7, DR7_RESET);
     vmx_set_reg(hw, REG_PAT, VMX_PAT_RESET);
-    vmx_set_reg(hw, REG_SYSENTER_CS, 0);
-    vmx_set_reg(hw, REG_SYSENTER_ESP, 0);
-    vmx_set_reg(hw, REG_SYSENTER_EIP, 0);
+    vmcs_write32(VMCS_GUEST_SYSENTER_CS, 0);
+    vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmcs_write(VMCS_GUEST_SYSENTER_EIP, 0);
     reset_segments(hw);
     reset_direct();
     vmx_flush_linear(hw);

@@ -179,6 +179,7 @@ struct vmcs_natural {
 /* SDM Vol 3C, Format of Interruptibility State. */
 #define BLOCKED_BY_STI    ((u32)BIT(0))
 #define BLOCKED_BY_MOV_SS ((u32)BIT(1))
+#define BLOCKED_BY_SHADOW (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)
 #define BLOCKED_BY_NMI    ((u32)BIT(3))
 
 #define PENDING_DEBUG_BS BIT(14) /* SDM Vol 3C, Format of Pending-Debug-Exceptions */

@@ -100,9 +100,6 @@ enum vcpu_reg {
     REG_EFER,
     REG_DR7,
     REG_PAT,
-    REG_SYSENTER_CS,
-    REG_SYSENTER_ESP,
-    REG_SYSENTER_EIP,
     REG_CPL,
     REG_SHADOW, /* 1: interrupts are held off for one instruction (STI, MOV SS) */
     REG_TSC_OFFSET,

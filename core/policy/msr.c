@@ -24,8 +24,8 @@ const struct msr_entry msr_table[] = {
     {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, MSR_CONST, MSR_CONST, 1},
     /* Microcode revision. Linux on Intel writes 0 before CPUID and reads; AMD's patch level. */
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, MSR_CONST, MSR_IGNORE, 0},
-    /* System calls of 32-bit programs; switched with the guest state. */
-    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, MSR_STATE, MSR_STATE, 0},
+    /* System calls of 32-bit programs. The host has none, so the guest's values are in place. */
+    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, MSR_DIRECT, MSR_DIRECT, 0},
     /* CPUID says MCA, since Linux takes a CPU without it for a very old one: no banks, no CTL. */
     {MSR_MCG_CAP, MSR_MCG_CAP, MSR_CONST, MSR_CONST, 0},
     /* Linux reads it at each poll and at a #MC, and gives up if that faults; it writes 0. */

@@ -13,9 +13,7 @@ enum msr_kind {
     MSR_TSC_REG, /* TSC through the offset */
     MSR_EFER_REG,
     MSR_PAT_REG,
-    MSR_STATE, /* kept by the vendor with the guest state: SYSENTER, and FS/GS bases where not
-                  direct */
-    MSR_MISC,  /* per-vCPU value with `mask` of writable bits; others #GP */
+    MSR_MISC, /* per-vCPU value with `mask` of writable bits; others #GP */
 };
 
 struct msr_entry {
