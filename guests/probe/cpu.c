@@ -7,6 +7,7 @@
 #define PTE_WRITE      BIT(1)
 #define PTE_RESERVED   BIT(20) /* an address bit below the alignment of a 2 MiB page */
 #define PTE_NX         BIT(63)
+#define CPUID0_INTEL   0x756e6547 /* Genu */
 #define CPUID1_XSAVE   BIT(26)
 #define CPUID1_OSXSAVE BIT(27)
 #define CPUID1_AVX     BIT(28)
@@ -183,6 +184,66 @@ static bool exception_nm(void) {
     return ok;
 }
 
+/* Bits that a hypervisor keeps for itself must still read back as written: NE, and the two that
+ * turn caches off. SDM Vol 3A, Control Registers. */
+static bool cr0_kept(void) {
+    const u64 old = read_cr0();
+    const u64 values[] = {old ^ CR0_NE, old | CR0_CD, old | CR0_CD | CR0_NW, old & ~CR0_NE, old};
+    bool ok = true;
+
+    for (u32 i = 0; i < ARRAY_SIZE(values) && ok; i++) {
+        u64 seen;
+
+        write_cr0(values[i]);
+        seen = read_cr0();
+        ok = seen == values[i];
+        if (!ok)
+            detail("wrote 0x%lx, read 0x%lx", values[i], seen);
+    }
+    write_cr0(old);
+    return ok;
+}
+
+static void write_cr0_value(void *argument) {
+    write_cr0((u64)argument);
+}
+/* QEMU TCG checks none of this, and the write need not pass through a hypervisor: it only tells. */
+static bool cr0_refused(void) {
+    const u64 old = read_cr0();
+    const u64 values[] = {old | CR0_NW, old & ~CR0_PE, old & ~CR0_PG, old | BIT(32)};
+    u32 refused = 0;
+
+    if (lenient_msrs())
+        return true;
+    for (u32 i = 0; i < ARRAY_SIZE(values); i++) {
+        struct fault f;
+
+        if (values[i] ==
+            (old & ~CR0_PG)) /* in 64-bit mode; not everybody refuses, and then we are gone */
+            continue;
+        f = fault_try(write_cr0_value, (void *)values[i]);
+        refused += f.raised && f.vector == VEC_GP && f.error == 0;
+    }
+    detail("%u of 3 bad values refused", refused);
+    return read_cr0() == old;
+}
+
+static void write_cr4_value(void *argument) {
+    write_cr4((u64)argument);
+}
+/* No guest sets these unless CPUID offers them. With AMD's extension the processor alone sees to
+ * it, and QEMU TCG calls the guest's state invalid instead. */
+static bool cr4_refused(void) {
+    const u64 old = read_cr4(), bits[] = {CR4_VMXE, CR4_SMXE, CR4_CET, BIT(31)};
+
+    if (!hypervisor_is_mullion() || cpuid(0, 0).ebx != CPUID0_INTEL)
+        return true;
+    for (u32 i = 0; i < ARRAY_SIZE(bits); i++)
+        if (!raises(write_cr4_value, (void *)(old | bits[i]), VEC_GP, 0))
+            return false;
+    return read_cr4() == old;
+}
+
 static void read_unknown_msr(void *argument) {
     (void)argument;
     (void)rdmsr(0x12345678);
@@ -304,6 +365,9 @@ const struct check cpu_checks[] = {
     {"exception-pf-reserved", pf_reserved},
     {"exception-pf-fetch", pf_fetch},
     {"exception-df", double_fault},
+    {"cr0-kept", cr0_kept},
+    {"cr0-refused", cr0_refused},
+    {"cr4-refused", cr4_refused},
     {"msr-unknown", msr_unknown},
     {"msr-reserved-bits", msr_reserved_bits},
     {"msr-tsc", tsc_moves},
