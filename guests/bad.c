@@ -50,6 +50,23 @@ static void reset_kbd(void) {
     cpu_stop();
 }
 
+static u32 looping;
+
+static void loop_deaf(u32 index) {
+    (void)index;
+    __atomic_store_n(&looping, 1, __ATOMIC_RELEASE);
+    cli_loop();
+}
+
+/* The reset has to reach a CPU that listens to nothing. */
+static void reset_deaf(void) {
+    if (smp_start(loop_deaf) < 2)
+        return;
+    while (!__atomic_load_n(&looping, __ATOMIC_ACQUIRE))
+        cpu_pause();
+    power_reset();
+}
+
 static void skip_two_bytes(struct trap_frame *frame) {
     frame->rip += 2;
 }
@@ -137,6 +154,7 @@ static const struct deed {
     {"write-past-end", write_past_end},
     {"reset-kbd", reset_kbd},
     {"reset-cf9", power_reset},
+    {"reset-deaf", reset_deaf},
     {"ud-storm", ud_storm},
     {"io-storm", io_storm},
     {"vmcall", vmcall},
