@@ -129,8 +129,7 @@ static void open_bitmaps(struct partition *p) {
             ops->allow_port(&p->hw, (u16)(p->config->ports[i].base + k));
     for (u32 i = 0; i < msr_table_count; i++) {
         const struct msr_entry *e = &msr_table[i];
-        /* State that the vendor switches with the guest is as good as the guest's own register. */
-        bool read = e->read == MSR_DIRECT || e->read == MSR_STATE, write = e->write == MSR_DIRECT || e->write == MSR_STATE;
+        bool read = e->read == MSR_DIRECT, write = e->write == MSR_DIRECT;
 
         for (u32 msr = e->first; (read || write) && msr <= e->last; msr++)
             ops->allow_msr(&p->hw, msr, read, write);
