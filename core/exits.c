@@ -271,6 +271,10 @@ static void on_rdpmc(struct vcpu *v, const struct vm_exit *exit) {
 }
 
 static void on_exception(struct vcpu *v, const struct vm_exit *exit) {
+    if (exit->event.type == EVENT_SOFT_EXCEPTION) { /* INT1: a trap, and rip is still on it */
+        v->fault = exit->event;
+        return;
+    }
     vcpu_raise(v, exit->event.vector, exit->event.has_error, exit->event.error);
 }
 

@@ -164,6 +164,6 @@ void hostspace_protect(void) {
      * pages, and QEMU's nested walk would apply it. */
     if (cpuid(1, 0).ecx & BIT(26))
         cr4 |= CR4_OSXSAVE;
-    write_cr4(cr4 | CR4_OSFXSR);
+    write_cr4(cr4 | CR4_OSFXSR | CR4_MCE); /* a machine check is told, instead of a reset */
     write_cr0((read_cr0() | CR0_WP | CR0_NE | CR0_MP) & ~(CR0_EM | CR0_TS));
 }

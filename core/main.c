@@ -202,6 +202,8 @@ void core_start(struct boot_info *boot) {
     machine.ns_per_tsc_q32 = mul_div(1000000000, BIT(32), boot->tsc_hz);
     machine.tsc_per_ns_q32 = mul_div(boot->tsc_hz, BIT(32), 1000000000);
     choose_vendor();
+    if (machine.vendor->guest_tr)
+        descriptors_drop_fault_stack();
     machine.xcr0 = build_xcr0();
     read_config();
     hostspace_share(boot->cores, boot->core_count * sizeof(*boot->cores), false);

@@ -132,11 +132,16 @@ static void input_received(struct console_input *input) {
 
 /* --- load ------------------------------------------------------------------------------------------------------------------- */
 
+/* The first id behind the local APICs', as far as four bits go; local and I/O APIC ids need not differ. */
+static u32 ioapic_id(const struct partition *p) {
+    return p->vcpu_count & 0xf;
+}
+
 static void make_board(struct partition *p) {
     const struct vboard_config config = {
         .memory = p->config->memory,
         .wall_clock = p->wall_clock,
-        .ioapic_id = p->vcpu_count,
+        .ioapic_id = ioapic_id(p),
         .com1_tx = &p->console_tx,
         .com1_rx = &p->console_rx,
     };
@@ -165,7 +170,7 @@ int partition_load(struct partition *p, struct image_error *error) {
     for (u32 i = 0; i < p->memory.count; i++)
         if (gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
             panic("%s: region %u cannot be cleared", p->config->name, i);
-    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, p->vcpu_count, &request.rsdp)) {
+    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), &request.rsdp)) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
         return -E_RANGE;
     }

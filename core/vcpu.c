@@ -58,7 +58,9 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error) {
     const struct vm_event *first = &v->hw.interrupted;
 
     if (first->type == EVENT_EXCEPTION && first->vector == VEC_DF) {
-        partition_end(v->partition, END_CRASH);
+        static const struct vm_exit third = {.reason = EXIT_TRIPLE_FAULT};
+
+        exit_crash(v, &third, "triple fault: a fault while a double fault was delivered");
         return;
     }
     if (first->type == EVENT_EXCEPTION && makes_double_fault(first->vector, vector)) {

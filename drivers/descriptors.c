@@ -50,6 +50,10 @@ void descriptors_setup(void (*on_trap)(struct trap_frame *frame)) {
     }
 }
 
+void descriptors_drop_fault_stack(void) {
+    idt[VEC_DF].ist = 0;
+}
+
 void descriptors_load(struct core_descriptors *d, u64 fault_stack) {
     u64 tss = (u64)d->tss;
     struct table_pointer gdt = {sizeof(d->gdt) - 1, (u64)d->gdt}, idtp = {sizeof(idt) - 1, (u64)idt};

@@ -19,5 +19,7 @@ struct core_descriptors {
 
 /* Boot core, once: builds the interrupt table. on_trap is called for each exception and interrupt, interrupts closed. */
 void descriptors_setup(void (*on_trap)(struct trap_frame *frame));
+/* Boot core, before the others run on the table: double faults stay on the stack they find. */
+void descriptors_drop_fault_stack(void);
 /* This core: loads GDT, TSS and IDT. fault_stack: top of the stack for double faults. */
 void descriptors_load(struct core_descriptors *d, u64 fault_stack);

@@ -39,7 +39,6 @@ int svm_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     giant = cpuid(0x80000001, 0).edx & BIT(26);
     *caps = (struct vendor_caps){
         .max_leaf = giant ? 3 : 2,
-        .asids = r.ebx,
         .next_rip = svm_next_rip,
     };
     fmt(caps->summary, sizeof(caps->summary), "revision %u, %u asids, nested paging with pages up to %s%s%s", r.eax & 0xff,

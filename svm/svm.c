@@ -9,7 +9,7 @@
 #define DR7_GD BIT(13)
 
 /* Lets pending host interrupts and NMIs in through the interrupt table for one moment. FS, GS and TR are the guest's meanwhile: the
- * handlers use none of them, and no gate but double fault's names a TSS stack. */
+ * handlers use none of them, and no gate names a TSS stack (guest_tr). */
 static void open_interrupts(void) {
     __asm__ volatile("stgi; nop; clgi" ::: "memory");
 }
@@ -53,6 +53,8 @@ static __attribute__((noinline)) void finish_exit(struct vcpu_hw *hw, struct vm_
         start_iret_step(hw);
     else if (exit->reason == EXIT_EXCEPTION && exit->event.vector == VEC_DB)
         take_debug(hw, exit);
+    else if (exit->reason == EXIT_EXCEPTION && exit->event.vector == VEC_MC)
+        __asm__ volatile("int $18" ::: "memory"); /* the machine's own, whoever runs: the trap handler panics */
 }
 
 #define OURS (BIT(EXIT_INTERRUPT) | BIT(EXIT_NMI) | BIT(EXIT_NMI_WINDOW) | BIT(EXIT_EXCEPTION))
@@ -145,15 +147,12 @@ static bool svm_arm_timer(struct vcpu_hw *hw, u64 deadline) {
     return false;
 }
 
-static void svm_flush_stage2(struct vcpu_hw *hw) {
-    vmcb_of(hw)->control.tlb_control = svm_flush_by_asid ? 3 : TLB_FLUSH_ALL;
-}
-
 const struct vendor_ops svm_ops = {
     .name = "svm",
     .stage2 = &pt_npt,
     .io_bitmap_bytes = 3 * 4096,
     .msr_bitmap_bytes = 2 * 4096,
+    .guest_tr = true,
     .probe = svm_probe,
     .cpu_enable = svm_cpu_enable,
     .cpu_disable = svm_cpu_disable,
@@ -175,6 +174,5 @@ const struct vendor_ops svm_ops = {
     .window = svm_window,
     .skip = svm_skip,
     .arm_timer = svm_arm_timer,
-    .flush_stage2 = svm_flush_stage2,
     .dump = svm_dump,
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/base/bits.h"
+#include "core/base/x86.h"
 
 struct vmcb_segment {
     u16 selector, attributes; /* attributes: descriptor bits 47:40 in 7:0, 55:52 in 11:8 */
@@ -102,8 +103,9 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define INTERCEPT_RDPRU   BIT(14)
 
 /* Exceptions that come again during their own delivery, without an end and without letting a host interrupt in: #DB of a breakpoint on
- * the stack, #AC of an unaligned one. Intercepted and given back, each round is an exit. */
-#define INTERCEPT_EXCEPTIONS ((u32)(BIT(1) | BIT(17)))
+ * the stack, #AC of an unaligned one. Intercepted and given back, each round is an exit.
+ * A machine check is the machine's. */
+#define INTERCEPT_EXCEPTIONS ((u32)(BIT(VEC_DB) | BIT(VEC_AC) | BIT(VEC_MC)))
 
 #define VINTR_IRQ         BIT(8)
 #define VINTR_PRIO_SHIFT  16

@@ -54,6 +54,16 @@ static void keep_interrupted(struct vcpu_hw *hw, u32 info) {
 
 /* --- decoders --------------------------------------------------------------------------------- */
 
+/* The exit has changed neither DR6 nor DR7, as the delivery of a #DB would. SDM Vol 3C, Exit Qualification for Debug Exceptions; SDM
+ * Vol 3B, Debug Status Register; Debug Control Register: GD. */
+static void take_debug(void) {
+    u64 causes = vmcs_read(VMCS_QUALIFICATION) & (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(13) | BIT(14)), dr6;
+
+    __asm__ volatile("mov %%db6, %0" : "=r"(dr6));
+    __asm__ volatile("mov %0, %%db6" ::"r"(dr6 | causes));
+    vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~(u64)BIT(13));
+}
+
 /* An exception or an NMI. The host's own interrupt table deals with what concerns the machine. */
 static bool decode_exception(struct vcpu_hw *hw, struct vm_exit *exit) {
     u32 info = vmcs_read32(VMCS_EXIT_EVENT);
@@ -71,6 +81,10 @@ static bool decode_exception(struct vcpu_hw *hw, struct vm_exit *exit) {
         exit->reason = EXIT_NMI;
         return true;
     }
+    if (exit->event.vector == VEC_DB)
+        take_debug();
+    if (exit->event.type == EVENT_SOFT_EXCEPTION)
+        exit->event.length = vmcs_read32(VMCS_EXIT_INSN_LENGTH);
     if (info & EVENT_INFO_ERROR) {
         exit->event.has_error = true;
         exit->event.error = vmcs_read32(VMCS_EXIT_ERROR_CODE);

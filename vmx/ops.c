@@ -82,6 +82,5 @@ const struct vendor_ops vmx_ops = {
     .window = vmx_window,
     .skip = vmx_skip,
     .arm_timer = arm_timer,
-    .flush_stage2 = vmx_flush_stage2,
     .dump = vmx_dump,
 };

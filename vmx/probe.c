@@ -222,7 +222,6 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     if (caps->longest_run && caps->longest_run < vmx.longest_run)
         vmx.longest_run = caps->longest_run;
     caps->max_leaf = cap & CAP_1G ? 3 : 2;
-    caps->asids = 0xffff; /* VPIDs are 16 bits; 0 is the host's */
     caps->next_rip = true;
     caps->timer = vmx.timer;
     summarize(caps, words);

@@ -44,7 +44,7 @@ static u64 ept_pointer(const struct vcpu_hw *hw) {
     return hw->partition->stage2_root.v | EPTP_WRITE_BACK | EPTP_WALK_4;
 }
 
-void vmx_flush_stage2(struct vcpu_hw *hw) {
+static void flush_stage2(struct vcpu_hw *hw) {
     invept(vmx.invept_type, ept_pointer(hw));
 }
 
@@ -82,8 +82,9 @@ static void write_controls(const struct vcpu_hw *hw) {
     vmcs_write32(VMCS_SECONDARY_CONTROLS, vmx.secondary);
     vmcs_write32(VMCS_EXIT_CONTROLS, vmx.exit);
     vmcs_write32(VMCS_ENTRY_CONTROLS, vmx.entry);
-    /* A machine check is the machine's, whoever runs. */
-    vmcs_write32(VMCS_EXCEPTION_BITMAP, (u32)BIT(VEC_MC));
+    /* A machine check is the machine's, whoever runs. #DB and #AC can recur without end while they are delivered, and nothing else would
+     * get through: each time round must be an exit. */
+    vmcs_write32(VMCS_EXCEPTION_BITMAP, (u32)(BIT(VEC_MC) | BIT(VEC_DB) | BIT(VEC_AC)));
     vmcs_write32(VMCS_PF_ERROR_MASK, 0);
     vmcs_write32(VMCS_PF_ERROR_MATCH, 0);
     vmcs_write32(VMCS_CR3_TARGET_COUNT, 0);
@@ -150,7 +151,7 @@ void vmx_vcpu_init(struct vcpu_hw *hw) {
     write_controls(hw);
     write_host_state();
     /* Nothing that an earlier user of this core left may be found. */
-    vmx_flush_stage2(hw);
+    flush_stage2(hw);
 }
 
 /* --- reset ------------------------------------------------------------------------------------ */

@@ -94,7 +94,6 @@ void vmx_inject(struct vcpu_hw *hw, const struct vm_event *event);
 bool vmx_can_inject(struct vcpu_hw *hw, enum event_type type);
 void vmx_window(struct vcpu_hw *hw, enum event_type type, bool open);
 void vmx_skip(struct vcpu_hw *hw, u32 length);
-void vmx_flush_stage2(struct vcpu_hw *hw);
 void vmx_dump(struct vcpu_hw *hw, char *out, size_t size);
 
 /* Decodes the exit that has just happened. False: it was dealt with, enter again. */

@@ -124,6 +124,3 @@ static inline noreturn_fn void cpu_halt_forever(void) {
     for (;;)
         __asm__ volatile("cli; hlt" ::: "memory");
 }
-static inline void cpu_wbinvd(void) {
-    __asm__ volatile("wbinvd" ::: "memory");
-}

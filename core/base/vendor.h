@@ -174,7 +174,6 @@ struct vendor_caps {
      * can see to it. */
     u64 longest_run;
     u32 max_leaf; /* largest stage-2 leaf: 1, 2 or 3 */
-    u32 asids;
     bool next_rip, timer;
     char summary[224]; /* one line: what is used, and what this CPU lacks and why it matters */
 };
@@ -183,6 +182,7 @@ struct vendor_ops {
     const char *name;
     const struct pt_format *stage2;
     u32 io_bitmap_bytes, msr_bitmap_bytes;
+    bool guest_tr; /* the task register stays the guest's in host mode: no gate may name a TSS stack */
 
     /* Boot core. 0, or -E_UNSUPPORTED with what is missing and what to do in `why`. */
     int (*probe)(struct vendor_caps *caps, char *why, size_t why_size);
@@ -225,7 +225,6 @@ struct vendor_ops {
     void (*skip)(struct vcpu_hw *hw, u32 length);
     /* Exit at this host TSC. False: the vendor has no timer, use the local APIC. */
     bool (*arm_timer)(struct vcpu_hw *hw, u64 deadline);
-    void (*flush_stage2)(struct vcpu_hw *hw);
     /* The control block's reason fields as text, for the crash report. */
     void (*dump)(struct vcpu_hw *hw, char *out, size_t size);
 };

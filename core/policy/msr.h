@@ -13,7 +13,6 @@ enum msr_kind {
     MSR_TSC_REG, /* TSC through the offset */
     MSR_EFER_REG,
     MSR_PAT_REG,
-    MSR_MISC, /* per-vCPU value with `mask` of writable bits; others #GP */
 };
 
 struct msr_entry {

@@ -63,7 +63,7 @@ static bool pit_channel0(void) {
     delay_us(2000);
     b = pit_latched();
     detail("0x%x then 0x%x", a, b);
-    return b < a && a - b > 2000;
+    return (u16)(a - b) > 2000; /* it may have started anew in between */
 }
 
 static u8 cmos(u8 index) {
