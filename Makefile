@@ -89,6 +89,8 @@ $(O)/tools/mullion-check: $(TLOBJS)
 
 include tools/targets.mk
 
+include test/fuzz.mk
+
 include guests/guests.mk
 
 clean:

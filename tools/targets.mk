@@ -37,10 +37,11 @@ lint: $(HVOBJS)
 ## make boot-test     boot tests on both vendors (T="-k refuse" for some of them)
 boot-test:
 	@$(PYTEST) -ra test/boot $(T)
-## make test          everything: lint, unit tests, boot tests on both vendors
+## make test          everything: lint, unit tests, fuzzers, boot tests on both vendors
 test: setup-test
 	@$(MAKE) --no-print-directory images
 	@$(MAKE) --no-print-directory -j$(shell nproc) lint
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit
 	@$(PYTEST) -q test/unit
+	@$(MAKE) --no-print-directory -j$(shell nproc) fuzz-short
 	@$(MAKE) --no-print-directory boot-test

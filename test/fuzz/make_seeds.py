@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+"""Writes the seeds of the fuzzers that cannot be typed: test/fuzz/seeds/NAME/*.bin. What it wrote is
+in the tree; run it again after a change of an input's layout. Found inputs have other endings."""
+
+import pathlib
+import struct
+
+ROOT = pathlib.Path(__file__).parent / "seeds"
+
+
+def seed(fuzzer, name, data):
+    folder = ROOT / fuzzer
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.bin").write_bytes(data)
+
+
+def multiboot2():
+    def tag(kind, data):
+        size = 8 + len(data)
+        return struct.pack("<II", kind, size) + data + bytes(-size % 8)
+
+    entry = struct.pack("<QQII", 0, 0x40000000, 1, 0)
+    tags = (tag(1, b"console=com1\0") + tag(2, b"GRUB 2.06\0")
+            + tag(3, struct.pack("<II", 0x200000, 0x200123) + b"mullion.toml\0")
+            + tag(6, struct.pack("<II", 24, 0) + entry * 2)
+            + tag(14, b"RSD PTR " + bytes(12)) + tag(15, b"RSD PTR " + bytes(28))
+            + tag(21, struct.pack("<I", 0x400000)) + tag(0, b""))
+    seed("multiboot2", "grub", struct.pack("<II", 8 + len(tags), 0) + tags)
+    seed("multiboot2", "empty", struct.pack("<IIII", 16, 1, 0, 8))
+
+
+def table(signature, body):
+    return signature + struct.pack("<I", 36 + len(body)) + bytes(28) + body
+
+
+def acpi():
+    s5 = bytes([0x08, 0x5C]) + b"_S5_" + bytes([0x12, 6, 4, 0x0A, 5, 1, 0, 0])
+    madt = (struct.pack("<II", 0xFEE00000, 1)
+            + bytes([0, 8, 0, 0, 1, 0, 0, 0, 0, 8, 1, 2, 1, 0, 0, 0])
+            + struct.pack("<BBHIII", 9, 16, 0, 256, 1, 2)
+            + struct.pack("<BBBBII", 1, 12, 7, 0, 0xFEC00000, 0)
+            + struct.pack("<BBBBIH", 2, 10, 0, 9, 9, 15)
+            + struct.pack("<BBHQ", 5, 12, 0, 0xFEE00000))
+    fadt = bytearray(244 - 36)
+    struct.pack_into("<I", fadt, 40 - 36, 0x1000 + 0x300)         # DSDT
+    struct.pack_into("<I", fadt, 64 - 36, 0x604)                  # PM1a control
+    struct.pack_into("<I", fadt, 76 - 36, 0x608)                  # PM timer
+    struct.pack_into("<I", fadt, 112 - 36, 1 << 10 | 1 << 8)      # reset register, 32-bit timer
+    struct.pack_into("<BBBBQB", fadt, 116 - 36, 1, 8, 0, 1, 0xCF9, 6)
+    hpet = struct.pack("<IBBBBQ", 0, 0, 64, 0, 0, 0xFED00000) + bytes(4)
+    for width in (4, 8):
+        space = bytearray(0x500)
+        places = {0x80: table(b"FACP", bytes(fadt)), 0x200: table(b"APIC", madt),
+                  0x300: table(b"DSDT", s5), 0x400: table(b"HPET", hpet),
+                  0x480: table(b"SSDT", s5)}
+        root = b"".join((0x1000 + at).to_bytes(width, "little") for at in (0x80, 0x200, 0x400, 0x480))
+        places[0] = table(b"XSDT" if width == 8 else b"RSDT", root)
+        for at, data in places.items():
+            space[at:at + len(data)] = data
+        rsdp = b"RSD PTR " + bytes(7) + (b"\2" if width == 8 else b"\0")
+        rsdp += struct.pack("<IIQ4x", 0 if width == 8 else 0x1000, 36, 0x1000 if width == 8 else 0)
+        seed("acpi", f"root{width}", bytes([0x31]) + rsdp + bytes(space))
+
+
+def request(form, flags, load, entry, initrd):
+    return struct.pack("<BBIIH", form, flags, load, entry, initrd)
+
+
+def image():
+    f = bytearray(1024 + 1024)
+    f[0x1F1] = 1
+    f[0x200:0x202] = b"\xeb\x6a"
+    f[0x202:0x206] = b"HdrS"
+    for at, form, value in ((0x1F4, "I", 64), (0x1FE, "H", 0xAA55), (0x206, "H", 0x20F),
+                            (0x211, "B", 0x81), (0x22C, "I", 0x7FFFFFFF), (0x230, "I", 0x1000),
+                            (0x234, "B", 1), (0x236, "H", 1), (0x238, "I", 2047),
+                            (0x258, "Q", 0x110000), (0x260, "I", 0x8000)):
+        struct.pack_into("<" + form, f, at, value)
+    f[1024:] = bytes(range(256)) * 4
+    seed("image", "linux", request(0, 1, 0, 0, 300) + f)
+    seed("image", "linux_alone", request(1, 0, 0, 0, 0) + f)
+    segments = ((1, 0x100000, 0x100000, 32, 64), (1, 0xFFFF800000110000, 0x110000, 16, 16),
+                (4, 0, 0, 0, 0))
+    head = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x100004, 64, 0, 0,
+                                                     64, 56, len(segments), 0, 0, 0)
+    elf = head
+    for kind, virtual, physical, in_file, in_memory in segments:
+        elf += struct.pack("<IIQQQQQQ", kind, 7, 0, virtual, physical, in_file, in_memory, 0x1000)
+    seed("image", "elf", request(0, 0, 0, 0, 0) + elf)
+    seed("image", "flat", request(3, 2, 0x100000, 16, 0) + bytes(range(200)))
+
+
+def insn():
+    for mode, name in enumerate(("16", "32", "64")):
+        for i, code in enumerate((b"\x8b\x03", b"\xf3\xa4", b"\x66\xe7\x70", b"\x0f\xba\x2b\x07",
+                                  b"\xf0\x0f\xb1\x0b", b"\x0f\x20\xc0", b"\xff\x33", b"\x6c")):
+            seed("insn", f"m{name}_{i}", bytes([mode, len(code)]) + code + bytes(range(1, 17)))
+
+
+def pagetable():
+    def record(how, size, count, va, at):
+        return struct.pack("<BBH", how, size, count) + struct.pack("<BHBH", *va, *at)
+
+    body = (record(7, 0, 600, (0, 3), (1, 0)) + record(7, 1, 3, (8, 2), (12, 2))
+            + record(3, 2, 2, (24, 4), (24, 8)) + record(1, 0, 1, (3, 9), (4, 7))
+            + record(31, 0, 1, (5, 0), (2, 0)) + record(7, 0, 16, (0, 1), (0, 0)))
+    for form in range(3):
+        seed("pagetable", f"format{form}", bytes([form, 3, 90]) + body)
+
+
+def frames():
+    def record(what, how, base, size):
+        return struct.pack("<BBHH", what, how, base, size)
+
+    body = (record(0, 128, 1, 4000) + record(0, 128, 4600, 3000) + record(8, 128, 0, 256)
+            + record(3, 0, 700, 9) + record(6, 2, 0, 64) + record(7, 48, 100, 800)
+            + record(5, 131, 0, 3000) + record(4, 128, 20, 3))
+    seed("frames", "typical", bytes([12]) + body)
+    seed("frames", "full", bytes([1]) + body)
+
+
+def devices():
+    seed("vioapic", "level", bytes([1]) + bytes([0, 9, 0x31, 0x80, 2, 9, 0, 1, 4, 9, 1, 0, 6, 0, 0x31,
+                                                 0, 4, 9, 0, 0, 6, 0, 0x31, 0, 0, 9, 0x31, 0xA0]))
+    seed("vlapic", "ipi", bytes([0, 0x32, 0x41, 0, 0, 0x38, 100, 0, 20, 0, 50, 0, 16, 0, 0, 0,
+                                 0, 0x0B, 0, 0, 0, 0x30, 0x51, 0, 22, 9, 1, 0, 24, 9, 1, 0]))
+    seed("board", "uart", bytes([3, 1, 1, 6, 3, 0, 0, 0, 3, 1, 0, 6, 65, 0, 0, 0, 4, 0, 0, 0, 66, 0, 0,
+                                 0, 0, 1, 0, 6, 0, 0, 0, 0, 5, 1, 3, 1, 0x34, 0, 0, 0]))
+
+
+for make in (multiboot2, acpi, image, insn, pagetable, frames, devices):
+    make()
