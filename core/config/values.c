@@ -75,15 +75,19 @@ static bool take_number(struct reader *r, const struct key_rule *rule, const str
     return false;
 }
 
-/* A NUL or other control character would reach a console or end the text early. */
+/* A NUL or other control character would reach a console or end the text early. The control
+ * characters above ASCII, U+0080 to U+009F, are C2 80 to C2 9F: a terminal obeys U+009B as it does
+ * ESC [. The parser has checked that every C2 is followed by another byte. */
 static bool clean_text(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
                        size_t most) {
     for (size_t i = 0; i < node->length; i++) {
         u8 c = (u8)node->text[i];
+        bool high = c == 0xc2 && (u8)node->text[i + 1] < 0xa0; /* the text ends with a NUL */
 
-        if (c >= 0x20 && c != 0x7f)
+        if (c >= 0x20 && c != 0x7f && !high)
             continue;
-        problem_add(&r->problems, node->at, "%s holds the control character 0x%02x", rule->name, c);
+        problem_add(&r->problems, node->at, "%s holds the control character 0x%02x", rule->name,
+                    high ? (u8)node->text[i + 1] : c);
         problem_remedy(&r->problems, "write it on one line and without tabs");
         return false;
     }

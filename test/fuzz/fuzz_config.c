@@ -10,9 +10,10 @@
 #include "core/config/schema.h"
 #include "test/fuzz/fuzz.h"
 
+/* No control character of ASCII, nor one of those above it: U+0080 to U+009F. */
 static bool printable(const char *text) {
     for (; *text; text++)
-        if (*text < 0x20 || *text > 0x7e)
+        if ((u8)*text < 0x20 || *text == 0x7f || ((u8)*text == 0xc2 && (u8)text[1] < 0xa0))
             return false;
     return true;
 }

@@ -157,12 +157,14 @@ static void test_modules(void **state) {
         {"kernel = \"\"", 10, "kernel is empty", "\"vmlinuz\""},
         {"kernel = \"a b\"", 10, "kernel holds a space", "\"vmlinuz\""},
         {"kernel = \"a\\u0000b\"", 10, "kernel holds the control character 0x00", "on one line"},
+        {"kernel = \"a\\u009b2Jb\"", 10, "kernel holds the control character 0x9b", "on one line"},
         {"kernel = \"mullion.toml\"", 10, "kernel names the partition file itself", "another"},
     };
     static const struct mistake others[] = {
         {"initrd = false", 10, "initrd must be the name of a module", "\"initrd\""},
         {"initrd = \"mullion.toml\"", 10, "initrd names the partition file", "another"},
         {"cmdline = 1", 11, "cmdline must be text, not an integer", "console=ttyS0"},
+        {"initrd = \"\xc2\x80\"", 10, "initrd holds the control character 0x80", "on one line"},
         {"cmdline = \"a\\nb\"", 11, "cmdline holds the control character 0x0a", "on one line"},
         {"kernel = \"x\"", 1, "kernel is defined twice", "line 4"},
     };
