@@ -20,8 +20,8 @@
 
 static struct frame_range free_ranges[MAX_FREE_RANGES];
 static struct frames frames = {.ranges = free_ranges, .max = MAX_FREE_RANGES};
-static struct host_acpi acpi;
-static struct boot_info info;
+static struct host_acpi acpi __attribute__((section(".late")));
+static struct boot_info info __attribute__((section(".late")));
 
 static void *direct(u64 at) {
     return (void *)(at + DIRECT_BASE);

@@ -19,7 +19,7 @@ struct start_parameters {
 #define PARAMETERS_AT 0xfe0
 _Static_assert(PARAMETERS_AT + sizeof(struct start_parameters) == 4096, "the parameters end the page");
 
-static struct boot_info *info;
+static struct boot_info *info __attribute__((section(".late")));
 static u32 arrived; /* atomic: index of the core that came up last */
 /* One core at a time runs on this stack; it leaves it before the next is started, for one of its own. */
 static u8 start_stack[4096] __attribute__((aligned(16)));

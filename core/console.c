@@ -15,7 +15,7 @@ static struct spinlock lock; /* everything below */
 static u8 stage[STAGE_BYTES]; /* what goes to the UART next: any core may send it on */
 static u32 stage_at, stage_count;
 static struct console_source *line_owner; /* whose unfinished line the screen shows, or NULL */
-static u32 irq_line;
+static u32 irq_line __attribute__((section(".late")));
 
 static struct console_input *inputs; /* a list in the order of the file */
 static struct console_input *focus;

@@ -19,10 +19,10 @@ struct share {
     bool write;
 };
 
-static struct boot_info *info;
-static struct share shares[MAX_SHARES];
-static u32 share_count;
-static u32 max_leaf;
+static struct boot_info *info __attribute__((section(".late")));
+static struct share shares[MAX_SHARES] __attribute__((section(".late")));
+static u32 share_count __attribute__((section(".late")));
+static u32 max_leaf __attribute__((section(".late")));
 
 void *hostspace_take(u64 bytes) {
     hpa_t at;

@@ -9,7 +9,7 @@
 #define WINDOW_HZ 50 /* measure over 20 ms */
 #define SPIN_LIMIT 5000000u /* reads of the reference: seconds, when it stands still */
 
-static u64 tsc_hz;
+static u64 tsc_hz __attribute__((section(".late")));
 
 /* A counter to measure against. now: its current value; mask: where it wraps. */
 struct reference {

@@ -13,7 +13,7 @@
 #define ACTIVE_LOW 0x2000
 #define LEVEL 0x8000
 
-static const struct host_acpi *machine;
+static const struct host_acpi *machine __attribute__((section(".late")));
 
 static u32 read(const struct host_ioapic *io, u32 reg) {
     *(volatile u32 *)(io->address + DIRECT_BASE + SELECT) = reg;

@@ -33,9 +33,10 @@
 #define ICR_STARTUP 0x600
 #define ICR_OTHERS 0xc0000
 
-static u64 address;
-static bool x2apic, deadline_mode;
-static u64 ticks_per_tsc_q32; /* timer ticks per TSC tick, 32 fractional bits */
+/* Written by lapic_setup and lapic_timer_calibrate only. */
+static u64 address __attribute__((section(".late")));
+static bool x2apic __attribute__((section(".late"))), deadline_mode __attribute__((section(".late")));
+static u64 ticks_per_tsc_q32 __attribute__((section(".late"))); /* timer ticks per TSC tick, 32 fractional bits */
 
 static u32 read(u32 reg) {
     if (x2apic)

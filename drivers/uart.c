@@ -18,8 +18,8 @@
 #define FIFO_BYTES 16
 #define SPIN_LIMIT 1000000 /* far beyond one FIFO at 115200 baud */
 
-static u16 base;
-static bool debug_port;
+static u16 base __attribute__((section(".late")));
+static bool debug_port __attribute__((section(".late")));
 
 bool uart_init(u16 port) {
     /* The debug port of Bochs and of QEMU's isa-debugcon answers a read with its own number. */

@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from conftest import BUILD, TOP
-from hostspace import (PAGE, BochsMonitor, Host, QemuMonitor, overlap)
+from hostspace import PAGE, BochsMonitor, Host, QemuMonitor, overlap, symbols
 
 IMAGE = pathlib.Path(os.environ.get("MULLION", BUILD / "mullion.elf"))
 DEBUG = IMAGE.with_suffix(".debug.elf")
@@ -246,6 +246,23 @@ def test_stack_protector():
              if "__stack_chk_fail" in output("nm", "-u", o)}
     assert {"core/main.o", "core/log.o", "core/crash.o", "boot/main.o", "core/base/fmt.o",
             "core/config/toml.o", "core/insn/execute.o", "mm/frames.o"} <= users, sorted(users)
+
+
+# What every core can write, for good reason: console and log, the counters of cores and partitions,
+# and, unused by now, boot's stacks, tables and list of free memory.
+SHARED = {"focus", "inputs", "line_owner", "lock", "stage", "stage_at", "stage_count", "log_data",
+          "log_lock", "log_ring", "log_source", "alive", "enabled", "panicked", "arrived",
+          "boot_gdt", "boot_gdt_pointer", "boot_gdt_pointer_high", "boot_pml4", "boot_pdpt_low",
+          "boot_pdpt_high", "boot_pd_high", "boot_pt", "boot_pd", "boot_stack", "boot_stack_top",
+          "start_stack", "frames", "free_ranges", "scratch", "image_end", "late_end"}
+
+
+def test_shared_data():
+    """Data that all cores may write is on a list; what only boot writes belongs in .late."""
+    at = symbols(DEBUG)
+    found = {name.split(".")[0] for name, value in at.items()
+             if at["late_end"] <= value <= at["image_end"]}
+    assert found <= SHARED, f"writable on every core: {sorted(found - SHARED)}"
 
 
 VECTOR = re.compile(r"%[xyz]mm\d|%mm\d|%st\b|%k[0-7]\b")
