@@ -350,7 +350,7 @@ void guest_set_start_state(struct vcpu *v, const struct start_state *s) {
 /* The one place where the hypervisor touches vector state: in assembly, since its C uses general registers only. The restore image
  * has an empty XSTATE_BV, so every component goes to its initial state (SDM Vol 1, Operation of XRSTOR). */
 void guest_reset_extended_state(void) {
-    static u8 image[576] __attribute__((aligned(64))) = {
+    static const u8 image[576] __attribute__((aligned(64))) = {
         [0] = 0x7f, [1] = 0x03, /* FCW 0x037f */
         [24] = 0x80, [25] = 0x1f, /* MXCSR 0x1f80 */
     };
