@@ -8,6 +8,7 @@
 #include "core/base/string.h"
 #include "core/boot_info.h"
 #include "core/build.h"
+#include "core/canary.h"
 #include "core/hostspace.h"
 #include "core/local.h"
 #include "core/log.h"
@@ -194,6 +195,7 @@ static u8 boot_fault_stack[4096] __attribute__((aligned(16)));
 
 void core_start(struct boot_info *boot) {
     machine.boot = boot;
+    canary_choose();
     descriptors_setup(trap);
     descriptors_load(&boot_descriptors, (u64)(boot_fault_stack + sizeof(boot_fault_stack)));
     hostspace_boot(boot);

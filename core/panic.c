@@ -1,4 +1,4 @@
-/* core/base/panic.h, and what the compiler's stack protector calls. */
+/* core/base/panic.h. */
 #include "core/base/panic.h"
 
 #include <stdarg.h>
@@ -10,9 +10,6 @@
 #include "core/log.h"
 #include "drivers/lapic.h"
 #include "drivers/uart.h"
-
-u64 __stack_chk_guard = 0x5bd1e995a7c3f10d;
-noreturn_fn void __stack_chk_fail(void);
 
 static bool panicked;
 static bool stop_others; /* before that they are parked without an interrupt table: an NMI would reset the machine */
@@ -60,8 +57,4 @@ void refuse(const char *format, ...) {
     log_line("mullion: halted");
     uart_flush();
     cpu_halt_forever();
-}
-
-void __stack_chk_fail(void) {
-    panic("stack protector: a function wrote past its frame, called from %p", __builtin_return_address(0));
 }
