@@ -40,6 +40,8 @@ static void stage_text(const char *text) {
 
 /* The name in front, and what the line already had before another one came between. */
 static void start_line(struct console_source *s) {
+    if (line_owner)
+        stage_text("\r\n");
     stage_byte('[');
     stage_text(s->name);
     stage_text("] ");
@@ -65,8 +67,10 @@ static void take_byte(struct console_source *s, u8 byte) {
     if (s->carriage) { /* a CR alone: the line is written over */
         s->carriage = false;
         s->line_length = 0;
-        stage_byte('\r');
-        line_owner = NULL;
+        if (line_owner == s) {
+            stage_byte('\r');
+            line_owner = NULL;
+        }
     }
     if (byte == '\r') {
         s->carriage = true;
@@ -98,14 +102,8 @@ static void refill(struct console_source *s, bool all) {
     u8 byte;
 
     stage_at = stage_count = 0;
-    if (line_owner && line_owner != s) {
-        if (!all && !(focus && focus->source == s) && !has_line(s->ring))
-            return;
-        if (!ring_used(s->ring))
-            return;
-        stage_text("\r\n");
-        line_owner = NULL;
-    }
+    if (line_owner && line_owner != s && !all && !(focus && focus->source == s) && !has_line(s->ring))
+        return;
     /* Room for a whole prefix and shown-again line stays free. */
     while (stage_count < STAGE_BYTES - CONSOLE_LINE - 64 && ring_get(s->ring, &byte)) {
         take_byte(s, byte);
