@@ -3,8 +3,8 @@
 
 #include "core/boot_info.h"
 
-/* Copies the start page below 1 MiB and starts every core that the MADT names, one after the other; each parks in smp.c.
- * page: a free page below 1 MiB. A core that does not answer is logged and left out. */
+/* Copies the start page below 1 MiB and starts every core that the MADT names, one after the other; each parks in
+ * smp.c. page: a free page below 1 MiB. A core that does not answer is logged and left out. */
 void smp_start(struct boot_info *boot, hpa_t page);
 
 extern const u8 start_page[], start_page_end[]; /* boot.S */

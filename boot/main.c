@@ -1,4 +1,5 @@
-/* From the multiboot2 information to struct boot_info. Boot core, on the page tables of boot.S: the first 4 GiB lie at DIRECT_BASE. */
+/* From the multiboot2 information to struct boot_info. Boot core, on the page tables of boot.S: the first 4 GiB lie at
+ * DIRECT_BASE. */
 #include "boot/boot.h"
 
 #include "boot/multiboot2.h"
@@ -14,8 +15,8 @@
 #include "drivers/lapic.h"
 #include "drivers/uart.h"
 
-#define MAX_FREE_RANGES 1024
-#define LOW_MEMORY MIB(1)
+#define MAX_FREE_RANGES  1024
+#define LOW_MEMORY       MIB(1)
 #define START_PAGE_LIMIT 0x9f000 /* below the EBDA of any BIOS worth the name */
 
 static struct frame_range free_ranges[MAX_FREE_RANGES];

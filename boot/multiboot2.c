@@ -134,8 +134,7 @@ int mb2_memory(const struct mb2_tag *tag, u32 index, struct mb2_memory *out) {
     const struct memory_map_tag *map = (const void *)tag;
     const struct memory_entry *entry;
 
-    if (tag->size < sizeof(*map) || map->entry_size < sizeof(*entry) ||
-        !is_aligned(map->entry_size, MB2_ALIGN))
+    if (tag->size < sizeof(*map) || map->entry_size < sizeof(*entry) || !is_aligned(map->entry_size, MB2_ALIGN))
         return -E_INVAL;
     if (index >= (tag->size - sizeof(*map)) / map->entry_size)
         return -E_NOENT;

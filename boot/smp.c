@@ -24,8 +24,8 @@ static u32 arrived; /* atomic: index of the core that came up last */
 /* One core at a time runs on this stack; it leaves it before the next is started, for one of its own. */
 static u8 start_stack[4096] __attribute__((aligned(16)));
 
-/* The start stack belongs to the next core as soon as `arrived` is set: from that store on, this core touches no stack until it is
- * released with one of its own. */
+/* The start stack belongs to the next core as soon as `arrived` is set: from that store on, this core touches no stack
+ * until it is released with one of its own. */
 static noreturn_fn void park(struct boot_core *slot, u32 core) {
     __asm__ volatile("movl %k[core], %[arrived]\n\t"
                      "1: pause\n\t"

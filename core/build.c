@@ -83,7 +83,8 @@ static void place(struct partition *p, u32 max_pieces) {
     if (c->fixed) {
         if (!frames_is_free(machine.boot->frames, c->address, c->memory) ||
             frames_reserve(machine.boot->frames, c->address, c->memory))
-            refuse("partition %s: memory at 0x%llx is not free on this machine|choose another address, or leave `address` out",
+            refuse("partition %s: memory at 0x%llx is not free on this machine|choose another address, or leave "
+                   "`address` out",
                    c->name, (unsigned long long)c->address);
         p->pieces[0] = (struct piece){hpa(c->address), c->memory};
         n = 1;
@@ -91,7 +92,8 @@ static void place(struct partition *p, u32 max_pieces) {
         n = frames_place(machine.boot->frames, c->memory, p->pieces, max_pieces);
     }
     if (n < 0)
-        refuse("too little memory for partition %s: it wants %llu MiB, %llu MiB are free|give the machine more memory or lower `memory`",
+        refuse("too little memory for partition %s: it wants %llu MiB, %llu MiB are free|give the machine more memory "
+               "or lower `memory`",
                c->name, (unsigned long long)c->memory >> 20,
                (unsigned long long)frames_free_bytes(machine.boot->frames) >> 20);
     p->piece_count = (u32)n;
@@ -113,7 +115,8 @@ static void map_stage2(struct partition *p) {
         int error = pt_map(&pt, r->gpa.v, r->hpa, r->bytes, r->rights, r->memtype);
 
         if (error)
-            panic("partition %s: stage 2 at 0x%llx: %s", p->config->name, (unsigned long long)r->gpa.v, error_name(error));
+            panic("partition %s: stage 2 at 0x%llx: %s", p->config->name, (unsigned long long)r->gpa.v,
+                  error_name(error));
     }
     p->hw.stage2_root = pt.root;
     p->stage2_pages = pt.pages;
@@ -213,7 +216,8 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     input->apic_id = p->vcpus[0]->host_apic;
     take_images(p);
     p->wall_clock = machine.boot->wall_clock;
-    log_line("%s: %u vcpus, %llu MiB in %u pieces, pages %llu x 1 GiB, %llu x 2 MiB, %llu x 4 KiB; %u KiB of hypervisor memory and %u KiB of tables",
+    log_line("%s: %u vcpus, %llu MiB in %u pieces, pages %llu x 1 GiB, %llu x 2 MiB, %llu x 4 KiB; %u KiB of "
+             "hypervisor memory and %u KiB of tables",
              c->name, p->vcpu_count, (unsigned long long)c->memory >> 20, p->piece_count,
              (unsigned long long)p->leaves[3], (unsigned long long)p->leaves[2], (unsigned long long)p->leaves[1],
              (u32)(p->block_bytes >> 10), p->stage2_pages * 4);

@@ -22,6 +22,5 @@ void canary_choose(void) {
 }
 
 void __stack_chk_fail(void) {
-    panic("stack protector: a function wrote past its frame, called from %p",
-          __builtin_return_address(0));
+    panic("stack protector: a function wrote past its frame, called from %p", __builtin_return_address(0));
 }

@@ -8,10 +8,10 @@
 #include "drivers/lapic.h"
 #include "drivers/uart.h"
 
-#define ESCAPE_KEY 0x1d /* Ctrl-] */
+#define ESCAPE_KEY  0x1d /* Ctrl-] */
 #define STAGE_BYTES 512
 
-static struct spinlock lock; /* everything below */
+static struct spinlock lock;  /* everything below */
 static u8 stage[STAGE_BYTES]; /* what goes to the UART next: any core may send it on */
 static u32 stage_at, stage_count;
 static struct console_source *line_owner; /* whose unfinished line the screen shows, or NULL */

@@ -1,5 +1,6 @@
-/* The machine's console: lines from the log and from every partition's UART, each with its name in front; keystrokes to the partition
- * in focus. Output is moved by the cores of the partition that produced it, never by another's, and without waiting. */
+/* The machine's console: lines from the log and from every partition's UART, each with its name in front; keystrokes to
+ * the partition in focus. Output is moved by the cores of the partition that produced it, never by another's, and
+ * without waiting. */
 #pragma once
 
 #include "core/base/ring.h"
@@ -19,22 +20,23 @@ struct console_source {
 /* Boot core. name: "com1" ... "com4" or "none". */
 void console_setup(const char *name);
 
-/* Moves what the UART takes without waiting. Returns true if something is left. Any core; gives up at once if another core is at it. */
+/* Moves what the UART takes without waiting. Returns true if something is left. Any core; gives up at once if another
+ * core is at it. */
 bool console_pump(struct console_source *source);
 /* Writes all of it, waiting for the UART. */
 void console_flush(struct console_source *source);
 /* For panic: no locks any more. */
 void console_break_lock(void);
 
-/* A partition that can have the keyboard. In memory that every core sees; what `source`, `ring` and `ctx` point to is seen by the
- * partition's own cores only, and touched there only. */
+/* A partition that can have the keyboard. In memory that every core sees; what `source`, `ring` and `ctx` point to is
+ * seen by the partition's own cores only, and touched there only. */
 struct console_input {
     struct console_input *next;
     struct console_source *source;
     struct ring *ring;                        /* console writes */
     void (*received)(struct console_input *); /* bytes were added; called on the core that took the interrupt */
     void *ctx;
-    u32 apic_id;                              /* core that takes the UART's interrupt while this one has focus */
+    u32 apic_id; /* core that takes the UART's interrupt while this one has focus */
     bool gone;
 };
 /* Boot core: in the order of the file. */

@@ -43,7 +43,7 @@ static unsigned long long reg(struct vcpu *v, enum vcpu_reg r) {
 }
 
 static void report_registers(struct vcpu *v, const char *name) {
-    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "-", "rbp", "rsi", "rdi",
+    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "-",   "rbp", "rsi", "rdi",
                                         "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     const u64 *g = v->hw.gpr; /* rsp is not among them */
 

@@ -17,7 +17,8 @@
 #define REG_DX 2
 #define REG_BX 3
 
-/* Ends the instruction that exited: by the hardware's length, or by decoding, which may raise the guest's fault instead. */
+/* Ends the instruction that exited: by the hardware's length, or by decoding, which may raise the guest's fault
+ * instead. */
 static inline void skip(struct vcpu *v, const struct vm_exit *exit) {
     u32 length = exit->length ? exit->length : guest_instruction_length(v, exit);
 
@@ -162,9 +163,8 @@ static bool cr4_allowed(const struct vcpu *v, u64 value) {
     u64 allowed = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
                   CR4_OSXMMEXCPT;
     const struct cpuid_regs *one = &v->cpuid.basic[1].regs;
-    const struct cpuid_regs *seven = v->cpuid.basic[7].flags & CPUID_SUBLEAVES
-                                         ? &v->cpuid.sub[v->cpuid.basic[7].first]
-                                         : &v->cpuid.basic[7].regs;
+    const struct cpuid_regs *seven =
+        v->cpuid.basic[7].flags & CPUID_SUBLEAVES ? &v->cpuid.sub[v->cpuid.basic[7].first] : &v->cpuid.basic[7].regs;
 
     allowed |= (one->ecx & BIT(17) ? CR4_PCIDE : 0) | (one->ecx & BIT(26) ? CR4_OSXSAVE : 0);
     allowed |= (seven->ebx & BIT(0) ? CR4_FSGSBASE : 0) | (seven->ebx & BIT(7) ? CR4_SMEP : 0) |

@@ -13,7 +13,8 @@
 #include "core/machine.h"
 #include "core/partition.h"
 
-/* --- fetch and decode ------------------------------------------------------------------------------------------------------- */
+/* --- fetch and decode
+ * ------------------------------------------------------------------------------------------------------- */
 
 static enum insn_mode mode_of(const struct vcpu_context *c) {
     if ((c->efer & EFER_LMA) && c->cs_long)
@@ -74,8 +75,8 @@ static void fail(struct vcpu *v, int error, const struct insn_fault *fault, cons
 
 /* What stands at rip when these exits happen; for the others length 0, which is no answer. */
 static const struct insn_opcode opcodes[EXIT_REASONS] = {
-    [EXIT_CPUID] = {0xffff, 0xa20f, 2},     [EXIT_HLT] = {0xff, 0xf4, 1},       [EXIT_RDMSR] = {0xffff, 0x320f, 2},
-    [EXIT_WRMSR] = {0xffff, 0x300f, 2},     [EXIT_WBINVD] = {0xfeff, 0x080f, 2}, /* INVD, WBINVD */
+    [EXIT_CPUID] = {0xffff, 0xa20f, 2},      [EXIT_HLT] = {0xff, 0xf4, 1},        [EXIT_RDMSR] = {0xffff, 0x320f, 2},
+    [EXIT_WRMSR] = {0xffff, 0x300f, 2},      [EXIT_WBINVD] = {0xfeff, 0x080f, 2}, /* INVD, WBINVD */
     [EXIT_XSETBV] = {0xffffff, 0xd1010f, 3},
 };
 
@@ -140,7 +141,8 @@ void guest_instruction_text(struct vcpu *v, char *out, size_t size) {
         at += fmt(out + at, size - at, "%02x ", bytes[i]);
 }
 
-/* --- emulation -------------------------------------------------------------------------------------------------------------- */
+/* --- emulation
+ * -------------------------------------------------------------------------------------------------------------- */
 
 struct access {
     struct vcpu *v;
@@ -263,7 +265,8 @@ static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *
     return 0;
 }
 
-/* Only the bases that the instruction can use: its own segment's, ES for the destination of a string, SS for the stack. */
+/* Only the bases that the instruction can use: its own segment's, ES for the destination of a string, SS for the stack.
+ */
 static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn *insn, struct insn_cpu *cpu) {
     static const enum vcpu_seg order[SEG_COUNT] = {VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS};
     struct segment s;
@@ -300,10 +303,11 @@ static void store_cpu(struct vcpu *v, const struct vcpu_context *c, const struct
 
 void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
     struct access access = {.v = v};
-    /* Another vCPU may have changed the instruction since the exit. For memory the walk checks rights again; for ports only the
-     * processor has, and only when it was a port that made it exit. */
+    /* Another vCPU may have changed the instruction since the exit. For memory the walk checks rights again; for ports
+     * only the processor has, and only when it was a port that made it exit. */
     bool port = exit->reason == EXIT_IO;
-    const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, port ? bus_in : NULL, port ? bus_out : NULL};
+    const struct insn_bus bus = {
+        &access, bus_read, bus_write, probe_write, port ? bus_in : NULL, port ? bus_out : NULL};
     struct vcpu_context c;
     struct insn_fault fault;
     struct insn_cpu cpu;
@@ -321,7 +325,8 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
         store_cpu(v, &c, &cpu, insn.length);
 }
 
-/* --- start ------------------------------------------------------------------------------------------------------------------ */
+/* --- start
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 void guest_set_start_state(struct vcpu *v, const struct start_state *s) {
     const struct vendor_ops *ops = machine.vendor;
@@ -347,12 +352,15 @@ void guest_set_start_state(struct vcpu *v, const struct start_state *s) {
     v->hw.gpr[7] = s->rdi;
 }
 
-/* The one place where the hypervisor touches vector state: in assembly, since its C uses general registers only. The restore image
- * has an empty XSTATE_BV, so every component goes to its initial state (SDM Vol 1, Operation of XRSTOR). */
+/* The one place where the hypervisor touches vector state: in assembly, since its C uses general registers only. The
+ * restore image has an empty XSTATE_BV, so every component goes to its initial state (SDM Vol 1, Operation of XRSTOR).
+ */
 void guest_reset_extended_state(void) {
     static const u8 image[576] __attribute__((aligned(64))) = {
-        [0] = 0x7f, [1] = 0x03, /* FCW 0x037f */
-        [24] = 0x80, [25] = 0x1f, /* MXCSR 0x1f80 */
+        [0] = 0x7f,
+        [1] = 0x03, /* FCW 0x037f */
+        [24] = 0x80,
+        [25] = 0x1f, /* MXCSR 0x1f80 */
     };
 
     if (!machine.xcr0) {

@@ -4,12 +4,13 @@
 #include "core/image/image.h"
 #include "core/vcpu.h"
 
-/* Length of the instruction at the guest's rip that made this exit, for processors that do not tell. 0: it cannot be fetched or decoded; the
- * guest's fault is raised, or its partition ended. */
+/* Length of the instruction at the guest's rip that made this exit, for processors that do not tell. 0: it cannot be
+ * fetched or decoded; the guest's fault is raised, or its partition ended. */
 u32 guest_instruction_length(struct vcpu *v, const struct vm_exit *exit);
 /* Carries out the instruction at rip on behalf of the guest: device memory, string I/O. Raises its faults. */
 void guest_emulate(struct vcpu *v, const struct vm_exit *exit);
-/* Decodes a MOV to or from a control register, CLTS or LMSW where the exit did not. Returns false if a fault was raised. */
+/* Decodes a MOV to or from a control register, CLTS or LMSW where the exit did not. Returns false if a fault was
+ * raised. */
 bool guest_decode_cr(struct vcpu *v, struct vm_exit *exit);
 /* Up to 15 instruction bytes at rip as hexadecimal text, "unreadable" if they cannot be fetched; raises nothing. */
 void guest_instruction_text(struct vcpu *v, char *out, size_t size);

@@ -29,7 +29,8 @@ void *hostspace_take(u64 bytes) {
 
     bytes = align_up(bytes, PAGE_4K);
     if (frames_alloc(info->frames, bytes, PAGE_4K, 0, GIB(4), &at))
-        refuse("too little memory: %llu KiB more are needed below 4 GiB|give the machine more memory or the partitions less",
+        refuse("too little memory: %llu KiB more are needed below 4 GiB|give the machine more memory or the partitions "
+               "less",
                (unsigned long long)bytes >> 10);
     memset((void *)(at.v + DIRECT_BASE), 0, bytes);
     return (void *)(at.v + DIRECT_BASE);
@@ -160,8 +161,8 @@ void hostspace_protect(void) {
         cr4 |= CR4_SMAP;
     if (cpuid_has_leaf(7) && (cpuid(7, 0).ecx & BIT(2)))
         cr4 |= CR4_UMIP;
-    /* Guests use XCR0 themselves; XGETBV and XSETBV on their behalf need this. PKE stays clear: host pages are all supervisor
-     * pages, and QEMU's nested walk would apply it. */
+    /* Guests use XCR0 themselves; XGETBV and XSETBV on their behalf need this. PKE stays clear: host pages are all
+     * supervisor pages, and QEMU's nested walk would apply it. */
     if (cpuid(1, 0).ecx & BIT(26))
         cr4 |= CR4_OSXSAVE;
     write_cr4(cr4 | CR4_OSFXSR | CR4_MCE); /* a machine check is told, instead of a reset */

@@ -5,8 +5,8 @@
 #include "core/partition.h"
 #include "mm/pagetable.h"
 
-/* Memory for page tables and all else that lives below 4 GiB: zeroed. Returns its address in the direct map; refuses to start if there
- * is none. */
+/* Memory for page tables and all else that lives below 4 GiB: zeroed. Returns its address in the direct map; refuses to
+ * start if there is none. */
 void *hostspace_take(u64 bytes);
 hpa_t hostspace_pa(const void *taken);
 extern const struct pt_mem hostspace_mem;
@@ -15,8 +15,8 @@ extern const struct pt_mem hostspace_mem;
 void hostspace_boot(struct boot_info *boot);
 /* Data that every core reads: mapped read-only in each space built afterwards; and data that every core writes. */
 void hostspace_share(const void *at, u64 bytes, bool write);
-/* A core's final space: image, its own local pages (allocated here), shared data, the I/O APICs, and the partition that runs there or
- * NULL. Returns cr3 and, at *local, the local pages' address in the boot core's space. */
+/* A core's final space: image, its own local pages (allocated here), shared data, the I/O APICs, and the partition that
+ * runs there or NULL. Returns cr3 and, at *local, the local pages' address in the boot core's space. */
 u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page);
 /* CR0, CR4 and EFER bits that protect the hypervisor, as far as this CPU has them. Each core. */
 void hostspace_protect(void);

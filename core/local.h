@@ -10,7 +10,7 @@ struct vcpu;
 struct local {
     struct core_descriptors descriptors;
     u32 core;
-    struct vcpu *vcpu;   /* NULL on a core that no partition has */
+    struct vcpu *vcpu; /* NULL on a core that no partition has */
     hpa_t vendor_page_pa;
 };
 _Static_assert(sizeof(struct local) <= LOCAL_DATA_PAGES * PAGE_4K, "layout.h");

@@ -15,7 +15,7 @@ struct machine {
     u64 tsc_hz;
     u64 ns_per_tsc_q32; /* nanoseconds per TSC tick, 32 fractional bits */
     u64 tsc_per_ns_q32;
-    u64 xcr0;           /* what guests may enable */
+    u64 xcr0; /* what guests may enable */
 };
 
 extern struct machine machine;

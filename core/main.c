@@ -17,7 +17,7 @@
 #include "drivers/power.h"
 #include "drivers/uart.h"
 
-#define CONFIG_NAME "mullion.toml"
+#define CONFIG_NAME            "mullion.toml"
 #define LONGEST_RUN_PER_SECOND 100 /* a request from another core is seen within 10 ms */
 
 struct machine machine __attribute__((section(".late")));
@@ -38,7 +38,8 @@ void machine_partition_ended(void) {
     power_off(machine.boot->acpi);
 }
 
-/* --- vendor ----------------------------------------------------------------------------------------------------------------- */
+/* --- vendor
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static void choose_vendor(void) {
     char why[200];
@@ -46,7 +47,8 @@ static void choose_vendor(void) {
     bool amd = cpuid_has_leaf(0x80000001) && (cpuid(0x80000001, 0).ecx & BIT(2));
 
     if (!intel && !amd)
-        refuse("this processor offers neither VMX nor SVM|switch virtualisation on in the firmware's setup; in an emulator choose a CPU model with it");
+        refuse("this processor offers neither VMX nor SVM|switch virtualisation on in the firmware's setup; in an "
+               "emulator choose a CPU model with it");
     machine.vendor = intel ? &vmx_ops : &svm_ops;
     machine.caps.longest_run = machine.tsc_hz / LONGEST_RUN_PER_SECOND;
     if (machine.vendor->probe(&machine.caps, why, sizeof(why)))
@@ -54,14 +56,15 @@ static void choose_vendor(void) {
     log_line("%s: %s", machine.vendor->name, machine.caps.summary);
 }
 
-/* --- the file --------------------------------------------------------------------------------------------------------------- */
+/* --- the file
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static const struct boot_module *find_config(void) {
     for (u32 i = 0; i < machine.boot->module_count; i++)
         if (str_equal(machine.boot->modules[i].name, CONFIG_NAME))
             return &machine.boot->modules[i];
-    refuse("there is no module named " CONFIG_NAME
-           "|add a line `module2 /boot/" CONFIG_NAME " " CONFIG_NAME "` to grub.cfg");
+    refuse("there is no module named " CONFIG_NAME "|add a line `module2 /boot/" CONFIG_NAME " " CONFIG_NAME
+           "` to grub.cfg");
 }
 
 static void refuse_file(const struct config_error *e) {
@@ -91,7 +94,8 @@ static void read_config(void) {
     hostspace_share(arena.base, arena.size, false);
 }
 
-/* --- cores ------------------------------------------------------------------------------------------------------------------ */
+/* --- cores
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static struct partition *partition_of(u32 core, struct vcpu **vcpu) {
     for (u32 i = 0; i < machine.config->partition_count; i++)
@@ -157,7 +161,8 @@ static void switch_boot_core(void) {
     __builtin_unreachable();
 }
 
-/* --- start ------------------------------------------------------------------------------------------------------------------ */
+/* --- start
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void build_all(void) {
     u32 count = machine.config->partition_count;

@@ -9,7 +9,8 @@
 #include "core/policy/msr.h"
 
 static bool is_lapic(u32 msr) {
-    return msr - MSR_X2APIC_FIRST <= MSR_X2APIC_LAST - MSR_X2APIC_FIRST || msr == MSR_TSC_DEADLINE || msr == MSR_APIC_BASE;
+    return msr - MSR_X2APIC_FIRST <= MSR_X2APIC_LAST - MSR_X2APIC_FIRST || msr == MSR_TSC_DEADLINE ||
+           msr == MSR_APIC_BASE;
 }
 
 int msr_read(struct vcpu *v, u32 msr, u64 *value) {

@@ -10,7 +10,8 @@
 #include "core/base/panic.h"
 #include "core/machine.h"
 
-/* --- board ------------------------------------------------------------------------------------------------------------------ */
+/* --- board
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void poke_vcpu(void *ctx, u32 index) {
     struct partition *p = ctx;
@@ -130,7 +131,9 @@ static void input_received(struct console_input *input) {
     vcpu_poke(p->vcpus[0], REQUEST_BOARD);
 }
 
-/* --- load ------------------------------------------------------------------------------------------------------------------- */
+/* --- load
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 /* The first id behind the local APICs', as far as four bits go; local and I/O APIC ids need not differ. */
 static u32 ioapic_id(const struct partition *p) {
@@ -180,7 +183,8 @@ int partition_load(struct partition *p, struct image_error *error) {
     return image_load(&p->memory, &request, &p->start, error);
 }
 
-/* --- end and restart -------------------------------------------------------------------------------------------------------- */
+/* --- end and restart
+ * -------------------------------------------------------------------------------------------------------- */
 
 void partition_end(struct partition *p, enum partition_end why) {
     u32 none = END_NONE;

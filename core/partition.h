@@ -1,4 +1,5 @@
-/* A partition at run time. It lies in one block of host memory with its vCPUs and vendor pages, mapped on its own cores only. */
+/* A partition at run time. It lies in one block of host memory with its vCPUs and vendor pages, mapped on its own cores
+ * only. */
 #pragma once
 
 #include "core/base/spinlock.h"
@@ -37,8 +38,8 @@ struct partition {
     struct console_source console;
     struct console_input *input;
 
-    u32 ending;   /* atomic enum partition_end: the first reason wins */
-    u32 stopped;  /* atomic: vCPUs that wait at the end */
+    u32 ending;     /* atomic enum partition_end: the first reason wins */
+    u32 stopped;    /* atomic: vCPUs that wait at the end */
     u32 generation; /* atomic: grows when the end is done, by a restart or for good */
     bool over;      /* for good; written before generation grows */
     u32 restarts;
@@ -55,8 +56,8 @@ struct partition {
     u64 leaves[4];
 };
 
-/* Fills guest memory, devices and the start state: at boot and at each restart. One core of the partition, the others waiting.
- * Returns 0 or a negative error with its reason in *error. */
+/* Fills guest memory, devices and the start state: at boot and at each restart. One core of the partition, the others
+ * waiting. Returns 0 or a negative error with its reason in *error. */
 int partition_load(struct partition *p, struct image_error *error) must_check;
 /* Asks the partition to end; the first reason is kept. Any of its cores. */
 void partition_end(struct partition *p, enum partition_end why);

@@ -38,10 +38,25 @@ static void dump(const struct trap_frame *f) {
 }
 
 void trap(struct trap_frame *f) {
-    static const char *const names[] = {"divide error", "debug", "nmi", "breakpoint", "overflow", "bound",
-                                        "invalid opcode", "device not available", "double fault", "", "invalid tss",
-                                        "segment not present", "stack fault", "general protection", "page fault",
-                                        "", "x87", "alignment check", "machine check"};
+    static const char *const names[] = {"divide error",
+                                        "debug",
+                                        "nmi",
+                                        "breakpoint",
+                                        "overflow",
+                                        "bound",
+                                        "invalid opcode",
+                                        "device not available",
+                                        "double fault",
+                                        "",
+                                        "invalid tss",
+                                        "segment not present",
+                                        "stack fault",
+                                        "general protection",
+                                        "page fault",
+                                        "",
+                                        "x87",
+                                        "alignment check",
+                                        "machine check"};
 
     if (f->vector >= 32) {
         host_interrupt((u8)f->vector);

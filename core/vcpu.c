@@ -41,7 +41,8 @@ void vcpu_apic_effect(struct vcpu *v, const struct vlapic_effect *fx) {
         partition_eoi(v, fx->eoi_vector);
 }
 
-/* --- exceptions ------------------------------------------------------------------------------------------------------------- */
+/* --- exceptions
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static bool contributory(u8 vector) {
     return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP);
@@ -82,7 +83,8 @@ void vcpu_raise_ud(struct vcpu *v) {
     vcpu_raise(v, VEC_UD, false, 0);
 }
 
-/* --- events that wait ------------------------------------------------------------------------------------------------------- */
+/* --- events that wait
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void set_window(struct vcpu *v, bool *state, enum event_type type, bool open) {
     if (*state == open)
@@ -103,10 +105,12 @@ static bool extint_waits(const struct vcpu *v) {
 
 /* The usual case at an entry: nothing is requested, and no window is open that would have to be closed. */
 static inline bool nothing_waits(const struct vcpu *v) {
-    return !(v->fault.type | v->hw.interrupted.type | v->lapic.irr_banks | v->nmi_pending | v->intr_line | v->intr_window);
+    return !(v->fault.type | v->hw.interrupted.type | v->lapic.irr_banks | v->nmi_pending | v->intr_line |
+             v->intr_window);
 }
 
-/* An interrupt or NMI that waits: delivered if the guest can take it, else a window is opened. Nothing else is queued. */
+/* An interrupt or NMI that waits: delivered if the guest can take it, else a window is opened. Nothing else is queued.
+ */
 static void deliver_waiting(struct vcpu *v) {
     const struct vendor_ops *ops = machine.vendor;
     bool extint = extint_waits(v);
@@ -161,7 +165,8 @@ static void deliver(struct vcpu *v) {
         set_window(v, &v->nmi_window, EVENT_NMI, true);
 }
 
-/* --- start, INIT, SIPI ------------------------------------------------------------------------------------------------------ */
+/* --- start, INIT, SIPI
+ * ------------------------------------------------------------------------------------------------------ */
 
 void vcpu_start(struct vcpu *v) {
     const struct vendor_ops *ops = machine.vendor;
@@ -196,7 +201,8 @@ static void take_init(struct vcpu *v) {
 
 static void take_sipi(struct vcpu *v) {
     u64 page = v->lapic.sipi_vector;
-    struct segment cs = {.selector = (u16)(page << 8), .attributes = 0x9b, .usable = true, .limit = 0xffff, .base = page << 12};
+    struct segment cs = {
+        .selector = (u16)(page << 8), .attributes = 0x9b, .usable = true, .limit = 0xffff, .base = page << 12};
 
     machine.vendor->set_seg(&v->hw, VSEG_CS, &cs);
     machine.vendor->set_reg(&v->hw, REG_RIP, 0);
@@ -227,7 +233,9 @@ static void take_requests(struct vcpu *v) {
         v->timer_due = true;
 }
 
-/* --- time ------------------------------------------------------------------------------------------------------------------- */
+/* --- time
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void pump_console(struct vcpu *v) {
     struct partition *p = v->partition;

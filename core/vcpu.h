@@ -12,15 +12,15 @@ enum vcpu_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI };
 /* What other cores ask, in `requests`. */
 #define REQUEST_EVENT 1u /* the local APIC or the 8259 has something new */
 #define REQUEST_BOARD 2u /* a board device's deadline moved, or console bytes came (vCPU 0) */
-#define REQUEST_STOP 4u  /* the partition ends or restarts */
+#define REQUEST_STOP  4u /* the partition ends or restarts */
 
 struct vcpu {
     struct vcpu_hw hw; /* first: the assembly stubs know it */
     struct partition *partition;
     u32 index;
-    u32 core;       /* host core number */
-    u32 host_apic;  /* its local APIC id */
-    u32 requests;   /* atomic */
+    u32 core;      /* host core number */
+    u32 host_apic; /* its local APIC id */
+    u32 requests;  /* atomic */
     enum vcpu_state state;
     bool timer_due;    /* set by the host timer's interrupt on this core */
     bool timers_moved; /* a handler touched something with a deadline */
@@ -29,7 +29,7 @@ struct vcpu {
     u64 deadline;      /* host TSC that the host timer is armed for, or NEVER; 0: it has gone off */
     u64 console_retry; /* host TSC at which to try the console again, or NEVER */
     bool nmi_pending;
-    bool intr_line; /* 8259 INTR, of vCPU 0 only; atomic, written under the board lock */
+    bool intr_line;               /* 8259 INTR, of vCPU 0 only; atomic, written under the board lock */
     bool intr_window, nmi_window; /* open at the vendor */
     struct vm_event fault;        /* raised by the last handler, to be delivered at the next entry */
     struct vlapic lapic;

@@ -53,8 +53,7 @@ static bool signature_is(const struct acpi_header *h, const char *name) {
 
 /* The table at `at` mapped whole and its checksum verified. Returns 0, or -E_INVAL or -E_CHECKSUM
  * with the reason. */
-static int map_table(const struct parse *p, u64 at, const char *name, u64 min_bytes,
-                     const struct acpi_header **out) {
+static int map_table(const struct parse *p, u64 at, const char *name, u64 min_bytes, const struct acpi_header **out) {
     const struct acpi_header *h = p->mem->map(p->mem->ctx, hpa(at), sizeof(*h));
     u32 length;
 
@@ -67,8 +66,7 @@ static int map_table(const struct parse *p, u64 at, const char *name, u64 min_by
         return fail(p, -E_INVAL, "%s: a length of %u bytes is impossible", name, length);
     h = p->mem->map(p->mem->ctx, hpa(at), length);
     if (!h)
-        return fail(p, -E_INVAL, "%s: its %u bytes are not readable at 0x%llx", name, length,
-                    (unsigned long long)at);
+        return fail(p, -E_INVAL, "%s: its %u bytes are not readable at 0x%llx", name, length, (unsigned long long)at);
     if (!sum_is_zero(h, length))
         return fail(p, -E_CHECKSUM, "%s: checksum of the table is wrong", name);
     *out = h;
@@ -171,8 +169,7 @@ static int parse_madt(struct parse *p, u64 at) {
         u32 left = h->length - offset;
 
         if (left < 2 || entry[1] > left || entry[1] < madt_entry_min(entry[0]))
-            return fail(p, -E_INVAL, "APIC: the entry at offset %u has an impossible length",
-                        offset);
+            return fail(p, -E_INVAL, "APIC: the entry at offset %u has an impossible length", offset);
         rc = add_entry(p, entry);
         if (rc)
             return rc;
@@ -236,8 +233,7 @@ static void parse_aml(const struct parse *p, u64 at, const char *name) {
 
     if (p->out->has_s5 || map_table(p, at, name, sizeof(*h), &h))
         return;
-    p->out->has_s5 = aml_find_s5((const u8 *)(h + 1), h->length - sizeof(*h), &p->out->s5_type_a,
-                                 &p->out->s5_type_b);
+    p->out->has_s5 = aml_find_s5((const u8 *)(h + 1), h->length - sizeof(*h), &p->out->s5_type_a, &p->out->s5_type_b);
 }
 
 /* --- the root tables --- */
@@ -279,14 +275,12 @@ static int parse_root(struct parse *p, const struct acpi_header *root, u32 width
     return 0;
 }
 
-static int find_root(const struct parse *p, const void *rsdp, u64 bytes,
-                     const struct acpi_header **root, u32 *width) {
+static int find_root(const struct parse *p, const void *rsdp, u64 bytes, const struct acpi_header **root, u32 *width) {
     struct acpi_rsdp r = {0};
 
     memcpy(&r, rsdp, min_u64(bytes, sizeof(r)));
     if (bytes < ACPI_RSDP_V1_BYTES || memcmp(r.signature, "RSD PTR ", sizeof(r.signature)))
-        return fail(p, -E_INVAL, "RSDP: no root pointer in these %llu bytes",
-                    (unsigned long long)bytes);
+        return fail(p, -E_INVAL, "RSDP: no root pointer in these %llu bytes", (unsigned long long)bytes);
     if (!sum_is_zero(rsdp, ACPI_RSDP_V1_BYTES))
         return fail(p, -E_CHECKSUM, "RSDP: checksum of the first 20 bytes is wrong");
     if (r.revision >= 2 && bytes >= sizeof(r)) {
@@ -301,8 +295,8 @@ static int find_root(const struct parse *p, const void *rsdp, u64 bytes,
     return map_table(p, r.rsdt, "RSDT", sizeof(**root), root);
 }
 
-int host_acpi_parse(const void *rsdp, u64 rsdp_bytes, const struct acpi_mem *mem,
-                    struct host_acpi *out, char *why, size_t why_size) {
+int host_acpi_parse(const void *rsdp, u64 rsdp_bytes, const struct acpi_mem *mem, struct host_acpi *out, char *why,
+                    size_t why_size) {
     struct parse p = {.mem = mem, .out = out, .why = why, .why_size = why_size};
     struct host_cpu *cpus = out->cpus;
     u32 cpu_max = out->cpu_max, width = 0;

@@ -49,5 +49,5 @@ struct host_acpi {
 /* rsdp: 20 or 36 bytes as the multiboot2 tag carries them. cpus, cpu_max must be set by the caller.
  * Returns 0, or -E_NOENT (no MADT), -E_CHECKSUM, -E_INVAL, with the table's name and the reason in
  * `why` (bytes: why_size). */
-int host_acpi_parse(const void *rsdp, u64 rsdp_bytes, const struct acpi_mem *mem,
-                    struct host_acpi *out, char *why, size_t why_size) must_check;
+int host_acpi_parse(const void *rsdp, u64 rsdp_bytes, const struct acpi_mem *mem, struct host_acpi *out, char *why,
+                    size_t why_size) must_check;

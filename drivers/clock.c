@@ -5,9 +5,9 @@
 #include "core/base/layout.h"
 
 #define PM_TIMER_HZ 3579545
-#define PIT_HZ 1193182
-#define WINDOW_HZ 50 /* measure over 20 ms */
-#define SPIN_LIMIT 5000000u /* reads of the reference: seconds, when it stands still */
+#define PIT_HZ      1193182
+#define WINDOW_HZ   50       /* measure over 20 ms */
+#define SPIN_LIMIT  5000000u /* reads of the reference: seconds, when it stands still */
 
 static u64 tsc_hz __attribute__((section(".late")));
 
@@ -29,7 +29,8 @@ static u64 hpet_now(const struct host_acpi *acpi) {
     return *hpet(acpi, 0xf0);
 }
 
-/* Channel 2 counts down from 0xffff in mode 0 while its gate is open. 8254 datasheet, Read Operations: counter latch. */
+/* Channel 2 counts down from 0xffff in mode 0 while its gate is open. 8254 datasheet, Read Operations: counter latch.
+ */
 static u64 pit_now(const struct host_acpi *acpi) {
     u32 value;
 
@@ -52,7 +53,7 @@ static bool choose(const struct host_acpi *acpi, struct reference *r) {
         return true;
     }
     if (acpi->hpet_address && acpi->hpet_address < GIB(4)) { /* as far as boot's tables reach */
-        u64 period_fs = *hpet(acpi, 0) >> 32; /* IA-PC HPET specification, General Capabilities */
+        u64 period_fs = *hpet(acpi, 0) >> 32;                /* IA-PC HPET specification, General Capabilities */
 
         if (period_fs != 0 && period_fs <= 100000000) {
             *hpet(acpi, 0x10) |= 1;
@@ -81,7 +82,8 @@ static u64 measure(const struct host_acpi *acpi, const struct reference *r) {
     return mul_div(end - start, r->hz, passed);
 }
 
-/* CPUID 15H is exact on real processors and wrong on some emulators: believed only when the measurement agrees to 1 part in 200. */
+/* CPUID 15H is exact on real processors and wrong on some emulators: believed only when the measurement agrees to 1
+ * part in 200. */
 static u64 refine(u64 measured) {
     struct cpuid_result r;
     u64 exact;

@@ -4,8 +4,8 @@
 #include "drivers/acpi.h"
 #include "core/base/types.h"
 
-/* Boot core. Measures the TSC against the PM timer, else HPET, else PIT. Returns its frequency in Hz, or 0 if the machine has none
- * of them; *source names what was used. */
+/* Boot core. Measures the TSC against the PM timer, else HPET, else PIT. Returns its frequency in Hz, or 0 if the
+ * machine has none of them; *source names what was used. */
 u64 clock_calibrate(const struct host_acpi *acpi, const char **source);
 /* Waits at least this long. Any core, after clock_calibrate. */
 void clock_wait_us(u64 us);

@@ -5,10 +5,10 @@
 #include "core/base/string.h"
 #include "core/base/x86.h"
 
-#define VECTORS 256
+#define VECTORS        256
 #define GATE_INTERRUPT 0x8e
-#define TSS_IST1 36 /* byte offset of IST1. SDM Vol 3A, figure "64-Bit TSS Format" */
-#define TSS_IO_MAP 102
+#define TSS_IST1       36 /* byte offset of IST1. SDM Vol 3A, figure "64-Bit TSS Format" */
+#define TSS_IO_MAP     102
 
 struct gate {
     u16 offset_low, selector;

@@ -17,7 +17,8 @@ struct core_descriptors {
     u8 tss[104];
 };
 
-/* Boot core, once: builds the interrupt table. on_trap is called for each exception and interrupt, interrupts closed. */
+/* Boot core, once: builds the interrupt table. on_trap is called for each exception and interrupt, interrupts closed.
+ */
 void descriptors_setup(void (*on_trap)(struct trap_frame *frame));
 /* Boot core, before the others run on the table: double faults stay on the stack they find. */
 void descriptors_drop_fault_stack(void);

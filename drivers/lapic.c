@@ -6,32 +6,32 @@
 #include "core/base/x86.h"
 
 /* Register offsets of the xAPIC page; an x2APIC MSR is 0x800 + offset / 16. */
-#define REG_ID 0x20
-#define REG_TPR 0x80
-#define REG_EOI 0xb0
-#define REG_SVR 0xf0
-#define REG_ICR 0x300
-#define REG_ICR_HIGH 0x310
-#define REG_LVT_TIMER 0x320
-#define REG_LVT_THERMAL 0x330
-#define REG_LVT_PERF 0x340
-#define REG_LVT_LINT0 0x350
-#define REG_LVT_LINT1 0x360
-#define REG_LVT_ERROR 0x370
+#define REG_ID            0x20
+#define REG_TPR           0x80
+#define REG_EOI           0xb0
+#define REG_SVR           0xf0
+#define REG_ICR           0x300
+#define REG_ICR_HIGH      0x310
+#define REG_LVT_TIMER     0x320
+#define REG_LVT_THERMAL   0x330
+#define REG_LVT_PERF      0x340
+#define REG_LVT_LINT0     0x350
+#define REG_LVT_LINT1     0x360
+#define REG_LVT_ERROR     0x370
 #define REG_TIMER_INITIAL 0x380
 #define REG_TIMER_CURRENT 0x390
-#define REG_TIMER_DIVIDE 0x3e0
-#define REG_VERSION 0x30
+#define REG_TIMER_DIVIDE  0x3e0
+#define REG_VERSION       0x30
 
-#define LVT_MASKED 0x10000
+#define LVT_MASKED   0x10000
 #define LVT_DEADLINE 0x40000
-#define DIVIDE_BY_1 0xb
-#define ICR_BUSY 0x1000
-#define ICR_ASSERT 0x4000
-#define ICR_NMI 0x400
-#define ICR_INIT 0x500
-#define ICR_STARTUP 0x600
-#define ICR_OTHERS 0xc0000
+#define DIVIDE_BY_1  0xb
+#define ICR_BUSY     0x1000
+#define ICR_ASSERT   0x4000
+#define ICR_NMI      0x400
+#define ICR_INIT     0x500
+#define ICR_STARTUP  0x600
+#define ICR_OTHERS   0xc0000
 
 /* Written by lapic_setup and lapic_timer_calibrate only. */
 static u64 address __attribute__((section(".late")));
@@ -100,8 +100,8 @@ void lapic_eoi(void) {
 
 static void send(u32 apic_id, u32 low) {
     if (x2apic) {
-        /* WRMSR to the x2APIC is not serialising: earlier stores must be visible before the interrupt is. SDM Vol 3A, MSR Access in
-         * x2APIC Mode. */
+        /* WRMSR to the x2APIC is not serialising: earlier stores must be visible before the interrupt is. SDM Vol 3A,
+         * MSR Access in x2APIC Mode. */
         __asm__ volatile("mfence" ::: "memory");
         wrmsr(MSR_X2APIC_FIRST + REG_ICR / 16, (u64)apic_id << 32 | low);
         return;

@@ -5,13 +5,13 @@
 #include "core/base/types.h"
 
 /* Host vectors. */
-#define VECTOR_TIMER 0xf0
-#define VECTOR_KICK 0xf1
-#define VECTOR_UART 0xf2
+#define VECTOR_TIMER    0xf0
+#define VECTOR_KICK     0xf1
+#define VECTOR_UART     0xf2
 #define VECTOR_SPURIOUS 0xff
 
-/* Boot core, first. address: MADT's; may be used through the direct map. allow_x2apic false keeps xAPIC unless firmware has left
- * it. */
+/* Boot core, first. address: MADT's; may be used through the direct map. allow_x2apic false keeps xAPIC unless firmware
+ * has left it. */
 void lapic_setup(u64 address, bool allow_x2apic);
 /* Each core: mode, enable, all local vectors masked. */
 void lapic_enable(void);

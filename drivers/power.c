@@ -3,8 +3,8 @@
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
 
-#define SLP_EN BIT(13)
-#define SLP_TYP_SHIFT 10
+#define SLP_EN              BIT(13)
+#define SLP_TYP_SHIFT       10
 #define BOCHS_SHUTDOWN_PORT 0x8900
 
 /* ACPI 6.4, Transitioning from the Working to the Soft Off State. */

@@ -3,15 +3,15 @@
 #include "core/base/cpu.h"
 
 /* 16550 registers. PC16550D datasheet, Registers. */
-#define DATA 0
-#define IER 1
-#define FCR 2
-#define LCR 3
-#define MCR 4
-#define LSR 5
-#define SCRATCH 7
-#define LSR_DATA 0x01
-#define LSR_THRE 0x20
+#define DATA      0
+#define IER       1
+#define FCR       2
+#define LCR       3
+#define MCR       4
+#define LSR       5
+#define SCRATCH   7
+#define LSR_DATA  0x01
+#define LSR_THRE  0x20
 #define LSR_EMPTY 0x40
 
 #define DEBUG_PORT 0xe9

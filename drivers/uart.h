@@ -6,7 +6,8 @@
 #define UART_IRQ_COM13 4
 #define UART_IRQ_COM24 3
 
-/* Sets 115200 8N1 with FIFOs. port: 0x3f8 and so on, or 0 for none. Returns false if no UART answers there (scratch register test). */
+/* Sets 115200 8N1 with FIFOs. port: 0x3f8 and so on, or 0 for none. Returns false if no UART answers there (scratch
+ * register test). */
 bool uart_init(u16 port);
 u16 uart_port(void);
 /* How many bytes uart_put may be given now without waiting: 0 while the FIFO is not empty, else its depth. */

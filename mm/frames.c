@@ -178,8 +178,8 @@ static bool find_largest(const struct frames *f, u64 unit, struct piece *out) {
  * border for the guest too. */
 static bool find_piece(const struct frames *f, u64 left, u64 unit, struct piece *out) {
     if (left >= unit)
-        return find_highest(f, left, unit, out) ||
-               find_highest(f, align_down(left, unit), unit, out) || find_largest(f, unit, out);
+        return find_highest(f, left, unit, out) || find_highest(f, align_down(left, unit), unit, out) ||
+               find_largest(f, unit, out);
     return unit == PAGE_2M && find_highest(f, left, unit, out);
 }
 
@@ -199,8 +199,7 @@ static int place(struct frames *f, u64 bytes, u64 largest_unit, struct piece *ou
     while (left > 0) {
         struct piece p;
 
-        if (count == max ||
-            !(find_piece(f, left, largest_unit, &p) || find_piece(f, left, PAGE_2M, &p)) ||
+        if (count == max || !(find_piece(f, left, largest_unit, &p) || find_piece(f, left, PAGE_2M, &p)) ||
             !cut(f, p.base.v, p.base.v + p.bytes)) {
             undo(f, out, count);
             return -E_NOMEM;

@@ -292,8 +292,7 @@ int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_t
         return -E_INVAL;
     if (bytes == 0)
         return 0;
-    if (!covers(pt, va, va + (bytes - 1)) || bytes > PHYSICAL_LIMIT ||
-        at.v > PHYSICAL_LIMIT - bytes)
+    if (!covers(pt, va, va + (bytes - 1)) || bytes > PHYSICAL_LIMIT || at.v > PHYSICAL_LIMIT - bytes)
         return -E_INVAL;
 
     for (enum pass pass = PASS_CHECK; pass < PASSES; pass++) {

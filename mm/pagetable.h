@@ -18,9 +18,8 @@ struct pt_format {
 };
 
 extern const struct pt_format pt_host; /* SDM Vol 3A, 4-Level Paging; global bit never set */
-extern const struct pt_format
-    pt_ept; /* SDM Vol 3C, EPT Paging-Structure Entries; accessed and dirty not used */
-extern const struct pt_format pt_npt; /* APM Vol 2, Nested Paging; user bit always set */
+extern const struct pt_format pt_ept;  /* SDM Vol 3C, EPT Paging-Structure Entries; accessed and dirty not used */
+extern const struct pt_format pt_npt;  /* APM Vol 2, Nested Paging; user bit always set */
 
 /* Where table pages come from and how they are reached. alloc: one zeroed 4 KiB page; returns 0 or
  * -E_NOMEM. */
@@ -39,15 +38,13 @@ struct pt {
 };
 
 /* Takes a root page. Returns 0 or -E_NOMEM. */
-int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *mem,
-            u32 max_leaf) must_check;
+int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *mem, u32 max_leaf) must_check;
 
 /* Maps [va, va + bytes) to at with these rights and the largest leaves that fit. All multiples of 4
  * KiB; no bytes: nothing to do. rights: RIGHT_READ at least. Returns 0, -E_INVAL (alignment, wrap,
  * no read right, beyond 48 address bits or 52 physical ones), -E_OVERLAP (part is mapped: nothing
  * changed), or -E_NOMEM (nothing mapped; empty table pages may stay). */
-int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights,
-           enum memory_type memtype) must_check;
+int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_type memtype) must_check;
 
 /* What maps va: out->leaf_level 0 if nothing does. */
 struct pt_lookup {

@@ -122,8 +122,7 @@ static bool pieces_hold(const struct piece *pieces, u32 count, u64 memory) {
     return sum >= memory;
 }
 
-int region_list_build(const struct piece *pieces, u32 piece_count, u64 memory, struct region *out,
-                      u32 max) {
+int region_list_build(const struct piece *pieces, u32 piece_count, u64 memory, struct region *out, u32 max) {
     u32 count = 0;
 
     if (memory < GUEST_HIGHMEM_BASE || memory > MEMORY_LIMIT || !is_aligned(memory, PAGE_4K) ||

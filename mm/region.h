@@ -65,5 +65,4 @@ struct piece {
  * in order: guest address 0 is the first byte of pieces[0], the VGA hole's bytes stay unused, the
  * first byte behind the PCI hole follows the last one before it. out: room for `max` entries.
  * Returns the number of regions, or -E_INVAL, -E_NOMEM (max too small). */
-int region_list_build(const struct piece *pieces, u32 piece_count, u64 memory, struct region *out,
-                      u32 max) must_check;
+int region_list_build(const struct piece *pieces, u32 piece_count, u64 memory, struct region *out, u32 max) must_check;

@@ -1,4 +1,5 @@
-/* Hardware exit codes to struct vm_exit. Source: APM Vol 2, SVM Intercept Exit Codes and the sections on each intercept. */
+/* Hardware exit codes to struct vm_exit. Source: APM Vol 2, SVM Intercept Exit Codes and the sections on each
+ * intercept. */
 #include "svm/svm.h"
 
 #define LAST_CODE 0x8f
@@ -7,7 +8,8 @@
 #define IO_STRING BIT(2)
 #define IO_REP    BIT(3)
 
-/* Neutral reason for each code below 0x90 that is intercepted; everything else stays EXIT_UNEXPECTED, which is 0 here plus one. */
+/* Neutral reason for each code below 0x90 that is intercepted; everything else stays EXIT_UNEXPECTED, which is 0 here
+ * plus one. */
 #define R(reason) ((u8)((reason) + 1))
 static const u8 reasons[LAST_CODE + 1] = {
     [VMEXIT_CR0_READ... VMEXIT_CR15_WRITE] = R(EXIT_CR),
@@ -48,8 +50,8 @@ static void decode_io(const struct vmcb *b, struct vm_exit *exit) {
     exit->length = (u32)(b->control.exit_info_2 - b->save.rip);
 }
 
-/* APM Vol 2, Nested versus Guest Page Faults, Fault Ordering: EXITINFO1 is a page-fault error code. Bit 33 tells the guest's own
- * page walk, which counts as a write. */
+/* APM Vol 2, Nested versus Guest Page Faults, Fault Ordering: EXITINFO1 is a page-fault error code. Bit 33 tells the
+ * guest's own page walk, which counts as a write. */
 static void decode_npf(const struct vmcb *b, struct vm_exit *exit) {
     u64 info = b->control.exit_info_1;
 
@@ -62,7 +64,7 @@ static void decode_npf(const struct vmcb *b, struct vm_exit *exit) {
 
 /* APM Vol 2, EXITINTINFO: a delivery that this exit cut short. */
 static void decode_interrupted(struct vcpu_hw *hw, u64 info) {
-    static const enum event_type types[8] = {EVENT_INTERRUPT, EVENT_NONE, EVENT_NMI,  EVENT_EXCEPTION,
+    static const enum event_type types[8] = {EVENT_INTERRUPT,      EVENT_NONE, EVENT_NMI,  EVENT_EXCEPTION,
                                              EVENT_SOFT_INTERRUPT, EVENT_NONE, EVENT_NONE, EVENT_NONE};
     struct vm_event *e = &hw->interrupted;
 

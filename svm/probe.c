@@ -1,4 +1,5 @@
-/* What this processor's SVM offers, and switching it on. Source: APM Vol 2, Enabling SVM; APM Vol 3, CPUID Fn8000_000A. */
+/* What this processor's SVM offers, and switching it on. Source: APM Vol 2, Enabling SVM; APM Vol 3, CPUID Fn8000_000A.
+ */
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
 #include "core/base/errors.h"
@@ -22,7 +23,8 @@ int svm_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     bool giant;
 
     if (!cpuid_has_leaf(0x8000000a)) {
-        fmt(why, why_size, "SVM is announced, but its features (CPUID 8000000AH) are missing|use a processor with nested paging");
+        fmt(why, why_size,
+            "SVM is announced, but its features (CPUID 8000000AH) are missing|use a processor with nested paging");
         return -E_UNSUPPORTED;
     }
     r = cpuid(0x8000000a, 0);
@@ -31,7 +33,8 @@ int svm_probe(struct vendor_caps *caps, char *why, size_t why_size) {
         return -E_UNSUPPORTED;
     }
     if (!(r.edx & FEATURE_NPT)) {
-        fmt(why, why_size, "this processor lacks nested paging (NPT)|use one that has it; in an emulator switch npt on");
+        fmt(why, why_size,
+            "this processor lacks nested paging (NPT)|use one that has it; in an emulator switch npt on");
         return -E_UNSUPPORTED;
     }
     svm_next_rip = r.edx & FEATURE_NRIPS;
@@ -41,8 +44,9 @@ int svm_probe(struct vendor_caps *caps, char *why, size_t why_size) {
         .max_leaf = giant ? 3 : 2,
         .next_rip = svm_next_rip,
     };
-    fmt(caps->summary, sizeof(caps->summary), "revision %u, %u asids, nested paging with pages up to %s%s%s", r.eax & 0xff,
-        r.ebx, giant ? "1 GiB" : "2 MiB", svm_next_rip ? ", next rip" : "; no next rip: instruction lengths are decoded",
+    fmt(caps->summary, sizeof(caps->summary), "revision %u, %u asids, nested paging with pages up to %s%s%s",
+        r.eax & 0xff, r.ebx, giant ? "1 GiB" : "2 MiB",
+        svm_next_rip ? ", next rip" : "; no next rip: instruction lengths are decoded",
         svm_flush_by_asid ? ", flush by asid" : "; no flush by asid");
     return 0;
 }
@@ -55,8 +59,8 @@ int svm_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
     }
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, page_pa.v);
-    /* The loop runs with GIF clear and RFLAGS.IF set: VMRUN takes IF as the mask for physical interrupts while the guest runs (APM Vol 2,
-     * Virtualizing the INTR Pin and Interrupt Intercepts). */
+    /* The loop runs with GIF clear and RFLAGS.IF set: VMRUN takes IF as the mask for physical interrupts while the
+     * guest runs (APM Vol 2, Virtualizing the INTR Pin and Interrupt Intercepts). */
     __asm__ volatile("clgi; sti" ::: "memory");
     return 0;
 }

@@ -1,4 +1,5 @@
-/* Guest state in the VMCB, and the bitmaps. Source: APM Vol 2, VMCB State Save Area; I/O Permissions Map; MSR Permissions Map. */
+/* Guest state in the VMCB, and the bitmaps. Source: APM Vol 2, VMCB State Save Area; I/O Permissions Map; MSR
+ * Permissions Map. */
 #include "core/base/cpu.h"
 #include "core/base/fmt.h"
 #include "core/base/panic.h"
@@ -6,7 +7,8 @@
 #include "core/base/x86.h"
 #include "svm/svm.h"
 
-/* --- bitmaps ---------------------------------------------------------------------------------------------------------------- */
+/* --- bitmaps
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 void svm_partition_init(struct vendor_partition *p) {
     memset(p->io_bitmap, 0xff, 3 * 4096);
@@ -14,7 +16,7 @@ void svm_partition_init(struct vendor_partition *p) {
 }
 
 void svm_allow_port(struct vendor_partition *p, u16 port) {
-    ((u8 *)p->io_bitmap)[port / 8] &= (u8)~(1u << port % 8);
+    ((u8 *)p->io_bitmap)[port / 8] &= (u8) ~(1u << port % 8);
 }
 
 /* Two bits for each MSR, read then write, in three ranges of 8192. */
@@ -28,15 +30,17 @@ void svm_allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write) {
         if (n >= 0x2000)
             continue;
         if (read)
-            *byte &= (u8)~(1u << (n % 4 * 2));
+            *byte &= (u8) ~(1u << (n % 4 * 2));
         if (write)
-            *byte &= (u8)~(2u << (n % 4 * 2));
+            *byte &= (u8) ~(2u << (n % 4 * 2));
     }
 }
 
-/* --- reset ------------------------------------------------------------------------------------------------------------------ */
+/* --- reset
+ * ------------------------------------------------------------------------------------------------------------------ */
 
-/* FS, GS, TR, LDTR and the SYSCALL and SYSENTER registers stay in the processor between exits; these two bring them to the VMCB and back. */
+/* FS, GS, TR, LDTR and the SYSCALL and SYSENTER registers stay in the processor between exits; these two bring them to
+ * the VMCB and back. */
 static void vmsave(struct vcpu_hw *hw) {
     __asm__ volatile("vmsave" ::"a"(hw->block_pa.v) : "memory");
 }
@@ -50,8 +54,8 @@ void svm_vcpu_init(struct vcpu_hw *hw) {
     memset(hw->block, 0, 4096);
     /* CR8 by hand: the task priority belongs to the local APIC model. CR0 and CR4 are the guest's own. */
     c->intercept_cr = BIT(8) | BIT(16 + 8);
-    c->intercept_1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID | INTERCEPT_RSM |
-                     INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
+    c->intercept_1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
+                     INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
                      INTERCEPT_TASK_SWITCH | INTERCEPT_SHUTDOWN;
     c->intercept_2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
                      INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |
@@ -104,7 +108,8 @@ void svm_vcpu_reset(struct vcpu_hw *hw) {
     b->control.tlb_control = TLB_FLUSH_ALL;
 }
 
-/* --- registers -------------------------------------------------------------------------------------------------------------- */
+/* --- registers
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static u64 *field(struct vmcb *b, enum vcpu_reg reg) {
     switch (reg) {
@@ -196,8 +201,8 @@ void svm_get_context(struct vcpu_hw *hw, struct vcpu_context *out) {
 static struct vmcb_segment *segment_field(struct vmcb *b, enum vcpu_seg seg) {
     struct vmcb_save *s = &b->save;
     struct vmcb_segment *const fields[VSEG_COUNT] = {
-        [VSEG_ES] = &s->es,     [VSEG_CS] = &s->cs, [VSEG_SS] = &s->ss,     [VSEG_DS] = &s->ds,     [VSEG_FS] = &s->fs,
-        [VSEG_GS] = &s->gs,     [VSEG_LDTR] = &s->ldtr, [VSEG_TR] = &s->tr, [VSEG_GDTR] = &s->gdtr, [VSEG_IDTR] = &s->idtr,
+        [VSEG_ES] = &s->es, [VSEG_CS] = &s->cs,     [VSEG_SS] = &s->ss, [VSEG_DS] = &s->ds,     [VSEG_FS] = &s->fs,
+        [VSEG_GS] = &s->gs, [VSEG_LDTR] = &s->ldtr, [VSEG_TR] = &s->tr, [VSEG_GDTR] = &s->gdtr, [VSEG_IDTR] = &s->idtr,
     };
 
     return fields[seg];

@@ -8,14 +8,14 @@
 #define DR6_BS BIT(14)
 #define DR7_GD BIT(13)
 
-/* Lets pending host interrupts and NMIs in through the interrupt table for one moment. FS, GS and TR are the guest's meanwhile: the
- * handlers use none of them, and no gate names a TSS stack (guest_tr). */
+/* Lets pending host interrupts and NMIs in through the interrupt table for one moment. FS, GS and TR are the guest's
+ * meanwhile: the handlers use none of them, and no gate names a TSS stack (guest_tr). */
 static void open_interrupts(void) {
     __asm__ volatile("stgi; nop; clgi" ::: "memory");
 }
 
-/* The IRET that ends an NMI handler was intercepted before it ran. Only after it may the next NMI come, for it may use the same stack:
- * so it is run in a single step (APM Vol 2, Single Stepping), whose #DB is ours. */
+/* The IRET that ends an NMI handler was intercepted before it ran. Only after it may the next NMI come, for it may use
+ * the same stack: so it is run in a single step (APM Vol 2, Single Stepping), whose #DB is ours. */
 static void start_iret_step(struct vcpu_hw *hw) {
     struct vmcb *b = vmcb_of(hw);
 
@@ -80,8 +80,8 @@ static void svm_idle(void) {
 /* APM Vol 2, Event Injection, table "Guest Exception or Interrupt Types". */
 static void svm_inject(struct vcpu_hw *hw, const struct vm_event *e) {
     static const u8 types[] = {
-        [EVENT_INTERRUPT] = 0,      [EVENT_NMI] = 2,           [EVENT_EXCEPTION] = 3,
-        [EVENT_SOFT_INTERRUPT] = 4, [EVENT_SOFT_EXCEPTION] = 3,
+        [EVENT_INTERRUPT] = 0,      [EVENT_NMI] = 2, [EVENT_EXCEPTION] = 3, [EVENT_SOFT_INTERRUPT] = 4,
+        [EVENT_SOFT_EXCEPTION] = 3,
     };
     struct vmcb *b = vmcb_of(hw);
 
@@ -104,7 +104,8 @@ static bool svm_can_inject(struct vcpu_hw *hw, enum event_type type) {
     return b->save.rflags & RFLAGS_IF;
 }
 
-/* Interrupts: a virtual interrupt of the highest priority, which exits instead of being taken. NMIs: the IRET that ends their mask. */
+/* Interrupts: a virtual interrupt of the highest priority, which exits instead of being taken. NMIs: the IRET that ends
+ * their mask. */
 static void svm_window(struct vcpu_hw *hw, enum event_type type, bool open) {
     struct vmcb *b = vmcb_of(hw);
 

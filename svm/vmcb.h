@@ -102,15 +102,15 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define INTERCEPT_XSETBV  BIT(13)
 #define INTERCEPT_RDPRU   BIT(14)
 
-/* Exceptions that come again during their own delivery, without an end and without letting a host interrupt in: #DB of a breakpoint on
- * the stack, #AC of an unaligned one. Intercepted and given back, each round is an exit.
- * A machine check is the machine's. */
+/* Exceptions that come again during their own delivery, without an end and without letting a host interrupt in: #DB of
+ * a breakpoint on the stack, #AC of an unaligned one. Intercepted and given back, each round is an exit. A machine
+ * check is the machine's. */
 #define INTERCEPT_EXCEPTIONS ((u32)(BIT(VEC_DB) | BIT(VEC_AC) | BIT(VEC_MC)))
 
-#define VINTR_IRQ         BIT(8)
-#define VINTR_PRIO_SHIFT  16
-#define VINTR_IGNORE_TPR  BIT(20)
-#define VINTR_MASKING     BIT(24)
+#define VINTR_IRQ        BIT(8)
+#define VINTR_PRIO_SHIFT 16
+#define VINTR_IGNORE_TPR BIT(20)
+#define VINTR_MASKING    BIT(24)
 
 #define NESTED_PAGING BIT(0)
 #define TLB_FLUSH_ALL 1u

@@ -14,20 +14,19 @@
 
 enum { EXIT_GOOD = 0, EXIT_MISTAKE = 1, EXIT_USAGE = 2 };
 
-static const char help[] =
-    "usage: mullion-check FILE [--modules DIR-OR-LIST] [--cpus N] [--memory SIZE]\n"
-    "\n"
-    "Checks a Mullion partition file and prints who owns each core, memory range, port,\n"
-    "interrupt and module.\n"
-    "\n"
-    "  --modules DIR     the modules are the files of this directory\n"
-    "  --modules A,B,C   the modules are these names\n"
-    "  --cpus N          the machine has N cores\n"
-    "  --memory SIZE     the machine has this much memory for partitions: 512M, 4G\n"
-    "  --help            print this text\n"
-    "\n"
-    "Without an option, what it tells is not checked. Exit code: 0 if the file is good, 1 if\n"
-    "it has a mistake, 2 if the command is wrong or a file cannot be read.\n";
+static const char help[] = "usage: mullion-check FILE [--modules DIR-OR-LIST] [--cpus N] [--memory SIZE]\n"
+                           "\n"
+                           "Checks a Mullion partition file and prints who owns each core, memory range, port,\n"
+                           "interrupt and module.\n"
+                           "\n"
+                           "  --modules DIR     the modules are the files of this directory\n"
+                           "  --modules A,B,C   the modules are these names\n"
+                           "  --cpus N          the machine has N cores\n"
+                           "  --memory SIZE     the machine has this much memory for partitions: 512M, 4G\n"
+                           "  --help            print this text\n"
+                           "\n"
+                           "Without an option, what it tells is not checked. Exit code: 0 if the file is good, 1 if\n"
+                           "it has a mistake, 2 if the command is wrong or a file cannot be read.\n";
 
 struct names {
     char **list;
@@ -108,8 +107,7 @@ static int take_option(struct options *o, const char *name, const char *value) {
     }
     errno = 0;
     o->machine.cpu_count = (u32)strtoul(value, &end, 10);
-    if (errno || *end || value[0] < '0' || value[0] > '9' || strlen(value) > 5 ||
-        o->machine.cpu_count == 0)
+    if (errno || *end || value[0] < '0' || value[0] > '9' || strlen(value) > 5 || o->machine.cpu_count == 0)
         return usage("--cpus needs a number of 1 or more, not ", value);
     return 0;
 }
@@ -190,8 +188,7 @@ static void print_source(const char *text, size_t length, const struct config_er
     fprintf(stderr, "\n    %*s\n", (int)(e->column - first + 1), "^");
 }
 
-static int mistake(const char *file, const char *text, size_t length,
-                   const struct config_error *e) {
+static int mistake(const char *file, const char *text, size_t length, const struct config_error *e) {
     fprintf(stderr, "%s:%u:%u: %s\n", file, e->line, e->column, e->what);
     print_source(text, length, e);
     fprintf(stderr, "  remedy: %s\n", e->remedy);

@@ -91,8 +91,8 @@ static void fill_fadt(struct acpi_fadt *f, u64 facs, u64 dsdt) {
     f->p_lvl3_lat = 0xffff;
     /* No 8042 bit: its ports answer only the reset command, there is no keyboard to look for. */
     f->iapc_boot_arch = BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_NO_VGA;
-    f->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC |
-               FADT_TMR_VAL_EXT | FADT_RESET_REG;
+    f->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT |
+               FADT_RESET_REG;
     f->reset_reg = io_register(PORT_RESET, 1);
     f->reset_value = RESET_VALUE;
     f->x_pm1a_evt = io_register(PORT_PM1_EVT, 4);
@@ -130,10 +130,8 @@ struct madt_tail {
 
 static const struct madt_tail madt_tail = {
     .ioapic = {MADT_IOAPIC, sizeof(struct madt_ioapic), 0, 0, (u32)GUEST_IOAPIC_BASE, 0},
-    .pit = {MADT_OVERRIDE, sizeof(struct madt_override), 0, 0, PIT_PIN,
-            INTI_ACTIVE_HIGH | INTI_EDGE},
-    .sci = {MADT_OVERRIDE, sizeof(struct madt_override), 0, SCI, SCI,
-            INTI_ACTIVE_HIGH | INTI_LEVEL},
+    .pit = {MADT_OVERRIDE, sizeof(struct madt_override), 0, 0, PIT_PIN, INTI_ACTIVE_HIGH | INTI_EDGE},
+    .sci = {MADT_OVERRIDE, sizeof(struct madt_override), 0, SCI, SCI, INTI_ACTIVE_HIGH | INTI_LEVEL},
     .nmi = {MADT_LAPIC_NMI, sizeof(struct madt_lapic_nmi), 0xff, 0, 1},
     .x2apic_nmi = {MADT_X2APIC_NMI, sizeof(struct madt_x2apic_nmi), 0, 0xffffffff, 1, {0}},
 };
@@ -144,8 +142,7 @@ static struct acpi_madt *add_madt(struct area *a, const u32 *apic_ids, u32 count
     struct madt_tail *tail;
 
     for (u32 i = 0; i < count; i++)
-        bytes +=
-            apic_ids[i] <= LAPIC_ID_MAX ? sizeof(struct madt_lapic) : sizeof(struct madt_x2apic);
+        bytes += apic_ids[i] <= LAPIC_ID_MAX ? sizeof(struct madt_lapic) : sizeof(struct madt_x2apic);
     madt = take(a, bytes, 16);
     if (!madt)
         return NULL;
@@ -168,8 +165,7 @@ static void fill_rsdp(struct acpi_rsdp *r, u64 xsdt) {
     r->extended_checksum = checksum(r, sizeof(*r));
 }
 
-int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id,
-                     gpa_t *rsdp) {
+int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id, gpa_t *rsdp) {
     /* The rights in the region list are the guest's; what is written here is its firmware. */
     struct area a = {gmem_ptr(mem, gpa(GUEST_BIOS_BASE), BIOS_BYTES, false), 0, BIOS_BYTES};
     struct {

@@ -29,8 +29,7 @@ static void put_padded(struct sink *s, const char *text, size_t n, const struct 
         put(s, ' ');
 }
 
-static void put_number(struct sink *s, u64 value, bool negative, u32 base,
-                       const struct spec *spec) {
+static void put_number(struct sink *s, u64 value, bool negative, u32 base, const struct spec *spec) {
     const char *digits = spec->upper ? "0123456789ABCDEF" : "0123456789abcdef";
     char text[40];
     size_t n = sizeof(text);
@@ -40,8 +39,7 @@ static void put_number(struct sink *s, u64 value, bool negative, u32 base,
         text[--n] = digits[value % base];
     while ((value /= base) != 0);
     if (spec->zero && !spec->left)
-        while (sizeof(text) - n + prefix < (size_t)(spec->width > 0 ? spec->width : 0) &&
-               n > prefix)
+        while (sizeof(text) - n + prefix < (size_t)(spec->width > 0 ? spec->width : 0) && n > prefix)
             text[--n] = '0';
     if (spec->alternate && base == 16) {
         text[--n] = 'x';

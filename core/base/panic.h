@@ -16,8 +16,8 @@ void panic_stops_others(void);
 /* True once any core has panicked. */
 bool panic_in_progress(void);
 
-#define ASSERT(condition)                                                                          \
-    do {                                                                                           \
-        if (__builtin_expect(!(condition), 0))                                                     \
-            panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);                  \
+#define ASSERT(condition)                                                                                              \
+    do {                                                                                                               \
+        if (__builtin_expect(!(condition), 0))                                                                         \
+            panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);                                      \
     } while (0)

@@ -17,8 +17,7 @@ static inline void ring_init(struct ring *r, void *data, u32 size) {
 
 /* Bytes that wait to be read. Exact for the reader, a lower bound for others. */
 static inline u32 ring_used(const struct ring *r) {
-    return __atomic_load_n(&r->head, __ATOMIC_ACQUIRE) -
-           __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&r->head, __ATOMIC_ACQUIRE) - __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
 }
 static inline u32 ring_free(const struct ring *r) {
     return r->size - ring_used(r);

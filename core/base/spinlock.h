@@ -1,5 +1,5 @@
-/* A ticketless spin lock: for short, bounded work between cores. Interrupts stay as they are: the hypervisor runs with them
- * closed. Layer 0. */
+/* A ticketless spin lock: for short, bounded work between cores. Interrupts stay as they are: the hypervisor runs with
+ * them closed. Layer 0. */
 #pragma once
 
 #include "core/base/types.h"

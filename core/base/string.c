@@ -6,7 +6,8 @@
 #undef memset
 #undef memcmp
 
-/* By words as far as they go: each iteration of a string instruction counts, in an emulator as on hardware without fast strings. */
+/* By words as far as they go: each iteration of a string instruction counts, in an emulator as on hardware without fast
+ * strings. */
 void *memcpy(void *to, const void *from, size_t bytes) {
     void *start = to;
     size_t words = bytes / 8, rest = bytes % 8;

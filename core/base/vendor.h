@@ -38,14 +38,7 @@ enum exit_reason {
 /* Name of a reason, for reports. */
 const char *exit_reason_name(enum exit_reason reason);
 
-enum event_type {
-    EVENT_NONE,
-    EVENT_INTERRUPT,
-    EVENT_NMI,
-    EVENT_EXCEPTION,
-    EVENT_SOFT_INTERRUPT,
-    EVENT_SOFT_EXCEPTION
-};
+enum event_type { EVENT_NONE, EVENT_INTERRUPT, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFT_INTERRUPT, EVENT_SOFT_EXCEPTION };
 
 /* Something to deliver through the guest's IDT. */
 struct vm_event {
@@ -154,7 +147,8 @@ struct vcpu_hw {
     u64 cr0_shadow;     /* CR0 as the guest wrote it (VMX) */
     u64 pat;            /* the guest's, where the processor does not switch it (VMX) */
     u64 host_rsp;       /* what the VMCS holds as host RSP */
-    /* SVM keeps no NMI mask for a guest: an NMI is being handled; its IRET is being stepped over; and what the step changed. */
+    /* SVM keeps no NMI mask for a guest: an NMI is being handled; its IRET is being stepped over; and what the step
+     * changed. */
     bool nmi_blocked, iret_step;
     u64 iret_rflags, iret_dr6;
 };

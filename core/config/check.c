@@ -25,15 +25,13 @@ static bool claims_init(struct reader *r, struct claims *c, u32 most) {
     return c->list != NULL;
 }
 
-static void claim(struct claims *c, u64 base, u64 bytes, const struct config_partition *owner,
-                  struct config_place at) {
+static void claim(struct claims *c, u64 base, u64 bytes, const struct config_partition *owner, struct config_place at) {
     c->list[c->count++] = (struct claim){base, bytes, owner, at};
 }
 
 /* The first pair that overlaps: *later stands behind *earlier in the file. Ends at the first one,
  * so that distinct cores and ports (65536 at most) bound the time. */
-static bool find_conflict(const struct claims *c, const struct claim **earlier,
-                          const struct claim **later) {
+static bool find_conflict(const struct claims *c, const struct claim **earlier, const struct claim **later) {
     for (u32 i = 1; i < c->count; i++) {
         for (u32 k = 0; k < i; k++) {
             const struct claim *a = &c->list[k], *b = &c->list[i];
@@ -48,8 +46,8 @@ static bool find_conflict(const struct claims *c, const struct claim **earlier,
     return false;
 }
 
-static void report_double(struct reader *r, const struct claim *a, const struct claim *b,
-                          const char *what, const char *key) {
+static void report_double(struct reader *r, const struct claim *a, const struct claim *b, const char *what,
+                          const char *key) {
     if (a->owner == b->owner)
         problem_add(&r->problems, b->at, "%s is listed twice in %s", what, key);
     else
@@ -153,8 +151,7 @@ static void check_port(struct reader *r, const struct config *config, struct con
     }
     if (!owner)
         return;
-    problem_add(&r->problems, at, "port 0x%llx belongs to %s",
-                (unsigned long long)max_u64(range.base, first), owner);
+    problem_add(&r->problems, at, "port 0x%llx belongs to %s", (unsigned long long)max_u64(range.base, first), owner);
     if (first == last)
         problem_remedy(&r->problems, "leave 0x%llx out of ports", (unsigned long long)first);
     else
@@ -199,8 +196,7 @@ static void check_addresses(struct reader *r, const struct config *config) {
         if (!p->fixed || !p->memory)
             continue;
         if (p->memory > CONFIG_MAX_ADDRESS - p->address) {
-            problem_add(&r->problems, at, "memory from 0x%llx on ends beyond 52 bits",
-                        (unsigned long long)p->address);
+            problem_add(&r->problems, at, "memory from 0x%llx on ends beyond 52 bits", (unsigned long long)p->address);
             problem_remedy(&r->problems, "leave address out: the hypervisor finds a place");
             continue;
         }
@@ -208,16 +204,16 @@ static void check_addresses(struct reader *r, const struct config *config) {
     }
     if (!find_conflict(&c, &a, &b))
         return;
-    problem_add(&r->problems, b->at, "memory 0x%llx-0x%llx overlaps that of %s (line %u)",
-                (unsigned long long)b->base, (unsigned long long)(b->base + b->bytes - 1),
+    problem_add(&r->problems, b->at, "memory 0x%llx-0x%llx overlaps that of %s (line %u)", (unsigned long long)b->base,
+                (unsigned long long)(b->base + b->bytes - 1),
                 problem_quote(a->owner->name, strlen(a->owner->name)).text, a->at.line);
     problem_remedy(&r->problems, "write address = \"0x%llx\", or leave address out",
                    (unsigned long long)align_up(a->base + a->bytes, PAGE_2M));
 }
 
 /* Where a flat image may lie: the guest's RAM from 1 MiB to the PCI hole. */
-static void check_guest_address(struct reader *r, const struct config_partition *p, const char *key,
-                                u64 value, struct config_place at) {
+static void check_guest_address(struct reader *r, const struct config_partition *p, const char *key, u64 value,
+                                struct config_place at) {
     u64 end = min_u64(p->memory, GUEST_PCI_HOLE);
 
     if (!at.line)
@@ -226,10 +222,9 @@ static void check_guest_address(struct reader *r, const struct config_partition 
         problem_add(&r->problems, at, "%s is for images of format \"flat\" only", key);
         problem_remedy(&r->problems, "add format = \"flat\", or remove %s", key);
     } else if (p->memory && (value < GUEST_HIGHMEM_BASE || value >= end)) {
-        problem_add(&r->problems, at, "%s 0x%llx lies outside the partition's memory", key,
-                    (unsigned long long)value);
-        problem_remedy(&r->problems, "write an address from \"0x%llx\" to \"0x%llx\"",
-                       GUEST_HIGHMEM_BASE, (unsigned long long)end - 1);
+        problem_add(&r->problems, at, "%s 0x%llx lies outside the partition's memory", key, (unsigned long long)value);
+        problem_remedy(&r->problems, "write an address from \"0x%llx\" to \"0x%llx\"", GUEST_HIGHMEM_BASE,
+                       (unsigned long long)end - 1);
     }
 }
 
@@ -238,10 +233,9 @@ static void check_flat(struct reader *r, const struct config_partition *p) {
     check_guest_address(r, p, "entry", p->entry, p->entry_at);
     if (!p->entry_at.line || p->entry >= p->load_address)
         return;
-    problem_add(&r->problems, p->entry_at, "entry 0x%llx lies before the image at 0x%llx",
-                (unsigned long long)p->entry, (unsigned long long)p->load_address);
-    problem_remedy(&r->problems, "write \"0x%llx\" or more, or leave entry out",
-                   (unsigned long long)p->load_address);
+    problem_add(&r->problems, p->entry_at, "entry 0x%llx lies before the image at 0x%llx", (unsigned long long)p->entry,
+                (unsigned long long)p->load_address);
+    problem_remedy(&r->problems, "write \"0x%llx\" or more, or leave entry out", (unsigned long long)p->load_address);
 }
 
 static void check_focus(struct reader *r, const struct config *config) {
@@ -253,9 +247,8 @@ static void check_focus(struct reader *r, const struct config *config) {
     problem_add(&r->problems, config->focus_at, "focus names no partition: %s",
                 problem_quote(config->focus, strlen(config->focus)).text);
     if (config->partition_count)
-        problem_remedy(
-            &r->problems, "write a partition's name, for example \"%s\"",
-            problem_quote(config->partitions[0].name, strlen(config->partitions[0].name)).text);
+        problem_remedy(&r->problems, "write a partition's name, for example \"%s\"",
+                       problem_quote(config->partitions[0].name, strlen(config->partitions[0].name)).text);
     else
         problem_remedy(&r->problems, "add [partition.NAME], or leave focus out");
 }

@@ -15,8 +15,7 @@ void *reader_alloc(struct reader *r, size_t bytes) {
     return memory;
 }
 
-static const struct key_rule *find_rule(const struct key_rule *rules, u32 count, const char *key,
-                                        size_t length) {
+static const struct key_rule *find_rule(const struct key_rule *rules, u32 count, const char *key, size_t length) {
     for (u32 i = 0; i < count; i++)
         if (strlen(rules[i].name) == length && !memcmp(rules[i].name, key, length))
             return &rules[i];
@@ -63,37 +62,34 @@ static const char *nearest(const struct key_rule *rules, u32 count, const struct
     return best;
 }
 
-static void unknown_key(struct reader *r, const struct toml_node *key, const char *title,
-                        const struct key_rule *rules, u32 count) {
+static void unknown_key(struct reader *r, const struct toml_node *key, const char *title, const struct key_rule *rules,
+                        u32 count) {
     const char *guess = nearest(rules, count, key);
     char list[128];
     size_t n = 0;
 
-    problem_add(&r->problems, key->key_at, "%s has no key %s", title,
-                problem_quote(key->key, key->key_length).text);
+    problem_add(&r->problems, key->key_at, "%s has no key %s", title, problem_quote(key->key, key->key_length).text);
     for (u32 i = 0; i < count && n < sizeof(list); i++)
         n += fmt(list + n, sizeof(list) - n, "%s%s", i ? ", " : "", rules[i].name);
     if (guess)
         problem_remedy(&r->problems, "did you mean %s?", guess);
     else if (find_rule(config_machine_keys, config_machine_key_count, key->key, key->key_length))
         problem_remedy(&r->problems, "move it under [machine]; known here: %s", list);
-    else if (find_rule(config_partition_keys, config_partition_key_count, key->key,
-                       key->key_length))
+    else if (find_rule(config_partition_keys, config_partition_key_count, key->key, key->key_length))
         problem_remedy(&r->problems, "move it under [partition.NAME]; known here: %s", list);
     else
         problem_remedy(&r->problems, "known keys are %s", list);
 }
 
-void config_read_table(struct reader *r, const struct toml_node *table, const char *title,
-                       const struct key_rule *rules, u32 count, void *to) {
+void config_read_table(struct reader *r, const struct toml_node *table, const char *title, const struct key_rule *rules,
+                       u32 count, void *to) {
     for (const struct toml_node *n = table->first; n; n = n->next) {
         const struct key_rule *rule = find_rule(rules, count, n->key, n->key_length);
 
         if (!rule) {
             unknown_key(r, n, title, rules, count);
         } else if (!(rule->kinds & 1u << n->kind)) {
-            problem_add(&r->problems, n->at, "%s must be %s, not %s", rule->name, rule->want,
-                        toml_kind_name(n->kind));
+            problem_add(&r->problems, n->at, "%s must be %s, not %s", rule->name, rule->want, toml_kind_name(n->kind));
             problem_remedy(&r->problems, "write for example %s", rule->example);
         } else {
             rule->take(r, rule, n, to);
@@ -107,8 +103,7 @@ static void check_name(struct reader *r, const struct toml_node *table) {
     for (size_t i = 0; i < length; i++) {
         char c = table->key[i];
 
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-            c == '-' || c == '_')
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_')
             continue;
         problem_add(&r->problems, table->key_at, "%s is no name for a partition",
                     problem_quote(table->key, length).text);
@@ -117,8 +112,7 @@ static void check_name(struct reader *r, const struct toml_node *table) {
     }
     if (length >= 1 && length <= CONFIG_MAX_NAME)
         return;
-    problem_add(&r->problems, table->key_at, "the name of a partition is %zu characters long",
-                length);
+    problem_add(&r->problems, table->key_at, "the name of a partition is %zu characters long", length);
     problem_remedy(&r->problems, "use 1 to %u letters, digits, - and _", CONFIG_MAX_NAME);
 }
 
@@ -127,8 +121,8 @@ static void check_present(struct reader *r, const struct toml_node *table) {
     static const char *const needed[] = {"cpus", "memory", "kernel"};
 
     for (u32 i = 0; i < ARRAY_SIZE(needed); i++) {
-        const struct key_rule *rule = find_rule(config_partition_keys, config_partition_key_count,
-                                                needed[i], strlen(needed[i]));
+        const struct key_rule *rule =
+            find_rule(config_partition_keys, config_partition_key_count, needed[i], strlen(needed[i]));
 
         if (toml_find(table, needed[i], strlen(needed[i])))
             continue;
@@ -138,8 +132,7 @@ static void check_present(struct reader *r, const struct toml_node *table) {
     }
 }
 
-static void read_partition(struct reader *r, const struct toml_node *table,
-                           struct config_partition *p) {
+static void read_partition(struct reader *r, const struct toml_node *table, struct config_partition *p) {
     u32 before = r->problems.count;
     char title[64];
 
@@ -161,8 +154,7 @@ static void read_partition(struct reader *r, const struct toml_node *table,
         p->entry = p->load_address;
 }
 
-static void read_partitions(struct reader *r, const struct toml_node *tables,
-                            struct config *config) {
+static void read_partitions(struct reader *r, const struct toml_node *tables, struct config *config) {
     if (tables->kind != TOML_TABLE) {
         problem_add(&r->problems, tables->key_at, "partition must be a table with a name");
         problem_remedy(&r->problems, "write [partition.NAME]");
@@ -186,8 +178,7 @@ static void read_partitions(struct reader *r, const struct toml_node *tables,
 
 static void read_machine(struct reader *r, const struct toml_node *table, struct config *config) {
     if (table->kind == TOML_TABLE) {
-        config_read_table(r, table, "[machine]", config_machine_keys, config_machine_key_count,
-                          config);
+        config_read_table(r, table, "[machine]", config_machine_keys, config_machine_key_count, config);
         return;
     }
     problem_add(&r->problems, table->key_at, "machine must be a table");
@@ -224,8 +215,7 @@ static void read_document(struct reader *r, const struct toml_node *root, struct
 static int fail_nomem(struct config_error *error) {
     struct problems p = {.first = error};
 
-    problem_add(&p, (struct config_place){1, 1},
-                "the file needs more memory than is set aside for it");
+    problem_add(&p, (struct config_place){1, 1}, "the file needs more memory than is set aside for it");
     problem_remedy(&p, "shorten the file");
     return -E_NOMEM;
 }

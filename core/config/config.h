@@ -94,5 +94,4 @@ int config_check_machine(const struct config *config, const struct config_machin
 
 /* Prints the ownership report (who owns each core, memory range, port, interrupt, module), a line
  * per call of `line`. */
-void config_report(const struct config *config, void (*line)(void *ctx, const char *text),
-                   void *ctx);
+void config_report(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx);

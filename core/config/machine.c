@@ -6,13 +6,12 @@
 #include "core/base/fmt.h"
 #include "core/base/string.h"
 
-static void check_cores(struct problems *problems, const struct config_partition *p,
-                        u32 cpu_count) {
+static void check_cores(struct problems *problems, const struct config_partition *p, u32 cpu_count) {
     for (u32 i = 0; i < p->cpu_count; i++) {
         if (p->cpus[i] < cpu_count)
             continue;
-        problem_add(problems, p->cpu_at[i], "core %u does not exist: the machine has %u core%s",
-                    p->cpus[i], cpu_count, cpu_count == 1 ? "" : "s");
+        problem_add(problems, p->cpu_at[i], "core %u does not exist: the machine has %u core%s", p->cpus[i], cpu_count,
+                    cpu_count == 1 ? "" : "s");
         if (cpu_count == 1)
             problem_remedy(problems, "the only core is 0");
         else
@@ -31,9 +30,8 @@ static void check_memory(struct problems *problems, const struct config *config,
             continue;
         }
         problem_add(problems, (struct config_place){p->line_memory, p->column_memory},
-                    "memory %s does not fit: of the machine's %s free only %s is left",
-                    problem_size(p->memory).text, problem_size(align_down(memory, PAGE_4K)).text,
-                    problem_size(align_down(left, PAGE_4K)).text);
+                    "memory %s does not fit: of the machine's %s free only %s is left", problem_size(p->memory).text,
+                    problem_size(align_down(memory, PAGE_4K)).text, problem_size(align_down(left, PAGE_4K)).text);
         if (left >= CONFIG_MIN_MEMORY)
             problem_remedy(problems, "write at most \"%s\", or give other partitions less",
                            problem_size(align_down(left, MIB(1))).text);
@@ -56,8 +54,8 @@ static void list_modules(char *out, size_t size, const struct config_machine *ma
         memcpy(out + size - 4, "...", 4);
 }
 
-static void check_module(struct problems *problems, const struct config_machine *machine,
-                         const char *key, const char *name, struct config_place at) {
+static void check_module(struct problems *problems, const struct config_machine *machine, const char *key,
+                         const char *name, struct config_place at) {
     char list[128];
 
     if (!name || !machine->modules)
@@ -65,8 +63,7 @@ static void check_module(struct problems *problems, const struct config_machine 
     for (u32 i = 0; i < machine->module_count; i++)
         if (str_equal(machine->modules[i], name) && !str_equal(name, CONFIG_FILE_NAME))
             return;
-    problem_add(problems, at, "there is no module %s for %s",
-                problem_quote(name, strlen(name)).text, key);
+    problem_add(problems, at, "there is no module %s for %s", problem_quote(name, strlen(name)).text, key);
     list_modules(list, sizeof(list), machine);
     if (list[0])
         problem_remedy(problems, "write one of: %s", list);
@@ -83,10 +80,8 @@ int config_check_machine(const struct config *config, const struct config_machin
 
         if (machine->cpu_count)
             check_cores(&problems, p, machine->cpu_count);
-        check_module(&problems, machine, "kernel", p->kernel,
-                     (struct config_place){p->line_kernel, p->column_kernel});
-        check_module(&problems, machine, "initrd", p->initrd,
-                     (struct config_place){p->line_initrd, p->column_initrd});
+        check_module(&problems, machine, "kernel", p->kernel, (struct config_place){p->line_kernel, p->column_kernel});
+        check_module(&problems, machine, "initrd", p->initrd, (struct config_place){p->line_initrd, p->column_initrd});
         if (p->pci_count && !machine->pci) {
             problem_add(&problems, p->pci_at[0], "PCI functions cannot be passed through yet");
             problem_remedy(&problems, "remove the key pci");

@@ -16,8 +16,7 @@ static inline bool place_before(struct config_place a, struct config_place b) {
 }
 
 /* Notes a problem. Of two at one place the one noted first stays. Follow with problem_remedy. */
-void problem_add(struct problems *p, struct config_place at, const char *what, ...)
-    printf_like(3, 4);
+void problem_add(struct problems *p, struct config_place at, const char *what, ...) printf_like(3, 4);
 /* What to write instead, for the problem noted last. */
 void problem_remedy(struct problems *p, const char *remedy, ...) printf_like(2, 3);
 

@@ -11,8 +11,7 @@ struct report {
     void *ctx;
 };
 
-static void row(const struct report *r, const char *what, const char *which, const char *owner,
-                const char *note) {
+static void row(const struct report *r, const char *what, const char *which, const char *owner, const char *note) {
     char text[320];
 
     fmt(text, sizeof(text), "%-10s %-28s %s%s%s", what, which, owner, *note ? ", " : "", note);
@@ -20,8 +19,7 @@ static void row(const struct report *r, const char *what, const char *which, con
 }
 
 void config_pci_text(char *out, size_t size, u32 function) {
-    fmt(out, size, "%04x:%02x:%02x.%x", function >> 16, function >> 8 & 0xff, function >> 3 & 0x1f,
-        function & 7);
+    fmt(out, size, "%04x:%02x:%02x.%x", function >> 16, function >> 8 & 0xff, function >> 3 & 0x1f, function & 7);
 }
 
 static void report_cores(const struct report *r, const struct config_partition *p) {
@@ -74,8 +72,7 @@ static void report_pci(const struct report *r, const struct config_partition *p)
     }
 }
 
-void config_report(const struct config *config, void (*line)(void *ctx, const char *text),
-                   void *ctx) {
+void config_report(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx) {
     struct report r = {line, ctx};
 
     row(&r, "what", "which", "owner", "");

@@ -27,16 +27,15 @@ struct key_rule {
     const char *name;
     u32 kinds; /* bits 1 << enum toml_kind */
     const char *want, *example;
-    void (*take)(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                 void *to);
+    void (*take)(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to);
 };
 
 extern const struct key_rule config_machine_keys[], config_partition_keys[];
 extern const u32 config_machine_key_count, config_partition_key_count;
 
 /* Reads every key of a table; `title` is the table as the file spells it. In config.c. */
-void config_read_table(struct reader *r, const struct toml_node *table, const char *title,
-                       const struct key_rule *rules, u32 count, void *to);
+void config_read_table(struct reader *r, const struct toml_node *table, const char *title, const struct key_rule *rules,
+                       u32 count, void *to);
 /* arena_alloc that records failure; the caller stops quietly on NULL. */
 void *reader_alloc(struct reader *r, size_t bytes);
 

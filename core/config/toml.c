@@ -15,17 +15,15 @@ struct key {
 
 const char *toml_kind_name(enum toml_kind kind) {
     static const char *const names[TOML_KINDS] = {
-        [TOML_STRING] = "a string",     [TOML_INTEGER] = "an integer",
-        [TOML_FLOAT] = "a fraction",    [TOML_BOOLEAN] = "true or false",
-        [TOML_DATE] = "a date or time", [TOML_ARRAY] = "an array",
+        [TOML_STRING] = "a string",       [TOML_INTEGER] = "an integer",  [TOML_FLOAT] = "a fraction",
+        [TOML_BOOLEAN] = "true or false", [TOML_DATE] = "a date or time", [TOML_ARRAY] = "an array",
         [TOML_TABLE] = "a table",
     };
 
     return names[kind];
 }
 
-int toml_error(struct toml_parser *p, struct config_place at, const char *remedy, const char *what,
-               ...) {
+int toml_error(struct toml_parser *p, struct config_place at, const char *remedy, const char *what, ...) {
     char text[sizeof(p->problems->first->what)];
     va_list args;
 
@@ -73,8 +71,7 @@ static void skip_comment(struct toml_parser *p) {
         toml_advance(p, 1);
 }
 
-static struct toml_node *append(struct toml_parser *p, struct toml_node *parent,
-                                const struct key *key) {
+static struct toml_node *append(struct toml_parser *p, struct toml_node *parent, const struct key *key) {
     struct toml_node *node = arena_alloc(p->arena, sizeof(*node));
 
     if (!node)
@@ -107,8 +104,7 @@ static int parse_key(struct toml_parser *p, struct key *key) {
     while (is_bare(toml_peek(p, n)))
         n++;
     if (n == 0)
-        return toml_error(p, key->at,
-                          "a key is written with letters, digits, - and _, or in quotes",
+        return toml_error(p, key->at, "a key is written with letters, digits, - and _, or in quotes",
                           "a key is missing here");
     text = arena_alloc(p->arena, n + 1);
     if (!text)
@@ -120,24 +116,20 @@ static int parse_key(struct toml_parser *p, struct key *key) {
     return 0;
 }
 
-static int defined_twice(struct toml_parser *p, const struct key *key,
-                         const struct toml_node *earlier) {
+static int defined_twice(struct toml_parser *p, const struct key *key, const struct toml_node *earlier) {
     struct quoted q = problem_quote(key->text, key->length);
     int rc = toml_error(p, key->at, "", "%s is defined twice", q.text);
 
-    problem_remedy(p->problems,
-                   "it is defined on line %u already: keep one of the two, or rename one",
+    problem_remedy(p->problems, "it is defined on line %u already: keep one of the two, or rename one",
                    earlier->key_at.line);
     return rc;
 }
 
-static int not_a_table(struct toml_parser *p, const struct key *key,
-                       const struct toml_node *earlier) {
+static int not_a_table(struct toml_parser *p, const struct key *key, const struct toml_node *earlier) {
     struct quoted q = problem_quote(key->text, key->length);
     int rc = toml_error(p, key->at, "", "%s cannot take further keys", q.text);
 
-    problem_remedy(p->problems, "line %u gave it a complete value: add the key there",
-                   earlier->key_at.line);
+    problem_remedy(p->problems, "line %u gave it a complete value: add the key there", earlier->key_at.line);
     return rc;
 }
 
@@ -180,8 +172,7 @@ static int step_header(struct toml_parser *p, struct toml_node **table, const st
 }
 
 /* Reads a key of one or more parts. *parent: the table that holds, or will hold, the last one. */
-static int parse_path(struct toml_parser *p, bool header, struct toml_node **parent,
-                      struct key *last) {
+static int parse_path(struct toml_parser *p, bool header, struct toml_node **parent, struct key *last) {
     for (u32 parts = 1;; parts++) {
         int rc = parse_key(p, last);
 
@@ -191,8 +182,7 @@ static int parse_path(struct toml_parser *p, bool header, struct toml_node **par
         if (toml_peek(p, 0) != '.')
             return 0;
         if (parts == TOML_MAX_DEPTH)
-            return toml_error(p, toml_here(p), "use fewer dots", "the key has more than %u parts",
-                              TOML_MAX_DEPTH);
+            return toml_error(p, toml_here(p), "use fewer dots", "the key has more than %u parts", TOML_MAX_DEPTH);
         toml_advance(p, 1);
         skip_space(p);
         rc = header ? step_header(p, parent, last) : step_dotted(p, parent, last);
@@ -208,14 +198,13 @@ static int begin_value(struct toml_parser *p, struct toml_node *node) {
     node->at = toml_here(p);
     if (c != '[' && c != '{') {
         node->kind = TOML_STRING;
-        rc = c == '"' || c == '\'' ? toml_string(p, true, &node->text, &node->length)
-                                   : toml_scalar(p, node);
+        rc = c == '"' || c == '\'' ? toml_string(p, true, &node->text, &node->length) : toml_scalar(p, node);
         p->behind = toml_here(p);
         return rc;
     }
     if (p->depth == TOML_MAX_DEPTH)
-        return toml_error(p, node->at, "use fewer levels of brackets",
-                          "brackets stand more than %u deep", TOML_MAX_DEPTH);
+        return toml_error(p, node->at, "use fewer levels of brackets", "brackets stand more than %u deep",
+                          TOML_MAX_DEPTH);
     node->kind = c == '[' ? TOML_ARRAY : TOML_TABLE;
     node->closed = true;
     node->outer = p->open;
@@ -270,8 +259,7 @@ static int take_comma(struct toml_parser *p, enum before *before, char bracket) 
         return 1;
     }
     if (comma)
-        return toml_error(p, toml_here(p), "remove the comma",
-                          "there is no value before the comma");
+        return toml_error(p, toml_here(p), "remove the comma", "there is no value before the comma");
     if (*before != BEFORE_VALUE)
         return 0;
     for (char *c = remedy; *c; c++)
@@ -290,8 +278,7 @@ static int array_step(struct toml_parser *p, enum before *before) {
         skip_comment(p);
     } while (toml_newline(p));
     if (toml_peek(p, 0) < 0)
-        return toml_error(p, array->at, "write ] behind its last value",
-                          "the array is never closed");
+        return toml_error(p, array->at, "write ] behind its last value", "the array is never closed");
     if (toml_peek(p, 0) == ']') {
         close_value(p, before);
         return 0;
@@ -312,14 +299,12 @@ static int inline_step(struct toml_parser *p, enum before *before) {
     int rc;
 
     skip_space(p);
-    if (toml_peek(p, 0) < 0 || toml_peek(p, 0) == '\n' || toml_peek(p, 0) == '\r' ||
-        toml_peek(p, 0) == '#')
+    if (toml_peek(p, 0) < 0 || toml_peek(p, 0) == '\n' || toml_peek(p, 0) == '\r' || toml_peek(p, 0) == '#')
         return toml_error(p, table->at, "write { key = value, ... } on one line",
                           "the inline table is not closed on its line");
     if (toml_peek(p, 0) == '}') {
         if (*before == BEFORE_COMMA)
-            return toml_error(p, toml_here(p), "remove the comma before }",
-                              "no value follows the last comma");
+            return toml_error(p, toml_here(p), "remove the comma before }", "no value follows the last comma");
         close_value(p, before);
         return 0;
     }
@@ -392,8 +377,7 @@ static int parse_header(struct toml_parser *p) {
     if (rc)
         return rc;
     if (toml_peek(p, 0) != ']' || (element && toml_peek(p, 1) != ']'))
-        return toml_error(p, toml_here(p),
-                          element ? "close the header with ]]" : "close the header with ]",
+        return toml_error(p, toml_here(p), element ? "close the header with ]]" : "close the header with ]",
                           "the header is not closed");
     /* Define it before the bracket is consumed: an error here is not one of running out of text. */
     rc = element ? add_element(p, parent, &key) : define_table(p, parent, &key);
@@ -416,8 +400,7 @@ static int parse_line(struct toml_parser *p) {
     skip_comment(p);
     if (toml_newline(p) || toml_peek(p, 0) < 0)
         return 0;
-    return toml_error(p, toml_here(p),
-                      "one key to a line; text stands in quotes, a comment begins with #",
+    return toml_error(p, toml_here(p), "one key to a line; text stands in quotes, a comment begins with #",
                       "there is more text after the %s", c == '[' ? "header" : "value");
 }
 
@@ -430,8 +413,7 @@ static int dirty_text(struct toml_parser *p, size_t clean) {
     p->line = p->column = 1;
     toml_advance(p, clean - p->start);
     if (c >= 0x80)
-        return toml_error(p, toml_here(p), "save the file as UTF-8 text",
-                          "byte 0x%02x is not UTF-8", c);
+        return toml_error(p, toml_here(p), "save the file as UTF-8 text", "byte 0x%02x is not UTF-8", c);
     return toml_error(p, toml_here(p), "remove it; in a string write it as an escape such as \\t",
                       "control character 0x%02x in the text", c);
 }

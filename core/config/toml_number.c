@@ -79,19 +79,18 @@ static bool full_date(struct word *w) {
     u32 year, month, day;
     bool leap;
 
-    if (!fixed_digits(w, 4, &year) || !take(w, '-') || !fixed_digits(w, 2, &month) ||
-        !take(w, '-') || !fixed_digits(w, 2, &day))
+    if (!fixed_digits(w, 4, &year) || !take(w, '-') || !fixed_digits(w, 2, &month) || !take(w, '-') ||
+        !fixed_digits(w, 2, &day))
         return false;
     leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return month >= 1 && month <= 12 && day >= 1 &&
-           day <= days[month - 1] + (month == 2 && leap ? 1u : 0u);
+    return month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] + (month == 2 && leap ? 1u : 0u);
 }
 
 static bool partial_time(struct word *w) {
     u32 hour, minute, second;
 
-    if (!fixed_digits(w, 2, &hour) || !take(w, ':') || !fixed_digits(w, 2, &minute) ||
-        !take(w, ':') || !fixed_digits(w, 2, &second))
+    if (!fixed_digits(w, 2, &hour) || !take(w, ':') || !fixed_digits(w, 2, &minute) || !take(w, ':') ||
+        !fixed_digits(w, 2, &second))
         return false;
     if (take(w, '.')) {
         if (!is_digit(peek(w, 0)))
@@ -119,16 +118,15 @@ static bool date_or_time(struct word *w) {
         return done(w);
     if (!take(w, '+') && !take(w, '-'))
         return false;
-    return fixed_digits(w, 2, &hour) && take(w, ':') && fixed_digits(w, 2, &minute) && done(w) &&
-           hour < 24 && minute < 60;
+    return fixed_digits(w, 2, &hour) && take(w, ':') && fixed_digits(w, 2, &minute) && done(w) && hour < 24 &&
+           minute < 60;
 }
 
 /* True for words that begin like a date or time: two or four digits, then ':' or '-'. */
 static bool looks_like_date(const struct word *w) {
     bool two = is_digit(peek(w, 0)) && is_digit(peek(w, 1));
 
-    return two && (peek(w, 2) == ':' ||
-                   (is_digit(peek(w, 2)) && is_digit(peek(w, 3)) && peek(w, 4) == '-'));
+    return two && (peek(w, 2) == ':' || (is_digit(peek(w, 2)) && is_digit(peek(w, 3)) && peek(w, 4) == '-'));
 }
 
 /* The part of a float behind its integer digits. */
@@ -203,16 +201,15 @@ static enum verdict judge(struct word *w, struct toml_node *node) {
 static size_t word_length(const struct toml_parser *p) {
     size_t n = 0;
 
-    for (int c = toml_peek(p, 0); c > ' ' && c != ',' && c != ']' && c != '}' && c != '#' &&
-                                  c != '[' && c != '{' && c != '"' && c != '\'' && c != '=';
+    for (int c = toml_peek(p, 0); c > ' ' && c != ',' && c != ']' && c != '}' && c != '#' && c != '[' && c != '{' &&
+                                  c != '"' && c != '\'' && c != '=';
          c = toml_peek(p, n))
         n++;
     /* A space may part a date from its time. */
     if (n == 10 && toml_peek(p, 4) == '-' && toml_peek(p, 7) == '-' && toml_peek(p, n) == ' ' &&
         is_digit(toml_peek(p, n + 1)))
         for (int c = toml_peek(p, ++n);
-             is_digit(c) || c == ':' || c == '.' || c == '+' || c == '-' || c == 'Z' || c == 'z';
-             c = toml_peek(p, n))
+             is_digit(c) || c == ':' || c == '.' || c == '+' || c == '-' || c == 'Z' || c == 'z'; c = toml_peek(p, n))
             n++;
     return n;
 }
@@ -224,8 +221,7 @@ int toml_scalar(struct toml_parser *p, struct toml_node *node) {
     int rc = 0;
 
     if (w.length == 0)
-        return toml_error(p, at, "write a value: \"text\", a number, or a list in [ ]",
-                          "the value is missing");
+        return toml_error(p, at, "write a value: \"text\", a number, or a list in [ ]", "the value is missing");
     switch (judge(&w, node)) {
     case GOOD:
         break;
@@ -233,8 +229,8 @@ int toml_scalar(struct toml_parser *p, struct toml_node *node) {
         rc = toml_error(p, at, "write a number below 2^63", "%s does not fit in 64 bits", q.text);
         break;
     case LEADING_ZERO:
-        rc = toml_error(p, at, "write it without the leading zero; octal is 0o17, hex is 0x1f",
-                        "%s begins with a zero", q.text);
+        rc = toml_error(p, at, "write it without the leading zero; octal is 0o17, hex is 0x1f", "%s begins with a zero",
+                        q.text);
         break;
     case BAD_DATE:
         rc = toml_error(p, at, "put text in quotes", "%s is no valid date or time", q.text);

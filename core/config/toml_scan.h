@@ -51,8 +51,8 @@ static inline bool is_digit(int c) {
 bool toml_newline(struct toml_parser *p);
 
 /* Notes the error and returns -E_INVAL. */
-int toml_error(struct toml_parser *p, struct config_place at, const char *remedy, const char *what,
-               ...) printf_like(4, 5);
+int toml_error(struct toml_parser *p, struct config_place at, const char *remedy, const char *what, ...)
+    printf_like(4, 5);
 /* Notes that the arena is used up and returns -E_NOMEM. */
 int toml_nomem(struct toml_parser *p);
 

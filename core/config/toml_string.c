@@ -41,8 +41,7 @@ size_t toml_clean_prefix(const char *text, size_t length) {
         size_t n = utf8_bytes(s + i, length - i);
         bool control = s[i] < 0x20 || s[i] == 0x7f;
 
-        if (control && s[i] != '\t' && s[i] != '\n' &&
-            !(s[i] == '\r' && i + 1 < length && s[i + 1] == '\n'))
+        if (control && s[i] != '\t' && s[i] != '\n' && !(s[i] == '\r' && i + 1 < length && s[i + 1] == '\n'))
             break;
         if (n == 0)
             break;
@@ -93,8 +92,7 @@ struct string {
 };
 
 /* \uXXXX or \UXXXXXXXX, at the letter. */
-static int unicode_escape(struct toml_parser *p, struct string *s, u32 digits,
-                          struct config_place at) {
+static int unicode_escape(struct toml_parser *p, struct string *s, u32 digits, struct config_place at) {
     u32 code = 0;
 
     toml_advance(p, 1);
@@ -108,8 +106,7 @@ static int unicode_escape(struct toml_parser *p, struct string *s, u32 digits,
         toml_advance(p, 1);
     }
     if (code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        return toml_error(p, at, "write the number of a Unicode character",
-                          "0x%x is no Unicode character", code);
+        return toml_error(p, at, "write the number of a Unicode character", "0x%x is no Unicode character", code);
     s->length += utf8_put(s->out + s->length, code);
     return 0;
 }
@@ -123,8 +120,7 @@ static bool line_continuation(struct toml_parser *p) {
         n++;
     if (toml_peek(p, n) != '\n' && toml_peek(p, n) != '\r')
         return false;
-    for (int c = toml_peek(p, 0); c == ' ' || c == '\t' || c == '\n' || c == '\r';
-         c = toml_peek(p, 0))
+    for (int c = toml_peek(p, 0); c == ' ' || c == '\t' || c == '\n' || c == '\r'; c = toml_peek(p, 0))
         toml_advance(p, 1);
     return true;
 }
@@ -170,8 +166,7 @@ static size_t extent(const struct toml_parser *p, const struct string *s) {
 
 static int unclosed(struct toml_parser *p, const struct string *s) {
     if (s->multi)
-        return toml_error(p, s->at, "close it with three quotes like those that open it",
-                          "the string is never closed");
+        return toml_error(p, s->at, "close it with three quotes like those that open it", "the string is never closed");
     return toml_error(p, s->at, "write the closing quote before the end of the line",
                       "the string is not closed on its line");
 }

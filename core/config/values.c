@@ -61,16 +61,14 @@ bool config_parse_size(const char *text, size_t length, u64 *out) {
 }
 
 /* An integer of 0 or more, or a string "0x...". */
-static bool take_number(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                        u64 *out) {
+static bool take_number(struct reader *r, const struct key_rule *rule, const struct toml_node *node, u64 *out) {
     if (node->kind == TOML_INTEGER && node->integer >= 0) {
         *out = (u64)node->integer;
         return true;
     }
     if (node->kind == TOML_STRING && parse_hex(node->text, node->length, out))
         return true;
-    problem_add(&r->problems, node->at, "%s must be %s, not %s", rule->name, rule->want,
-                quote_node(node).text);
+    problem_add(&r->problems, node->at, "%s must be %s, not %s", rule->name, rule->want, quote_node(node).text);
     problem_remedy(&r->problems, "write for example %s", rule->example);
     return false;
 }
@@ -78,8 +76,7 @@ static bool take_number(struct reader *r, const struct key_rule *rule, const str
 /* A NUL or other control character would reach a console or end the text early. The control
  * characters above ASCII, U+0080 to U+009F, are C2 80 to C2 9F: a terminal obeys U+009B as it does
  * ESC [. The parser has checked that every C2 is followed by another byte. */
-static bool clean_text(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                       size_t most) {
+static bool clean_text(struct reader *r, const struct key_rule *rule, const struct toml_node *node, size_t most) {
     for (size_t i = 0; i < node->length; i++) {
         u8 c = (u8)node->text[i];
         bool high = c == 0xc2 && (u8)node->text[i + 1] < 0xa0; /* the text ends with a NUL */
@@ -104,14 +101,12 @@ static int take_choice(struct reader *r, const struct key_rule *rule, const stru
     for (u32 i = 0; i < count; i++)
         if (node->length == strlen(choices[i]) && str_equal(node->text, choices[i]))
             return (int)i;
-    problem_add(&r->problems, node->at, "%s must be %s, not %s", rule->name, rule->want,
-                quote_node(node).text);
+    problem_add(&r->problems, node->at, "%s must be %s, not %s", rule->name, rule->want, quote_node(node).text);
     problem_remedy(&r->problems, "write for example %s", rule->example);
     return -1;
 }
 
-static void take_console(struct reader *r, const struct key_rule *rule,
-                         const struct toml_node *node, void *to) {
+static void take_console(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     static const char *const choices[] = {"com1", "com2", "com3", "com4", "none"};
     struct config *config = to;
     int i = take_choice(r, rule, node, choices, ARRAY_SIZE(choices));
@@ -120,8 +115,7 @@ static void take_console(struct reader *r, const struct key_rule *rule,
         config->console = choices[i];
 }
 
-static void take_focus(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                       void *to) {
+static void take_focus(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config *config = to;
 
     if (!clean_text(r, rule, node, CONFIG_MAX_NAME))
@@ -131,8 +125,8 @@ static void take_focus(struct reader *r, const struct key_rule *rule, const stru
 }
 
 /* Common to all arrays: at least one element, each of the right type. */
-static bool check_elements(struct reader *r, const struct key_rule *rule,
-                           const struct toml_node *array, u32 kinds, const char *want) {
+static bool check_elements(struct reader *r, const struct key_rule *rule, const struct toml_node *array, u32 kinds,
+                           const char *want) {
     if (array->count == 0) {
         problem_add(&r->problems, array->at, "%s is an empty list", rule->name);
         problem_remedy(&r->problems, "write for example %s", rule->example);
@@ -149,8 +143,7 @@ static bool check_elements(struct reader *r, const struct key_rule *rule,
     return true;
 }
 
-static void take_cpus(struct reader *r, const struct key_rule *rule, const struct toml_node *array,
-                      void *to) {
+static void take_cpus(struct reader *r, const struct key_rule *rule, const struct toml_node *array, void *to) {
     struct config_partition *p = to;
     u32 i = 0;
 
@@ -165,8 +158,7 @@ static void take_cpus(struct reader *r, const struct key_rule *rule, const struc
     for (const struct toml_node *n = array->first; n; n = n->next, i++) {
         if (n->integer < 0 || n->integer > CONFIG_MAX_CORE) {
             problem_add(&r->problems, n->at, "%lld is no core number", (long long)n->integer);
-            problem_remedy(&r->problems, "cores are numbered from 0 to at most %u",
-                           CONFIG_MAX_CORE);
+            problem_remedy(&r->problems, "cores are numbered from 0 to at most %u", CONFIG_MAX_CORE);
             return;
         }
         p->cpus[i] = (u32)n->integer;
@@ -175,42 +167,35 @@ static void take_cpus(struct reader *r, const struct key_rule *rule, const struc
     p->cpu_count = array->count;
 }
 
-static void take_memory(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                        void *to) {
+static void take_memory(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
     u64 bytes = 0;
 
     p->line_memory = node->at.line;
     p->column_memory = node->at.column;
-    if (node->kind == TOML_INTEGER ? node->integer < 0
-                                   : !config_parse_size(node->text, node->length, &bytes)) {
+    if (node->kind == TOML_INTEGER ? node->integer < 0 : !config_parse_size(node->text, node->length, &bytes)) {
         problem_add(&r->problems, node->at, "%s is no size", quote_node(node).text);
-        problem_remedy(&r->problems, "write a whole number and K, M or G, for example %s",
-                       rule->example);
+        problem_remedy(&r->problems, "write a whole number and K, M or G, for example %s", rule->example);
         return;
     }
     if (node->kind == TOML_INTEGER)
         bytes = (u64)node->integer;
     if (bytes < CONFIG_MIN_MEMORY) {
-        problem_add(&r->problems, node->at, "memory %s is too little for a partition",
-                    quote_node(node).text);
+        problem_add(&r->problems, node->at, "memory %s is too little for a partition", quote_node(node).text);
         problem_remedy(&r->problems, "write at least \"1M\"");
     } else if (bytes > CONFIG_MAX_ADDRESS) {
         problem_add(&r->problems, node->at, "memory %s is more than any x86-64 machine can have",
                     quote_node(node).text);
-        problem_remedy(&r->problems, "write a size that fits the machine, for example %s",
-                       rule->example);
+        problem_remedy(&r->problems, "write a size that fits the machine, for example %s", rule->example);
     } else if (!is_aligned(bytes, PAGE_4K)) {
-        problem_add(&r->problems, node->at, "memory %s is not a multiple of 4K",
-                    quote_node(node).text);
+        problem_add(&r->problems, node->at, "memory %s is not a multiple of 4K", quote_node(node).text);
         problem_remedy(&r->problems, "write \"%s\"", problem_size(align_up(bytes, PAGE_4K)).text);
     } else {
         p->memory = bytes;
     }
 }
 
-static void take_address(struct reader *r, const struct key_rule *rule,
-                         const struct toml_node *node, void *to) {
+static void take_address(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
     u64 value;
 
@@ -219,8 +204,7 @@ static void take_address(struct reader *r, const struct key_rule *rule,
     if (!take_number(r, rule, node, &value))
         return;
     if (value >= CONFIG_MAX_ADDRESS) {
-        problem_add(&r->problems, node->at, "address 0x%llx is beyond 52 bits",
-                    (unsigned long long)value);
+        problem_add(&r->problems, node->at, "address 0x%llx is beyond 52 bits", (unsigned long long)value);
         problem_remedy(&r->problems, "leave the key out: the hypervisor finds a place");
     } else if (!is_aligned(value, PAGE_2M)) {
         problem_add(&r->problems, node->at, "address 0x%llx is not a multiple of 2M (0x200000)",
@@ -237,15 +221,13 @@ static void take_address(struct reader *r, const struct key_rule *rule,
 }
 
 /* Name of a GRUB module. */
-static const char *take_module(struct reader *r, const struct key_rule *rule,
-                               const struct toml_node *node) {
+static const char *take_module(struct reader *r, const struct key_rule *rule, const struct toml_node *node) {
     if (!clean_text(r, rule, node, CONFIG_MAX_MODULE))
         return NULL;
     for (size_t i = 0; i < node->length; i++) {
         if (node->text[i] != ' ')
             continue;
-        problem_add(&r->problems, node->at, "%s holds a space: it is the name of one module",
-                    rule->name);
+        problem_add(&r->problems, node->at, "%s holds a space: it is the name of one module", rule->name);
         problem_remedy(&r->problems, "write for example %s", rule->example);
         return NULL;
     }
@@ -256,15 +238,13 @@ static const char *take_module(struct reader *r, const struct key_rule *rule,
     }
     if (str_equal(node->text, CONFIG_FILE_NAME)) {
         problem_add(&r->problems, node->at, "%s names the partition file itself", rule->name);
-        problem_remedy(&r->problems, "write the name of another module, for example %s",
-                       rule->example);
+        problem_remedy(&r->problems, "write the name of another module, for example %s", rule->example);
         return NULL;
     }
     return node->text;
 }
 
-static void take_kernel(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                        void *to) {
+static void take_kernel(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
 
     p->line_kernel = node->at.line;
@@ -272,8 +252,7 @@ static void take_kernel(struct reader *r, const struct key_rule *rule, const str
     p->kernel = take_module(r, rule, node);
 }
 
-static void take_initrd(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                        void *to) {
+static void take_initrd(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
 
     p->line_initrd = node->at.line;
@@ -281,16 +260,14 @@ static void take_initrd(struct reader *r, const struct key_rule *rule, const str
     p->initrd = take_module(r, rule, node);
 }
 
-static void take_cmdline(struct reader *r, const struct key_rule *rule,
-                         const struct toml_node *node, void *to) {
+static void take_cmdline(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
 
     if (clean_text(r, rule, node, CONFIG_MAX_CMDLINE))
         p->cmdline = node->text;
 }
 
-static void take_format(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                        void *to) {
+static void take_format(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     static const char *const choices[] = {"linux", "elf", "flat"};
     static const enum image_format formats[] = {IMAGE_LINUX, IMAGE_ELF, IMAGE_FLAT};
     struct config_partition *p = to;
@@ -300,16 +277,14 @@ static void take_format(struct reader *r, const struct key_rule *rule, const str
         p->format = formats[i];
 }
 
-static void take_load(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                      void *to) {
+static void take_load(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
 
     p->load_at = node->at;
     (void)take_number(r, rule, node, &p->load_address);
 }
 
-static void take_entry(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                       void *to) {
+static void take_entry(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
 
     p->entry_at = node->at;
@@ -336,8 +311,7 @@ static bool parse_ports(const struct toml_node *n, struct config_range *out) {
     return out->base <= last && last <= 0xffff;
 }
 
-static void take_ports(struct reader *r, const struct key_rule *rule, const struct toml_node *array,
-                       void *to) {
+static void take_ports(struct reader *r, const struct key_rule *rule, const struct toml_node *array, void *to) {
     struct config_partition *p = to;
     u32 i = 0;
 
@@ -349,8 +323,7 @@ static void take_ports(struct reader *r, const struct key_rule *rule, const stru
         return;
     for (const struct toml_node *n = array->first; n; n = n->next, i++) {
         if (!parse_ports(n, &p->ports[i])) {
-            problem_add(&r->problems, n->at, "%s is neither a port nor a range of ports",
-                        quote_node(n).text);
+            problem_add(&r->problems, n->at, "%s is neither a port nor a range of ports", quote_node(n).text);
             problem_remedy(&r->problems, "write 0x0 to 0xffff, or a range such as \"0x80-0x8f\"");
             return;
         }
@@ -388,8 +361,7 @@ static bool parse_pci(const struct toml_node *n, u32 *out) {
     return rest < 32;
 }
 
-static void take_pci(struct reader *r, const struct key_rule *rule, const struct toml_node *array,
-                     void *to) {
+static void take_pci(struct reader *r, const struct key_rule *rule, const struct toml_node *array, void *to) {
     struct config_partition *p = to;
     u32 i = 0;
 
@@ -402,8 +374,7 @@ static void take_pci(struct reader *r, const struct key_rule *rule, const struct
     for (const struct toml_node *n = array->first; n; n = n->next, i++) {
         if (!parse_pci(n, &p->pci[i])) {
             problem_add(&r->problems, n->at, "%s is no PCI function", quote_node(n).text);
-            problem_remedy(&r->problems, "write bus:device.function in hex, for example %s",
-                           rule->example);
+            problem_remedy(&r->problems, "write bus:device.function in hex, for example %s", rule->example);
             return;
         }
         p->pci_at[i] = n->at;
@@ -411,11 +382,9 @@ static void take_pci(struct reader *r, const struct key_rule *rule, const struct
     p->pci_count = array->count;
 }
 
-static void take_on(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                    void *to) {
+static void take_on(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     static const char *const choices[] = {"never", "crash", "reset", "always"};
-    static const u32 bits[] = {RESTART_NEVER, RESTART_CRASH, RESTART_RESET,
-                               RESTART_CRASH | RESTART_RESET};
+    static const u32 bits[] = {RESTART_NEVER, RESTART_CRASH, RESTART_RESET, RESTART_CRASH | RESTART_RESET};
     struct config_partition *p = to;
     int i = take_choice(r, rule, node, choices, ARRAY_SIZE(choices));
 
@@ -423,8 +392,7 @@ static void take_on(struct reader *r, const struct key_rule *rule, const struct 
         p->restart_on = bits[i];
 }
 
-static void take_limit(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
-                       void *to) {
+static void take_limit(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
 
     if (node->integer >= 1 && node->integer <= UINT32_MAX) {
@@ -432,8 +400,7 @@ static void take_limit(struct reader *r, const struct key_rule *rule, const stru
         return;
     }
     problem_add(&r->problems, node->at, "%lld is no number of restarts", (long long)node->integer);
-    problem_remedy(&r->problems, "write 1 or more, for example %s; without limit leave it out",
-                   rule->example);
+    problem_remedy(&r->problems, "write 1 or more, for example %s; without limit leave it out", rule->example);
 }
 
 static const struct key_rule restart_keys[] = {
@@ -441,8 +408,7 @@ static const struct key_rule restart_keys[] = {
     {"limit", INTEGER, "a number of restarts", "limit = 3", take_limit},
 };
 
-static void take_restart(struct reader *r, const struct key_rule *rule,
-                         const struct toml_node *table, void *to) {
+static void take_restart(struct reader *r, const struct key_rule *rule, const struct toml_node *table, void *to) {
     const struct toml_node *on = toml_find(table, "on", 2), *limit = toml_find(table, "limit", 5);
     struct config_partition *p = to;
     u32 before = r->problems.count;

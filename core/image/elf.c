@@ -25,8 +25,7 @@ struct segment_header {
 static const u8 elf_magic[4] = {0x7f, 'E', 'L', 'F'};
 
 bool elf_detect(const struct image_request *request) {
-    return request->kernel_bytes >= sizeof(elf_magic) &&
-           memcmp(request->kernel, elf_magic, sizeof(elf_magic)) == 0;
+    return request->kernel_bytes >= sizeof(elf_magic) && memcmp(request->kernel, elf_magic, sizeof(elf_magic)) == 0;
 }
 
 static int check_header(const u8 *file, u64 bytes, struct image_error *error) {
@@ -39,8 +38,7 @@ static int check_header(const u8 *file, u64 bytes, struct image_error *error) {
     if (file[6] != ELF_VERSION || load_u32(file + 20) != ELF_VERSION)
         return load_fail(error, -E_INVAL, "e_version: not 1");
     if (load_u16(file + 16) != ELF_TYPE_EXEC)
-        return load_fail(error, -E_INVAL,
-                         "e_type: %u, not a fixed executable (2); link with -no-pie",
+        return load_fail(error, -E_INVAL, "e_type: %u, not a fixed executable (2); link with -no-pie",
                          load_u16(file + 16));
     if (load_u16(file + 18) != ELF_MACHINE_X64)
         return load_fail(error, -E_INVAL, "e_machine: %u, not x86-64 (62)", load_u16(file + 18));
@@ -51,8 +49,7 @@ static int check_header(const u8 *file, u64 bytes, struct image_error *error) {
         return load_fail(error, -E_INVAL, "e_phnum: %llu, not 1 to 64", (unsigned long long)count);
     table = load_u64(file + 32);
     if (table > bytes || count * ELF_SEGMENT_BYTES > bytes - table)
-        return load_fail(error, -E_INVAL,
-                         "e_phoff: the program headers lie outside the file (0x%llx)",
+        return load_fail(error, -E_INVAL, "e_phoff: the program headers lie outside the file (0x%llx)",
                          (unsigned long long)table);
     return 0;
 }
@@ -70,21 +67,20 @@ static struct segment_header segment_at(const u8 *file, u32 index) {
     };
 }
 
-static int load_segment(const struct gmem *mem, const struct image_request *request,
-                        const struct segment_header *s, struct image_error *error) {
+static int load_segment(const struct gmem *mem, const struct image_request *request, const struct segment_header *s,
+                        struct image_error *error) {
     int rc;
 
     if (s->file_bytes > s->mem_bytes)
-        return load_fail(error, -E_INVAL, "p_filesz: 0x%llx is above p_memsz 0x%llx",
-                         (unsigned long long)s->file_bytes, (unsigned long long)s->mem_bytes);
+        return load_fail(error, -E_INVAL, "p_filesz: 0x%llx is above p_memsz 0x%llx", (unsigned long long)s->file_bytes,
+                         (unsigned long long)s->mem_bytes);
     if (s->offset > request->kernel_bytes || s->file_bytes > request->kernel_bytes - s->offset)
         return load_fail(error, -E_INVAL, "p_offset: 0x%llx + 0x%llx bytes lies outside the file",
                          (unsigned long long)s->offset, (unsigned long long)s->file_bytes);
     rc = load_check_range(mem, s->paddr, s->mem_bytes, "p_paddr", error);
     if (rc)
         return rc;
-    return load_copy(mem, s->paddr, (const u8 *)request->kernel + s->offset, s->file_bytes,
-                     s->mem_bytes, error);
+    return load_copy(mem, s->paddr, (const u8 *)request->kernel + s->offset, s->file_bytes, s->mem_bytes, error);
 }
 
 /* e_entry is physical in files linked one to one and in some that are not (a Linux vmlinux);

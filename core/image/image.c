@@ -12,8 +12,8 @@ static enum image_format detect(const struct image_request *request) {
     return IMAGE_AUTO;
 }
 
-int image_load(const struct gmem *mem, const struct image_request *request,
-               struct start_state *start, struct image_error *error) {
+int image_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
+               struct image_error *error) {
     enum image_format format = request->format;
 
     if (format == IMAGE_AUTO)

@@ -45,5 +45,5 @@ struct image_error {
  * the image does not cover is left as it is. Returns 0, or -E_INVAL (the image is malformed or of
  * another kind) or -E_RANGE (it does not fit into the memory) with *error; guest memory may then
  * be partly written. */
-int image_load(const struct gmem *mem, const struct image_request *request,
-               struct start_state *start, struct image_error *error) must_check;
+int image_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
+               struct image_error *error) must_check;

@@ -75,13 +75,11 @@ static int check_sizes(const u8 *file, u64 bytes, struct setup *s, struct image_
 
     s->setup_bytes = (sectors + 1) * 512;
     if (s->setup_bytes + ENTRY_64 >= bytes)
-        return load_fail(error, -E_INVAL,
-                         "setup_sects: %llu sectors leave no kernel in a file of %llu bytes",
+        return load_fail(error, -E_INVAL, "setup_sects: %llu sectors leave no kernel in a file of %llu bytes",
                          (unsigned long long)sectors, (unsigned long long)bytes);
     s->payload_bytes = bytes - s->setup_bytes;
     if (system > align_up(s->payload_bytes, 16))
-        return load_fail(error, -E_INVAL,
-                         "syssize: 0x%llx bytes of kernel, the file holds 0x%llx: it is cut short",
+        return load_fail(error, -E_INVAL, "syssize: 0x%llx bytes of kernel, the file holds 0x%llx: it is cut short",
                          (unsigned long long)system, (unsigned long long)s->payload_bytes);
     return 0;
 }
@@ -90,12 +88,11 @@ static int check_flags(const u8 *file, struct setup *s, struct image_error *erro
     u32 version = load_u16(file + HDR_VERSION);
 
     if (version < VERSION_2_12)
-        return load_fail(error, -E_INVAL, "version: boot protocol %u.%u, at least 2.12 is needed",
-                         version >> 8, version & 0xff);
+        return load_fail(error, -E_INVAL, "version: boot protocol %u.%u, at least 2.12 is needed", version >> 8,
+                         version & 0xff);
     s->header_end = HDR_MAGIC + file[HDR_JUMP_LENGTH];
     if (s->header_end < HDR_END_MIN || s->header_end > HDR_END_MAX)
-        return load_fail(error, -E_INVAL, "jump: a setup header that ends at 0x%x is impossible",
-                         s->header_end);
+        return load_fail(error, -E_INVAL, "jump: a setup header that ends at 0x%x is impossible", s->header_end);
     if (!(file[HDR_LOADFLAGS] & LOADED_HIGH))
         return load_fail(error, -E_INVAL, "loadflags: not LOADED_HIGH, so not a bzImage");
     if (!(load_u16(file + HDR_XLOADFLAGS) & XLF_KERNEL_64))
@@ -103,8 +100,7 @@ static int check_flags(const u8 *file, struct setup *s, struct image_error *erro
     return 0;
 }
 
-static int check_setup(const struct image_request *request, struct setup *s,
-                       struct image_error *error) {
+static int check_setup(const struct image_request *request, struct setup *s, struct image_error *error) {
     const u8 *file = request->kernel;
     int rc;
 
@@ -131,8 +127,7 @@ static int check_setup(const struct image_request *request, struct setup *s,
 
 /* At pref_address if it is free. A relocatable kernel may lie higher, never lower: started below
  * pref_address it moves itself up to it (init_size in the protocol's text). */
-static int place_kernel(const struct gmem *mem, const struct setup *s, u64 *at,
-                        struct image_error *error) {
+static int place_kernel(const struct gmem *mem, const struct setup *s, u64 *at, struct image_error *error) {
     u32 cursor = 0;
     struct run run;
 
@@ -162,8 +157,8 @@ static void try_high(u64 base, u64 end, u64 bytes, u64 *best) {
 }
 
 /* As high as initrd_addr_max allows, out of the kernel's way. */
-static int place_initrd(const struct gmem *mem, const struct setup *s, u64 bytes,
-                        struct placement *p, struct image_error *error) {
+static int place_initrd(const struct gmem *mem, const struct setup *s, u64 bytes, struct placement *p,
+                        struct image_error *error) {
     u32 cursor = 0;
     struct run run;
 
@@ -179,9 +174,8 @@ static int place_initrd(const struct gmem *mem, const struct setup *s, u64 bytes
     }
     if (p->initrd)
         return 0;
-    return load_fail(
-        error, -E_RANGE, "initrd: no room for its %llu KiB beside the kernel and below 0x%llx",
-        (unsigned long long)((bytes + 1023) >> 10), (unsigned long long)s->initrd_end_max);
+    return load_fail(error, -E_RANGE, "initrd: no room for its %llu KiB beside the kernel and below 0x%llx",
+                     (unsigned long long)((bytes + 1023) >> 10), (unsigned long long)s->initrd_end_max);
 }
 
 static void put(u8 *at, u64 value, u32 bytes) {
@@ -208,14 +202,12 @@ static int write_e820(const struct gmem *mem, u8 *zp, struct image_error *error)
 }
 
 /* The rest of the page stays zero: no screen, no EFI, no disks. */
-static int write_zero_page(const struct gmem *mem, const struct image_request *request,
-                           const struct setup *s, const struct placement *p,
-                           struct image_error *error) {
+static int write_zero_page(const struct gmem *mem, const struct image_request *request, const struct setup *s,
+                           const struct placement *p, struct image_error *error) {
     /* The boot area was written just before: the page is there and zero. */
     u8 *zp = gmem_ptr(mem, gpa(BOOT_ZERO_PAGE), PAGE_4K, true);
 
-    memcpy(zp + HDR_SETUP_SECTS, (const u8 *)request->kernel + HDR_SETUP_SECTS,
-           s->header_end - HDR_SETUP_SECTS);
+    memcpy(zp + HDR_SETUP_SECTS, (const u8 *)request->kernel + HDR_SETUP_SECTS, s->header_end - HDR_SETUP_SECTS);
     zp[HDR_TYPE_OF_LOADER] = 0xff; /* a loader without a number of its own */
     zp[HDR_LOADFLAGS] &= (u8)~CAN_USE_HEAP;
     put(zp + HDR_CODE32_START, p->kernel, 4);
@@ -229,8 +221,8 @@ static int write_zero_page(const struct gmem *mem, const struct image_request *r
     return write_e820(mem, zp, error);
 }
 
-int linux_load(const struct gmem *mem, const struct image_request *request,
-               struct start_state *start, struct image_error *error) {
+int linux_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
+               struct image_error *error) {
     struct placement p = {0};
     struct setup s = {0};
     int rc;
@@ -252,13 +244,11 @@ int linux_load(const struct gmem *mem, const struct image_request *request,
     rc = write_zero_page(mem, request, &s, &p, error);
     if (rc)
         return rc;
-    rc = load_copy(mem, p.kernel, (const u8 *)request->kernel + s.setup_bytes, s.payload_bytes,
-                   s.payload_bytes, error);
+    rc = load_copy(mem, p.kernel, (const u8 *)request->kernel + s.setup_bytes, s.payload_bytes, s.payload_bytes, error);
     if (rc)
         return rc;
     start->rip = p.kernel + ENTRY_64;
     start->rsi = BOOT_ZERO_PAGE;
-    return p.initrd ? load_copy(mem, p.initrd, request->initrd, request->initrd_bytes,
-                                request->initrd_bytes, error)
+    return p.initrd ? load_copy(mem, p.initrd, request->initrd, request->initrd_bytes, request->initrd_bytes, error)
                     : 0;
 }

@@ -44,8 +44,7 @@ bool run_next(const struct gmem *mem, u32 *cursor, struct run *out) {
         i++;
     if (i == mem->count)
         return false;
-    *out = (struct run){mem->regions[i].gpa.v, mem->regions[i].gpa.v + mem->regions[i].bytes,
-                        mem->regions[i].kind};
+    *out = (struct run){mem->regions[i].gpa.v, mem->regions[i].gpa.v + mem->regions[i].bytes, mem->regions[i].kind};
     for (i++; i < mem->count; i++) {
         const struct region *r = &mem->regions[i];
 
@@ -57,32 +56,28 @@ bool run_next(const struct gmem *mem, u32 *cursor, struct run *out) {
     return true;
 }
 
-int load_check_range(const struct gmem *mem, u64 at, u64 bytes, const char *field,
-                     struct image_error *error) {
+int load_check_range(const struct gmem *mem, u64 at, u64 bytes, const char *field, struct image_error *error) {
     u32 cursor = 0;
     struct run run;
 
     if (bytes > BOOT_MAP_END || at > BOOT_MAP_END - bytes)
-        return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes ends above 4 GiB", field,
-                         (unsigned long long)at, (unsigned long long)bytes);
+        return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes ends above 4 GiB", field, (unsigned long long)at,
+                         (unsigned long long)bytes);
     if (ranges_overlap(at, bytes, BOOT_AREA_BASE, BOOT_AREA_END - BOOT_AREA_BASE))
-        return load_fail(error, -E_RANGE,
-                         "%s: 0x%llx + 0x%llx bytes covers the boot area 0x1000 to 0xffff", field,
+        return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes covers the boot area 0x1000 to 0xffff", field,
                          (unsigned long long)at, (unsigned long long)bytes);
     while (run_next(mem, &cursor, &run))
         if (run.kind == REGION_RAM && at >= run.base && at < run.end && bytes <= run.end - at)
             return 0;
-    return load_fail(error, -E_RANGE,
-                     "%s: 0x%llx + 0x%llx bytes is not wholly in the partition's memory", field,
+    return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes is not wholly in the partition's memory", field,
                      (unsigned long long)at, (unsigned long long)bytes);
 }
 
-int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 total,
-              struct image_error *error) {
+int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 total, struct image_error *error) {
     if ((bytes && gmem_write(mem, gpa(at), from, bytes)) ||
         (total > bytes && gmem_zero(mem, gpa(at + bytes), total - bytes)))
-        return load_fail(error, -E_RANGE, "memory at 0x%llx + 0x%llx bytes cannot be written",
-                         (unsigned long long)at, (unsigned long long)total);
+        return load_fail(error, -E_RANGE, "memory at 0x%llx + 0x%llx bytes cannot be written", (unsigned long long)at,
+                         (unsigned long long)total);
     return 0;
 }
 
@@ -102,19 +97,17 @@ static void write_tables(u64 *area) {
         pd[i] = i * PAGE_2M | PTE_2M;
 }
 
-int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit,
-                   struct start_state *start, struct image_error *error) {
+int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, struct start_state *start,
+                   struct image_error *error) {
     void *area = gmem_ptr(mem, gpa(BOOT_AREA_BASE), BOOT_AREA_END - BOOT_AREA_BASE, true);
     u64 length = strlen(cmdline);
 
     limit = min_u64(limit, BOOT_CMDLINE_MAX);
     if (length > limit)
-        return load_fail(error, -E_INVAL,
-                         "cmdline: %llu characters, but the kernel takes at most %llu",
+        return load_fail(error, -E_INVAL, "cmdline: %llu characters, but the kernel takes at most %llu",
                          (unsigned long long)length, (unsigned long long)limit);
     if (!area)
-        return load_fail(error, -E_RANGE,
-                         "the partition has no memory at 0x1000 for the boot area");
+        return load_fail(error, -E_RANGE, "the partition has no memory at 0x1000 for the boot area");
     memset(area, 0, BOOT_AREA_END - BOOT_AREA_BASE);
     write_tables(area);
     memcpy((u8 *)area + (BOOT_CMDLINE - BOOT_AREA_BASE), cmdline, length);

@@ -40,8 +40,8 @@ int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 t
 /* Writes GDT, page tables and command line (at most `limit` characters) and sets the fields of
  * *start that all formats have in common; the others become 0. Returns 0, -E_INVAL or -E_RANGE with
  * *error. */
-int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit,
-                   struct start_state *start, struct image_error *error) must_check;
+int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, struct start_state *start,
+                   struct image_error *error) must_check;
 
 /* Fills *error and returns `code`. */
 int load_fail(struct image_error *error, int code, const char *format, ...) printf_like(3, 4);
@@ -53,9 +53,9 @@ u64 load_u64(const u8 *at);
 
 bool linux_detect(const struct image_request *request);
 bool elf_detect(const struct image_request *request);
-int linux_load(const struct gmem *mem, const struct image_request *request,
-               struct start_state *start, struct image_error *error) must_check;
+int linux_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
+               struct image_error *error) must_check;
 int elf_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
              struct image_error *error) must_check;
-int flat_load(const struct gmem *mem, const struct image_request *request,
-              struct start_state *start, struct image_error *error) must_check;
+int flat_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
+              struct image_error *error) must_check;

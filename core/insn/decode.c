@@ -107,9 +107,8 @@ static void set_seg(const struct cursor *c, struct insn *out, enum insn_seg norm
 static int memory_16(struct cursor *c, struct insn *out, u8 mod, u8 rm) {
     static const struct {
         u8 base, index;
-    } forms[8] = {{3, REG_SI},           {3, REG_DI},           {REG_BP, REG_SI},
-                  {REG_BP, REG_DI},      {REG_SI, INSN_NO_REG}, {REG_DI, INSN_NO_REG},
-                  {REG_BP, INSN_NO_REG}, {3, INSN_NO_REG}};
+    } forms[8] = {{3, REG_SI},           {3, REG_DI},           {REG_BP, REG_SI},      {REG_BP, REG_DI},
+                  {REG_SI, INSN_NO_REG}, {REG_DI, INSN_NO_REG}, {REG_BP, INSN_NO_REG}, {3, INSN_NO_REG}};
     u32 disp_bytes = mod;
 
     out->base = forms[rm].base;
@@ -369,8 +368,7 @@ static int decode_operands(struct cursor *c, struct insn *out, const struct opco
     out->op = (enum insn_op)e->op;
     out->size = operand_size(c, flags);
     out->to_memory = flags & OP_TO_RM;
-    error =
-        group && e->form == FORM_RM ? form_rm(c, out, flags, false) : operands(c, out, e, flags);
+    error = group && e->form == FORM_RM ? form_rm(c, out, flags, false) : operands(c, out, e, flags);
     if (error)
         return error;
     if (out->lock && !((flags & OP_LOCKABLE) && out->memory))
@@ -379,18 +377,12 @@ static int decode_operands(struct cursor *c, struct insn *out, const struct opco
 }
 
 int insn_decode(const u8 *bytes, size_t count, enum insn_mode mode, struct insn *out) {
-    struct cursor c = {.bytes = bytes,
-                       .limit = count < INSN_MAX ? (u32)count : INSN_MAX,
-                       .mode = mode,
-                       .seg = SEG_COUNT};
+    struct cursor c = {
+        .bytes = bytes, .limit = count < INSN_MAX ? (u32)count : INSN_MAX, .mode = mode, .seg = SEG_COUNT};
     const struct opcode *e;
 
-    *out = (struct insn){.reg = INSN_NO_REG,
-                         .rm = INSN_NO_REG,
-                         .seg = SEG_DS,
-                         .base = INSN_NO_REG,
-                         .index = INSN_NO_REG,
-                         .scale = 1};
+    *out = (struct insn){
+        .reg = INSN_NO_REG, .rm = INSN_NO_REG, .seg = SEG_DS, .base = INSN_NO_REG, .index = INSN_NO_REG, .scale = 1};
     for (;;) {
         u8 byte;
 

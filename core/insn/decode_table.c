@@ -2,7 +2,7 @@
 
 _Static_assert(sizeof(struct opcode) == 4, "the tables take one KiB each");
 
-#define OP(op_, form_, flags_)                                                                     \
+#define OP(op_, form_, flags_)                                                                                         \
     { .op = (op_), .form = (form_), .flags = (flags_) }
 #define INVALID    OP(INSN_UNKNOWN, FORM_INVALID, 0)
 #define NO64       OP(INSN_UNKNOWN, FORM_UNSUPPORTED, OP_NO64)
@@ -11,14 +11,13 @@ _Static_assert(sizeof(struct opcode) == 4, "the tables take one KiB each");
 
 /* The six encodings that ADD, OR, ADC, SBB, AND, SUB, XOR and CMP share. LOCK is legal only where
  * memory is written. */
-#define ALU(base, op_, flags_)                                                                     \
-    [(base) + 0] = OP(op_, FORM_RM, OP_BYTE | OP_TO_RM | (flags_)),                                \
-              [(base) + 1] = OP(op_, FORM_RM, OP_TO_RM | (flags_)),                                \
-              [(base) + 2] = OP(op_, FORM_RM, OP_BYTE), [(base) + 3] = OP(op_, FORM_RM, 0),        \
-              [(base) + 4] = OP(op_, FORM_ACC, OP_BYTE | OP_IMM8),                                 \
+#define ALU(base, op_, flags_)                                                                                         \
+    [(base) + 0] = OP(op_, FORM_RM, OP_BYTE | OP_TO_RM | (flags_)),                                                    \
+              [(base) + 1] = OP(op_, FORM_RM, OP_TO_RM | (flags_)), [(base) + 2] = OP(op_, FORM_RM, OP_BYTE),          \
+              [(base) + 3] = OP(op_, FORM_RM, 0), [(base) + 4] = OP(op_, FORM_ACC, OP_BYTE | OP_IMM8),                 \
               [(base) + 5] = OP(op_, FORM_ACC, OP_IMMZ)
 /* A byte opcode and, one above, the same for the other operand sizes. */
-#define PAIR(base, op_, form_, flags_)                                                             \
+#define PAIR(base, op_, form_, flags_)                                                                                 \
     [(base) + 0] = OP(op_, form_, OP_BYTE | (flags_)), [(base) + 1] = OP(op_, form_, flags_)
 
 const struct opcode insn_one_byte[256] = {
@@ -137,22 +136,20 @@ const struct opcode insn_two_byte[256] = {
 #define MEMBER(op_, flags_) OP(op_, FORM_RM, OP_TO_RM | (flags_))
 
 const struct opcode insn_groups[GROUP_COUNT][8] = {
-    [GROUP_ALU] = {MEMBER(INSN_ADD, OP_LOCKABLE), MEMBER(INSN_OR, OP_LOCKABLE),
-                   MEMBER(INSN_ADC, OP_LOCKABLE), MEMBER(INSN_SBB, OP_LOCKABLE),
-                   MEMBER(INSN_AND, OP_LOCKABLE), MEMBER(INSN_SUB, OP_LOCKABLE),
+    [GROUP_ALU] = {MEMBER(INSN_ADD, OP_LOCKABLE), MEMBER(INSN_OR, OP_LOCKABLE), MEMBER(INSN_ADC, OP_LOCKABLE),
+                   MEMBER(INSN_SBB, OP_LOCKABLE), MEMBER(INSN_AND, OP_LOCKABLE), MEMBER(INSN_SUB, OP_LOCKABLE),
                    MEMBER(INSN_XOR, OP_LOCKABLE), MEMBER(INSN_CMP, 0)},
     [GROUP_POP] = {MEMBER(INSN_POP, 0)}, /* the others start an XOP instruction */
     [GROUP_MOV] = {MEMBER(INSN_MOV, 0), INVALID, INVALID, INVALID, INVALID, INVALID, INVALID},
     /* 1 repeats 0 on every CPU; only APM Vol 3 says so. The others multiply and divide. */
-    [GROUP_UNARY] = {MEMBER(INSN_TEST, OP_IMMZ), MEMBER(INSN_TEST, OP_IMMZ),
-                     MEMBER(INSN_NOT, OP_LOCKABLE), MEMBER(INSN_NEG, OP_LOCKABLE)},
-    [GROUP_INC8] = {MEMBER(INSN_INC, OP_LOCKABLE), MEMBER(INSN_DEC, OP_LOCKABLE), INVALID, INVALID,
-                    INVALID, INVALID, INVALID, INVALID},
+    [GROUP_UNARY] = {MEMBER(INSN_TEST, OP_IMMZ), MEMBER(INSN_TEST, OP_IMMZ), MEMBER(INSN_NOT, OP_LOCKABLE),
+                     MEMBER(INSN_NEG, OP_LOCKABLE)},
+    [GROUP_INC8] = {MEMBER(INSN_INC, OP_LOCKABLE), MEMBER(INSN_DEC, OP_LOCKABLE), INVALID, INVALID, INVALID, INVALID,
+                    INVALID, INVALID},
     [GROUP_INC] = {[0] = MEMBER(INSN_INC, OP_LOCKABLE),
                    [1] = MEMBER(INSN_DEC, OP_LOCKABLE),
                    [6] = OP(INSN_PUSH, FORM_RM, OP_STACK),
                    [7] = INVALID},
-    [GROUP_BT] = {INVALID, INVALID, INVALID, INVALID, MEMBER(INSN_BT, 0),
-                  MEMBER(INSN_BTS, OP_LOCKABLE), MEMBER(INSN_BTR, OP_LOCKABLE),
-                  MEMBER(INSN_BTC, OP_LOCKABLE)},
+    [GROUP_BT] = {INVALID, INVALID, INVALID, INVALID, MEMBER(INSN_BT, 0), MEMBER(INSN_BTS, OP_LOCKABLE),
+                  MEMBER(INSN_BTR, OP_LOCKABLE), MEMBER(INSN_BTC, OP_LOCKABLE)},
 };

@@ -208,8 +208,7 @@ static int do_cmpxchg(const struct execution *x) {
 
     if (error)
         return error;
-    difference =
-        alu_binary(INSN_CMP, reg_read(x->cpu, REG_A, false, i->size), old, i->size, &flags);
+    difference = alu_binary(INSN_CMP, reg_read(x->cpu, REG_A, false, i->size), old, i->size, &flags);
     equal = difference == 0;
     if (i->memory || equal)
         error = rm_write(x, la, i->size, equal ? other_operand(x) : old);
@@ -447,8 +446,7 @@ static int dispatch(const struct execution *x, bool *more) {
     }
 }
 
-int insn_execute(const struct insn *insn, struct insn_cpu *cpu, const struct insn_bus *bus,
-                 struct insn_fault *fault) {
+int insn_execute(const struct insn *insn, struct insn_cpu *cpu, const struct insn_bus *bus, struct insn_fault *fault) {
     struct execution x = {.insn = insn, .cpu = cpu, .bus = bus, .fault = fault};
     bool input = insn->op == INSN_IN || insn->op == INSN_INS;
     bool output = insn->op == INSN_OUT || insn->op == INSN_OUTS;

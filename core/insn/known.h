@@ -1,5 +1,5 @@
-/* The length of an instruction whose opcode is known, because the processor has told why it exited: only its prefixes have to be
- * counted. Pure. */
+/* The length of an instruction whose opcode is known, because the processor has told why it exited: only its prefixes
+ * have to be counted. Pure. */
 #pragma once
 
 #include "core/base/string.h"
@@ -13,8 +13,8 @@ struct insn_opcode {
 /* The same for an instruction that has prefixes. */
 u32 insn_prefixed_length(const u8 *bytes, const struct insn_opcode *opcode, bool long_mode);
 
-/* bytes: at least 20 readable ones. Returns the length, at most 15, or 0 if something else than prefixes stands before the opcode.
- * Source: SDM Vol 2A, Instruction Format. */
+/* bytes: at least 20 readable ones. Returns the length, at most 15, or 0 if something else than prefixes stands before
+ * the opcode. Source: SDM Vol 2A, Instruction Format. */
 static inline u32 insn_known_length(const u8 *bytes, const struct insn_opcode *opcode, bool long_mode) {
     u32 word;
 

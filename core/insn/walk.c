@@ -79,11 +79,9 @@ page_fault(const struct walk_cpu *cpu, u64 la, u32 access, u64 why, struct insn_
     if (cpu->cpl == 3 && !(access & WALK_SYSTEM))
         error |= PF_USER;
     /* SDM Vol 3A, Page-Fault Exceptions: I/D is reported only where it could matter. */
-    if ((access & WALK_FETCH) &&
-        ((cpu->cr4 & CR4_SMEP) || ((cpu->cr4 & CR4_PAE) && (cpu->efer & EFER_NXE))))
+    if ((access & WALK_FETCH) && ((cpu->cr4 & CR4_SMEP) || ((cpu->cr4 & CR4_PAE) && (cpu->efer & EFER_NXE))))
         error |= PF_FETCH;
-    *fault =
-        (struct insn_fault){.vector = VEC_PF, .has_error = true, .error = (u32)error, .cr2 = la};
+    *fault = (struct insn_fault){.vector = VEC_PF, .has_error = true, .error = (u32)error, .cr2 = la};
     return -E_FAULT;
 }
 
@@ -98,8 +96,7 @@ static inline bool permitted(const struct walk_cpu *cpu, u32 access, u64 rights,
         if (access & WALK_FETCH) {
             if (cpu->cr4 & CR4_SMEP)
                 return false;
-        } else if ((cpu->cr4 & CR4_SMAP) &&
-                   ((access & WALK_SYSTEM) || !(cpu->rflags & RFLAGS_AC))) {
+        } else if ((cpu->cr4 & CR4_SMAP) && ((access & WALK_SYSTEM) || !(cpu->rflags & RFLAGS_AC))) {
             return false;
         }
     }
@@ -108,20 +105,17 @@ static inline bool permitted(const struct walk_cpu *cpu, u32 access, u64 rights,
 
 /* Sets bits in an entry that was read as `seen`. False if it changed: read it again. */
 static bool mark_wide(u64 *entry, u64 seen, u64 bits) {
-    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 static bool mark_narrow(u32 *entry, u32 seen, u32 bits) {
-    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 /* Levels of 64-bit entries, from the one that `shift` says down to a leaf. reserved: what must be
  * zero in each entry. */
-static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access,
-                            u64 table, u32 shift, u64 reserved, gpa_t *out,
-                            struct insn_fault *fault) {
+static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u64 table, u32 shift,
+                            u64 reserved, gpa_t *out, struct insn_fault *fault) {
     u64 rights = PTE_WRITE | PTE_USER, no_exec = 0;
     u32 retries = RETRIES;
 
@@ -137,8 +131,7 @@ static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la
             return page_fault(cpu, la, access, 0, fault);
         leaf = shift == 12 || (entry & PTE_LARGE);
         /* A large page has no address bits below its size (bit 12 is PAT); a PML4E is never one. */
-        if ((entry & reserved) ||
-            (leaf && shift > 12 && (shift == 39 || (entry & offset & ~0x1fffull))))
+        if ((entry & reserved) || (leaf && shift > 12 && (shift == 39 || (entry & offset & ~0x1fffull))))
             return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
         if (leaf) {
             if (!permitted(cpu, access, rights & entry, (no_exec | entry) & PTE_NX))
@@ -165,10 +158,9 @@ static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la
 
 /* SDM Vol 3A, PAE Paging. The four PDPTEs are read here from memory, as APM Vol 2, Nested Paging
  * has it, and not kept from the last MOV to CR3. */
-static int walk_pae(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u64 reserved,
-                    gpa_t *out, struct insn_fault *fault) {
-    u64 *slot =
-        (u64 *)(void *)window_at(w, (cpu->cr3 & 0xffffffe0) + ((la >> 30) & 3) * sizeof(u64));
+static int walk_pae(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u64 reserved, gpa_t *out,
+                    struct insn_fault *fault) {
+    u64 *slot = (u64 *)(void *)window_at(w, (cpu->cr3 & 0xffffffe0) + ((la >> 30) & 3) * sizeof(u64));
     u64 entry;
 
     if (!slot)
@@ -178,13 +170,12 @@ static int walk_pae(struct window *w, const struct walk_cpu *cpu, u64 la, u32 ac
         return page_fault(cpu, la, access, 0, fault);
     if (entry & (reserved | PDPTE_RESERVED))
         return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
-    return walk_wide(w, cpu, la, access, entry & PTE_ADDRESS, 21, reserved | PAE_RESERVED, out,
-                     fault);
+    return walk_wide(w, cpu, la, access, entry & PTE_ADDRESS, 21, reserved | PAE_RESERVED, out, fault);
 }
 
 /* Marks a 32-bit leaf and checks the access. Returns 0, -E_FAULT, -E_RANGE, or 1: read it again. */
-static int finish_narrow(const struct window *w, const struct walk_cpu *cpu, u64 la, u32 access,
-                         u32 *slot, u32 entry, u32 rights, struct insn_fault *fault) {
+static int finish_narrow(const struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u32 *slot, u32 entry,
+                         u32 rights, struct insn_fault *fault) {
     u32 bits = PTE_ACCESSED | (access & WALK_WRITE ? PTE_DIRTY : 0);
 
     if (!permitted(cpu, access, rights & entry, false))
@@ -304,8 +295,7 @@ static inline bool fetch_quick(struct window *w, const struct walk_cpu *cpu, u64
 
         if (__builtin_expect(at - w->base >= w->bytes, 0) && !window_move(w, at))
             return false;
-        entry = __atomic_load_n((const u64 *)(const void *)(w->host + (at - w->base)),
-                                __ATOMIC_RELAXED);
+        entry = __atomic_load_n((const u64 *)(const void *)(w->host + (at - w->base)), __ATOMIC_RELAXED);
         if ((entry & mask) != want)
             return false;
         rights &= entry;
@@ -323,8 +313,7 @@ static inline bool fetch_quick(struct window *w, const struct walk_cpu *cpu, u64
     return true;
 }
 
-int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max,
-               struct insn_fault *fault) {
+int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max, struct insn_fault *fault) {
     struct window w = {.mem = mem};
     struct insn_fault later;
     u32 done = 0;

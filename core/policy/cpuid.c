@@ -69,8 +69,7 @@ static void feature_leaves(struct build *b) {
     b->t->basic[1].regs = (struct cpuid_regs){
         .eax = r.eax,
         .ebx = (r.ebx & L1_EBX_CLFLUSH) | ids << 16 | (rq->apic_id & 0xff) << 24,
-        .ecx = (r.ecx & (L1_ECX_PLAIN | when(xsave, L1_ECX_XSAVE) | when(avx, L1_ECX_AVX))) |
-               L1_ECX_ALWAYS,
+        .ecx = (r.ecx & (L1_ECX_PLAIN | when(xsave, L1_ECX_XSAVE) | when(avx, L1_ECX_AVX))) | L1_ECX_ALWAYS,
         .edx = (r.edx & L1_EDX_PLAIN) | when(rq->vcpu_count > 1, L1_EDX_HTT),
     };
     b->t->basic[1].flags = CPUID_OSXSAVE;
@@ -112,8 +111,7 @@ static void leaf_b(struct build *b) {
     u32 id = b->rq->apic_id;
 
     add_sub(b, &b->t->basic[0xb], (struct cpuid_regs){0, 1, L_B_SMT << 8, id});
-    add_sub(b, &b->t->basic[0xb],
-            (struct cpuid_regs){b->core_bits, b->rq->vcpu_count, L_B_CORE << 8 | 1, id});
+    add_sub(b, &b->t->basic[0xb], (struct cpuid_regs){b->core_bits, b->rq->vcpu_count, L_B_CORE << 8 | 1, id});
 }
 
 /* XSAVE areas. Sizes of the enabled state are patched at the exit; here they are for all that is
@@ -163,8 +161,7 @@ static void ext_features(struct build *b) {
     *ext(b, EXT + 1) = (struct cpuid_regs){
         .eax = r.eax,
         .ecx = (r.ecx & (E1_ECX_PLAIN | when(avx, E1_ECX_AVX))) |
-               when(b->amd && b->rq->vcpu_count > 1, E1_ECX_CMP_LEGACY) |
-               when(b->caches_amd, E1_ECX_TOPOEXT),
+               when(b->amd && b->rq->vcpu_count > 1, E1_ECX_CMP_LEGACY) | when(b->caches_amd, E1_ECX_TOPOEXT),
         .edx = r.edx & (E1_EDX_PLAIN | when(b->amd, E1_EDX_AMD_COPY)),
     };
     if (b->amd)
@@ -210,8 +207,7 @@ static void hyp_leaves(struct build *b) {
 }
 
 static bool vendor_is(struct cpuid_regs r, const char *name) {
-    return memcmp(&r.ebx, name, 4) == 0 && memcmp(&r.edx, name + 4, 4) == 0 &&
-           memcmp(&r.ecx, name + 8, 4) == 0;
+    return memcmp(&r.ebx, name, 4) == 0 && memcmp(&r.edx, name + 4, 4) == 0 && memcmp(&r.ecx, name + 8, 4) == 0;
 }
 
 /* Leaves 0: how far each class goes, and the maker's name. */
@@ -234,8 +230,7 @@ static void first_leaves(struct build *b) {
     b->t->max_hyp = MAX_HYP;
 }
 
-u64 policy_xcr0(void (*host_cpuid)(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out),
-                void *ctx) {
+u64 policy_xcr0(void (*host_cpuid)(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out), void *ctx) {
     struct cpuid_regs r;
     u64 machine;
 

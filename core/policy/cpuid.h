@@ -65,5 +65,5 @@ static inline const struct cpuid_entry *cpuid_find(const struct cpuid_table *tab
 }
 /* The answer, by direct index: no search. cr4, xcr0, apic_base: the guest's. xsave sizes for XCR0
  * are looked up in the table. */
-void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0,
-                  u64 apic_base, struct cpuid_regs *out);
+void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0, u64 apic_base,
+                  struct cpuid_regs *out);

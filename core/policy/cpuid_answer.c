@@ -21,8 +21,8 @@ static u32 xsave_bytes(const struct cpuid_regs *sub, u32 subs, u64 xcr0, bool co
     return size;
 }
 
-static void answer_sub(const struct cpuid_table *table, const struct cpuid_entry *e, u32 leaf,
-                       u32 sub, u64 xcr0, struct cpuid_regs *out) {
+static void answer_sub(const struct cpuid_table *table, const struct cpuid_entry *e, u32 leaf, u32 sub, u64 xcr0,
+                       struct cpuid_regs *out) {
     const struct cpuid_regs *subs = &table->sub[e->first];
 
     *out = (struct cpuid_regs){0};
@@ -38,8 +38,8 @@ static void answer_sub(const struct cpuid_table *table, const struct cpuid_entry
         out->ebx = xsave_bytes(subs, e->subs, xcr0, true);
 }
 
-void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0,
-                  u64 apic_base, struct cpuid_regs *out) {
+void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0, u64 apic_base,
+                  struct cpuid_regs *out) {
     const struct cpuid_entry *e = cpuid_find(table, leaf);
 
     *out = e ? e->regs : (struct cpuid_regs){0};

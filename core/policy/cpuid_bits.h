@@ -19,8 +19,8 @@
 /* Leaf 1. Left out of ECX: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT-ID, SDBG, xTPR, PDCM,
  * DCA. Out of EDX: MTRR (the memory types are stage 2's affair), PSN, DS, ACPI, SS, TM, PBE. */
 #define L1_EBX_CLFLUSH 0x0000ff00u
-#define L1_ECX_PLAIN                                                                               \
-    (B(0) | B(1) | B(9) | B(13) | B(17) | B(19) | B(20) | B(22) | B(23) | B(25) |                  \
+#define L1_ECX_PLAIN                                                                                                   \
+    (B(0) | B(1) | B(9) | B(13) | B(17) | B(19) | B(20) | B(22) | B(23) | B(25) |                                      \
      B(30)) /* SSE3 PCLMUL SSSE3 CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES RDRAND */
 #define L1_ECX_XSAVE   B(26)
 #define L1_ECX_OSXSAVE B(27)
@@ -29,9 +29,9 @@
  */
 #define L1_ECX_ALWAYS (B(21) | B(24) | B(31))
 /* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 */
-#define L1_EDX_PLAIN                                                                               \
-    (B(0) | B(1) | B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(9) | B(11) | B(13) | B(14) | \
-     B(15) | B(16) | B(17) | B(19) | B(23) | B(24) | B(25) | B(26))
+#define L1_EDX_PLAIN                                                                                                   \
+    (B(0) | B(1) | B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(9) | B(11) | B(13) | B(14) | B(15) | B(16) |     \
+     B(17) | B(19) | B(23) | B(24) | B(25) | B(26))
 #define L1_EDX_APIC B(9)
 #define L1_EDX_HTT  B(28)
 
@@ -39,12 +39,11 @@
 
 /* Leaf 7. Left out of EBX: TSC_ADJUST (its MSR), SGX, HLE, RTM, PQM, MPX, PQE, PT. Bits 6 and 13
  * say how the FPU behaves. */
-#define L7_EBX_PLAIN                                                                               \
-    (B(0) | B(3) | B(6) | B(7) | B(8) | B(9) | B(10) | B(13) | B(18) | B(19) | B(20) | B(23) |     \
-     B(24) | B(29)) /* FSGSBASE BMI1 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
-#define L7_EBX_AVX B(5) /* AVX2 */
-#define L7_EBX_AVX512                                                                              \
-    (B(16) | B(17) | B(21) | B(26) | B(27) | B(28) | B(30) | B(31)) /* F DQ IFMA PF ER CD BW VL */
+#define L7_EBX_PLAIN                                                                                                   \
+    (B(0) | B(3) | B(6) | B(7) | B(8) | B(9) | B(10) | B(13) | B(18) | B(19) | B(20) | B(23) | B(24) |                 \
+     B(29))                /* FSGSBASE BMI1 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
+#define L7_EBX_AVX    B(5) /* AVX2 */
+#define L7_EBX_AVX512 (B(16) | B(17) | B(21) | B(26) | B(27) | B(28) | B(30) | B(31)) /* F DQ IFMA PF ER CD BW VL */
 /* Left out of ECX: PKU, OSPKE, WAITPKG, CET, LA57, MAWAU, bus lock, key locker, ENQCMD, SGX, PKS.
  */
 #define L7_ECX_PLAIN  (B(2) | B(8) | B(22) | B(27) | B(28)) /* UMIP GFNI RDPID MOVDIRI MOVDIR64B */
@@ -63,11 +62,10 @@
 #define LD1_EAX_XSAVEC B(1)
 #define LD1_EAX_PLAIN  (B(0) | B(1) | B(2)) /* XSAVEOPT, XSAVEC, XGETBV with ECX = 1 */
 
-/* Leaf 0x80000001. Left out of ECX: SVM, ExtApicSpace, AltMovCr8 (not decoded), OSVW, IBS, SKINIT, WDT, LWP, the performance
- * counters, DataBreakpoint, MONITORX. */
-#define E1_ECX_PLAIN                                                                               \
-    (B(0) | B(5) | B(6) | B(7) | B(8))        /* LAHF LZCNT SSE4A MisAlignSse PREFETCHW */
-#define E1_ECX_AVX        (B(11) | B(16))     /* XOP FMA4 */
+/* Leaf 0x80000001. Left out of ECX: SVM, ExtApicSpace, AltMovCr8 (not decoded), OSVW, IBS, SKINIT, WDT, LWP, the
+ * performance counters, DataBreakpoint, MONITORX. */
+#define E1_ECX_PLAIN      (B(0) | B(5) | B(6) | B(7) | B(8)) /* LAHF LZCNT SSE4A MisAlignSse PREFETCHW */
+#define E1_ECX_AVX        (B(11) | B(16))                    /* XOP FMA4 */
 #define E1_ECX_CMP_LEGACY B(1)
 #define E1_ECX_TOPOEXT    B(22)
 /* SYSCALL NX MmxExt Page1GB RDTSCP LM. Left out: FFXSR (its EFER bit), 3DNow. */

@@ -32,8 +32,7 @@ static u32 arbitrate(struct vlapic *const *lapics, u32 count, u32 src, const str
         if (!vlapic_enabled(lapics[i]) || !addressed(lapics[i], i, src, msg))
             continue;
         priority = vlapic_ppr(lapics[i]);
-        if (winner == count || priority < lowest ||
-            (priority == lowest && lapics[i]->id < lapics[winner]->id)) {
+        if (winner == count || priority < lowest || (priority == lowest && lapics[i]->id < lapics[winner]->id)) {
             winner = i;
             lowest = priority;
         }
@@ -45,8 +44,7 @@ static u32 arbitrate(struct vlapic *const *lapics, u32 count, u32 src, const str
 static void signal_init(struct vlapic *l) {
     u32 before = __atomic_load_n(&l->events, __ATOMIC_RELAXED);
 
-    while (!__atomic_compare_exchange_n(&l->events, &before,
-                                        (before & ~VLAPIC_EVENT_SIPI) | VLAPIC_EVENT_INIT, true,
+    while (!__atomic_compare_exchange_n(&l->events, &before, (before & ~VLAPIC_EVENT_SIPI) | VLAPIC_EVENT_INIT, true,
                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
         ; /* fails only if another core has just succeeded */
 }

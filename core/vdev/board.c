@@ -38,8 +38,7 @@ static void update_com1(struct vboard *b) {
     set_line(b, BOARD_IRQ_COM1, vuart_intr(&b->com1));
 }
 
-void vboard_init(struct vboard *b, const struct vboard_config *config,
-                 const struct vdev_host *host) {
+void vboard_init(struct vboard *b, const struct vboard_config *config, const struct vdev_host *host) {
     *b = (struct vboard){.host = host};
     vpic_reset(&b->pic, 1u << BOARD_IRQ_SCI);
     vpit_reset(&b->pit);

@@ -45,8 +45,7 @@ struct vboard {
     u32 lines; /* level of each interrupt line */
 };
 
-void vboard_init(struct vboard *b, const struct vboard_config *config,
-                 const struct vdev_host *host);
+void vboard_init(struct vboard *b, const struct vboard_config *config, const struct vdev_host *host);
 
 /* True if a device of the board decodes this port; others answer all ones and swallow writes. */
 bool vboard_has_port(u16 port);

@@ -37,6 +37,6 @@ enum power_request { POWER_NONE, POWER_RESET, POWER_OFF };
 struct vdev_host {
     void *ctx;
     void (*apic_msg)(void *ctx, const struct apic_msg *msg); /* IOAPIC output */
-    void (*intr)(void *ctx, bool level); /* 8259 INTR pin, wired to LINT0 of vCPU 0 */
+    void (*intr)(void *ctx, bool level);                     /* 8259 INTR pin, wired to LINT0 of vCPU 0 */
     void (*power)(void *ctx, enum power_request request);
 };

@@ -38,8 +38,7 @@ static enum apic_delivery delivery(u64 entry) {
 
 /* 82093AA, Delivery Mode: NMI, INIT, SMI and ExtINT are edge triggered whatever bit 15 says. */
 static bool is_level(u64 entry) {
-    return (entry & RED_LEVEL) != 0 &&
-           (delivery(entry) == APIC_FIXED || delivery(entry) == APIC_LOWEST);
+    return (entry & RED_LEVEL) != 0 && (delivery(entry) == APIC_FIXED || delivery(entry) == APIC_LOWEST);
 }
 
 static void send(struct vioapic *io, u32 pin, const struct vdev_host *host) {
@@ -125,8 +124,7 @@ static void write_indirect(struct vioapic *io, u32 reg, u32 value, const struct 
     if (reg < REG_REDIRECTION || pin >= VIOAPIC_PINS)
         return;
     if (reg & 1)
-        io->redirection[pin] =
-            (io->redirection[pin] & ~RED_HIGH_WRITABLE) | ((u64)value << 32 & RED_HIGH_WRITABLE);
+        io->redirection[pin] = (io->redirection[pin] & ~RED_HIGH_WRITABLE) | ((u64)value << 32 & RED_HIGH_WRITABLE);
     else
         write_low(io, pin, value, host);
 }

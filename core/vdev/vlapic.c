@@ -266,8 +266,7 @@ int vlapic_write_base(struct vlapic *l, u64 value) {
         return -E_FAULT; /* disabled to x2APIC leads through xAPIC */
 
     /* Which processor booted is a fact: the flag ignores writes. */
-    __atomic_store_n(&l->base_msr, APIC_BASE_ADDRESS | to | (l->bsp ? APIC_BASE_BSP : 0),
-                     __ATOMIC_SEQ_CST);
+    __atomic_store_n(&l->base_msr, APIC_BASE_ADDRESS | to | (l->bsp ? APIC_BASE_BSP : 0), __ATOMIC_SEQ_CST);
     if (to == 0 && from != 0)
         vlapic_init_signal(l); /* everything but the id is lost */
     if (from == APIC_BASE_ENABLE && to == mode) {

@@ -60,8 +60,7 @@ void vlapic_write(struct vlapic *l, u32 offset, u32 value, u64 now, struct vlapi
 /* IA32_APIC_BASE, TSC_DEADLINE and 0x800 to 0x8ff. Return 0 or -E_FAULT, which earns #GP(0):
  * reserved bits, wrong mode, read-only or absent register, illegal mode transition. */
 int vlapic_msr_read(struct vlapic *l, u32 msr, u64 *value, u64 now) must_check;
-int vlapic_msr_write(struct vlapic *l, u32 msr, u64 value, u64 now,
-                     struct vlapic_effect *fx) must_check;
+int vlapic_msr_write(struct vlapic *l, u32 msr, u64 value, u64 now, struct vlapic_effect *fx) must_check;
 
 /* Any core: sets IRR (and TMR) for a fixed interrupt. Vectors below 16 record "received illegal
  * vector" and set no IRR. Ignored while software-disabled. Returns true if the vCPU has to be woken

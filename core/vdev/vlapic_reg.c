@@ -172,11 +172,8 @@ static void send_self(struct vlapic *l, u8 vector, struct vlapic_effect *fx) {
         return;
     }
     fx->ipi = true;
-    fx->msg = (struct apic_msg){.x2apic = true,
-                                .vector = vector,
-                                .delivery = APIC_FIXED,
-                                .assert = true,
-                                .shorthand = APIC_SELF};
+    fx->msg = (struct apic_msg){
+        .x2apic = true, .vector = vector, .delivery = APIC_FIXED, .assert = true, .shorthand = APIC_SELF};
 }
 
 static void write_svr(struct vlapic *l, u32 value) {

@@ -135,8 +135,7 @@ static void sync(struct vpit *p, u64 now) {
 static void channel_count(struct vpit_channel *c, u16 raw, u64 clock) {
     u32 count = raw;
     if (c->bcd)
-        count =
-            (raw >> 12) * 1000u + (raw >> 8 & 15u) * 100u + (raw >> 4 & 15u) * 10u + (raw & 15u);
+        count = (raw >> 12) * 1000u + (raw >> 8 & 15u) * 100u + (raw >> 4 & 15u) * 10u + (raw & 15u);
     if (count == 0)
         count = c->bcd ? 10000 : 65536;
     bool first = !c->written;
@@ -201,9 +200,8 @@ static void channel_latch_status(struct vpit_channel *c, u64 clock) {
     if (c->status_latched)
         return;
     c->status_latched = true;
-    c->latched_status =
-        (u8)((channel_out(c, clock) ? STATUS_OUT : 0) | (c->null ? STATUS_NULL : 0) |
-             c->access << 4 | c->mode << 1 | (c->bcd ? CW_BCD : 0));
+    c->latched_status = (u8)((channel_out(c, clock) ? STATUS_OUT : 0) | (c->null ? STATUS_NULL : 0) | c->access << 4 |
+                             c->mode << 1 | (c->bcd ? CW_BCD : 0));
 }
 
 static u8 channel_read(struct vpit_channel *c, u64 clock) {
@@ -321,6 +319,5 @@ bool vpit_out0(const struct vpit *p) {
 void vpit_reset(struct vpit *p) {
     *p = (struct vpit){.rise = NEVER};
     for (u32 i = 0; i < 3; i++)
-        p->channel[i] =
-            (struct vpit_channel){.mode = 2, .access = 3, .gate = i != 2, .load_at = NEVER};
+        p->channel[i] = (struct vpit_channel){.mode = 2, .access = 3, .gate = i != 2, .load_at = NEVER};
 }

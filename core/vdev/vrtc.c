@@ -111,8 +111,7 @@ static void take_time(struct vrtc *r) {
     u64 hour = min_u64(decode_hour(r, r->cell[RTC_HOURS]), 23);
     u64 minute = min_u64(decode(r, r->cell[RTC_MINUTES]), 59);
     u64 second = min_u64(decode(r, r->cell[RTC_SECONDS]), 59);
-    r->seconds = day_number(year, (u32)month, (u32)day) * SECONDS_PER_DAY + hour * 3600 +
-                 minute * 60 + second;
+    r->seconds = day_number(year, (u32)month, (u32)day) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second;
     r->edited = false;
 }
 
@@ -238,8 +237,8 @@ bool vrtc_line(const struct vrtc *r) {
 }
 
 static bool is_time_cell(u32 index) {
-    return index == RTC_CENTURY || (index <= RTC_YEAR && index != RTC_SECONDS_ALARM &&
-                                    index != RTC_MINUTES_ALARM && index != RTC_HOURS_ALARM);
+    return index == RTC_CENTURY ||
+           (index <= RTC_YEAR && index != RTC_SECONDS_ALARM && index != RTC_MINUTES_ALARM && index != RTC_HOURS_ALARM);
 }
 
 /* Leaving the divider reset starts the first second with half of it gone. MC146818A, Divider

@@ -121,8 +121,8 @@ bool vuart_intr(const struct vuart *u) {
 static void update_modem(struct vuart *u) {
     u32 lines = MSR_CTS | MSR_DSR | MSR_DCD;
     if (u->mcr & MCR_LOOP)
-        lines = (u->mcr & MCR_RTS ? MSR_CTS : 0) | (u->mcr & MCR_DTR ? MSR_DSR : 0) |
-                (u->mcr & MCR_OUT1 ? MSR_RI : 0) | (u->mcr & MCR_OUT2 ? MSR_DCD : 0);
+        lines = (u->mcr & MCR_RTS ? MSR_CTS : 0) | (u->mcr & MCR_DTR ? MSR_DSR : 0) | (u->mcr & MCR_OUT1 ? MSR_RI : 0) |
+                (u->mcr & MCR_OUT2 ? MSR_DCD : 0);
     u32 changed = (u->msr ^ lines) & (MSR_CTS | MSR_DSR | MSR_DCD);
     u32 delta = (u->msr & MSR_DELTA) | changed >> 4;
     if ((u->msr & MSR_RI) && !(lines & MSR_RI)) /* the trailing edge only */

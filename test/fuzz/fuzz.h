@@ -8,12 +8,12 @@
 #include "core/base/types.h"
 
 /* Never a value out of range, a leak or an undefined operation: those are the sanitizers' work. */
-#define REQUIRE(truth)                                                                             \
-    do {                                                                                           \
-        if (!(truth)) {                                                                            \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #truth);             \
-            abort();                                                                               \
-        }                                                                                          \
+#define REQUIRE(truth)                                                                                                 \
+    do {                                                                                                               \
+        if (!(truth)) {                                                                                                \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #truth);                                 \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 struct input {

@@ -86,10 +86,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     ring_init(&f.tx, f.tx_data, sizeof(f.tx_data));
     ring_init(&f.rx, f.rx_data, sizeof(f.rx_data));
-    struct vboard_config config = {.memory = MIB(64),
-                                   .wall_clock = size ? data[0] * (u64)100000000 : 0,
-                                   .com1_tx = &f.tx,
-                                   .com1_rx = &f.rx};
+    struct vboard_config config = {
+        .memory = MIB(64), .wall_clock = size ? data[0] * (u64)100000000 : 0, .com1_tx = &f.tx, .com1_rx = &f.rx};
     vboard_init(&f.b, &config, &host);
     for (; size >= 8; size -= 8, data += 8)
         step(&f, data, &now);

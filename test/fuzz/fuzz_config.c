@@ -55,8 +55,7 @@ static void check_pair(const struct config_partition *a, const struct config_par
         REQUIRE(!ranges_overlap(a->address, a->memory, b->address, b->memory));
     for (u32 i = 0; i < a->port_count; i++)
         for (u32 k = 0; k < b->port_count; k++)
-            REQUIRE(!ranges_overlap(a->ports[i].base, a->ports[i].bytes, b->ports[k].base,
-                                    b->ports[k].bytes));
+            REQUIRE(!ranges_overlap(a->ports[i].base, a->ports[i].bytes, b->ports[k].base, b->ports[k].bytes));
     for (u32 i = 0; i < a->pci_count; i++)
         for (u32 k = 0; k < b->pci_count; k++)
             REQUIRE(a->pci[i] != b->pci[k]);

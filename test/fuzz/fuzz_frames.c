@@ -69,8 +69,7 @@ static void alloc(u64 base, u64 bytes, u64 how) {
     } else if (rc == 0) {
         REQUIRE(is_aligned(at.v, align) && at.v >= low && at.v <= high - bytes);
         REQUIRE(all_free(at.v, bytes) && f.taken == taken + bytes);
-        for (u64 lower = align_up(low, align); room && lower < at.v && lower < MIB(32);
-             lower += align)
+        for (u64 lower = align_up(low, align); room && lower < at.v && lower < MIB(32); lower += align)
             REQUIRE(lower + bytes > MIB(32) || !all_free(lower, bytes));
         set(at.v, bytes, 0);
     } else {

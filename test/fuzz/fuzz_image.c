@@ -42,8 +42,7 @@ static void prepare(void) {
 
 static bool is_ram(u64 at, u64 bytes) {
     for (u32 i = 0; i < mem.count; i++)
-        if (regions[i].kind == REGION_RAM && at >= regions[i].gpa.v &&
-            at - regions[i].gpa.v < regions[i].bytes &&
+        if (regions[i].kind == REGION_RAM && at >= regions[i].gpa.v && at - regions[i].gpa.v < regions[i].bytes &&
             bytes <= regions[i].bytes - (at - regions[i].gpa.v))
             return true;
     return false;
@@ -89,8 +88,7 @@ static void expect_linux(const struct image_request *rq, const struct start_stat
     expect(kernel, file + setup, rq->kernel_bytes - setup, rq->kernel_bytes - setup);
     REQUIRE(field(zp + 0x21c, 4) == (rq->initrd ? rq->initrd_bytes : 0));
     if (rq->initrd_bytes) {
-        REQUIRE(is_aligned(initrd, PAGE_4K) &&
-                initrd + rq->initrd_bytes - 1 <= field(file + 0x22c, 4));
+        REQUIRE(is_aligned(initrd, PAGE_4K) && initrd + rq->initrd_bytes - 1 <= field(file + 0x22c, 4));
         REQUIRE(!ranges_overlap(kernel, field(file + 0x260, 4), initrd, rq->initrd_bytes));
         expect(initrd, rq->initrd, rq->initrd_bytes, rq->initrd_bytes);
     }
@@ -130,8 +128,7 @@ static void load(const struct image_request *rq) {
     REQUIRE(rc || !memcmp(host, want, BOOT_AREA_BASE));
     REQUIRE(rc || !memcmp(host + BOOT_AREA_END, want + BOOT_AREA_END, MEMORY - BOOT_AREA_END));
     /* The BIOS area is another's, whatever happened. */
-    REQUIRE(!memcmp(host + GUEST_LOWMEM_END, clean + GUEST_LOWMEM_END,
-                    GUEST_HIGHMEM_BASE - GUEST_LOWMEM_END));
+    REQUIRE(!memcmp(host + GUEST_LOWMEM_END, clean + GUEST_LOWMEM_END, GUEST_HIGHMEM_BASE - GUEST_LOWMEM_END));
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {

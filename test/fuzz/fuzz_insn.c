@@ -10,10 +10,10 @@
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            abort();                                                                                                   \
     } while (0)
 
 struct world {
@@ -83,8 +83,7 @@ static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *
     return answer(ctx, size, fault, &byte);
 }
 
-static void check_decoded(const u8 *bytes, size_t count, enum insn_mode mode,
-                          const struct insn *insn) {
+static void check_decoded(const u8 *bytes, size_t count, enum insn_mode mode, const struct insn *insn) {
     struct insn again;
 
     CHECK(insn->length >= 1 && insn->length <= INSN_MAX && insn->length <= count);
@@ -104,12 +103,8 @@ static void check_decoded(const u8 *bytes, size_t count, enum insn_mode mode,
 
 static void execute(const struct insn *insn, enum insn_mode mode, const u8 *script, size_t left) {
     struct world w = {.script = script, .left = left};
-    struct insn_bus bus = {.ctx = &w,
-                           .read = bus_read,
-                           .write = bus_write,
-                           .probe_write = bus_probe,
-                           .in = bus_in,
-                           .out = bus_out};
+    struct insn_bus bus = {
+        .ctx = &w, .read = bus_read, .write = bus_write, .probe_write = bus_probe, .in = bus_in, .out = bus_out};
     struct insn_cpu cpu = {.mode = mode, .rip = 0xfffffff0, .rflags = RFLAGS_FIXED}, before;
     struct insn_fault fault;
     int error;

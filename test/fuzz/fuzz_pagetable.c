@@ -165,8 +165,7 @@ static bool is_valid(const struct range *r) {
 
 static bool overlaps(const struct range *r) {
     for (u32 i = 0; i < w.count; i++)
-        if (r->va <= w.ranges[i].va + (w.ranges[i].bytes - 1) &&
-            w.ranges[i].va <= r->va + (r->bytes - 1))
+        if (r->va <= w.ranges[i].va + (w.ranges[i].bytes - 1) && w.ranges[i].va <= r->va + (r->bytes - 1))
             return true;
     return false;
 }

@@ -28,9 +28,9 @@ static void on_message(void *ctx, const struct apic_msg *msg) {
     for (u32 pin = 0; pin < VIOAPIC_PINS; pin++) {
         u64 entry = io.redirection[pin];
 
-        found = found || (!(entry & RED_MASKED) && (u8)entry == msg->vector &&
-                          entry >> 56 == msg->dest && (entry >> 8 & 7) == (u64)msg->delivery &&
-                          !(entry & BIT(11)) == !msg->logical && is_level(entry) == msg->level);
+        found = found || (!(entry & RED_MASKED) && (u8)entry == msg->vector && entry >> 56 == msg->dest &&
+                          (entry >> 8 & 7) == (u64)msg->delivery && !(entry & BIT(11)) == !msg->logical &&
+                          is_level(entry) == msg->level);
     }
     REQUIRE(found);
     REQUIRE(msg->delivery != APIC_SMI && msg->assert && msg->shorthand == APIC_DEST);

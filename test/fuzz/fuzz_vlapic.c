@@ -154,8 +154,7 @@ static void pass_time(u64 ticks) {
 }
 
 static void step(const u8 *op) {
-    static const u64 modes[] = {0, APIC_BASE_ENABLE, APIC_BASE_X2APIC,
-                                APIC_BASE_ENABLE | APIC_BASE_X2APIC};
+    static const u64 modes[] = {0, APIC_BASE_ENABLE, APIC_BASE_X2APIC, APIC_BASE_ENABLE | APIC_BASE_X2APIC};
     u32 i = op[0] & 1, low = op[2] | (u32)op[3] << 8;
 
     switch (op[0] >> 1 & 15) {

@@ -91,31 +91,27 @@ static void make_root(u32 width) {
 }
 
 static const u8 aml_s5[] = {
-    0x10, 0x10, '_', 'S', '5',  '_', /* the letters, but no Name */
-    0x08, '_',  'S', '4', '_',  0x12, 0x04, 2,    0x0a, 6, 0, 0x08, 0x5c,
-    '_',  'S',  '5', '_', 0x12, 6,    4,    0x0a, 5,    1, 0, 0,
+    0x10, 0x10, '_', 'S', '5', '_', /* the letters, but no Name */
+    0x08, '_',  'S', '4', '_', 0x12, 0x04, 2, 0x0a, 6, 0, 0x08, 0x5c, '_', 'S', '5', '_', 0x12, 6, 4, 0x0a, 5, 1, 0, 0,
 };
 
 static const u8 madt_entries[] = {
-    0,  8,  0,    0,    1, 0, 0,    0, /* cpu 0 */
-    0,  8,  1,    2,    1, 0, 0,    0, /* cpu 2 */
-    0,  8,  2,    4,    0, 0, 0,    0, /* disabled */
-    0,  8,  3,    0xff, 1, 0, 0,    0, /* no id */
-    9,  16, 0,    0,    2, 0, 0,    0,    1,   0, 0, 0,
-    1,  0,  0,    0, /* cpu 2 again */
-    9,  16, 0,    0,    0, 1, 0,    0,    1,   0, 0, 0,
-    2,  0,  0,    0, /* cpu 256 */
-    9,  16, 0,    0,    1, 1, 0,    0,    2,   0, 0, 0,
-    3,  0,  0,    0,                                    /* online capable, not enabled */
-    1,  12, 7,    0,    0, 0, 0xc0, 0xfe, 0,   0, 0, 0, /* IOAPIC 7 */
-    1,  12, 8,    0,    0, 0, 0xc1, 0xfe, 24,  0, 0, 0, /* IOAPIC 8 from 24 on */
-    2,  10, 0,    0,    2, 0, 0,    0,    0,   0,       /* 0 -> 2, as the bus */
-    2,  10, 0,    9,    9, 0, 0,    0,    0xf, 0,       /* 9: level, low */
-    2,  10, 0,    5,    5, 0, 0,    0,    0xd, 0,       /* 5: level, high */
-    2,  10, 0,    16,   1, 0, 0,    0,    0,   0,       /* no ISA line */
-    2,  10, 1,    3,    1, 0, 0,    0,    0,   0,       /* no ISA bus */
-    4,  6,  0xff, 0,    0, 1,                           /* NMI */
-    99, 2,                                              /* to come */
+    0,  8,  0,    0,    1, 0, 0,    0,                              /* cpu 0 */
+    0,  8,  1,    2,    1, 0, 0,    0,                              /* cpu 2 */
+    0,  8,  2,    4,    0, 0, 0,    0,                              /* disabled */
+    0,  8,  3,    0xff, 1, 0, 0,    0,                              /* no id */
+    9,  16, 0,    0,    2, 0, 0,    0,    1,   0, 0, 0, 1, 0, 0, 0, /* cpu 2 again */
+    9,  16, 0,    0,    0, 1, 0,    0,    1,   0, 0, 0, 2, 0, 0, 0, /* cpu 256 */
+    9,  16, 0,    0,    1, 1, 0,    0,    2,   0, 0, 0, 3, 0, 0, 0, /* online capable, not enabled */
+    1,  12, 7,    0,    0, 0, 0xc0, 0xfe, 0,   0, 0, 0,             /* IOAPIC 7 */
+    1,  12, 8,    0,    0, 0, 0xc1, 0xfe, 24,  0, 0, 0,             /* IOAPIC 8 from 24 on */
+    2,  10, 0,    0,    2, 0, 0,    0,    0,   0,                   /* 0 -> 2, as the bus */
+    2,  10, 0,    9,    9, 0, 0,    0,    0xf, 0,                   /* 9: level, low */
+    2,  10, 0,    5,    5, 0, 0,    0,    0xd, 0,                   /* 5: level, high */
+    2,  10, 0,    16,   1, 0, 0,    0,    0,   0,                   /* no ISA line */
+    2,  10, 1,    3,    1, 0, 0,    0,    0,   0,                   /* no ISA bus */
+    4,  6,  0xff, 0,    0, 1,                                       /* NMI */
+    99, 2,                                                          /* to come */
 };
 
 static void make_fadt(u32 bytes) {
@@ -294,9 +290,9 @@ static void test_madt_more(void **state) {
     u8 many[17 * 12] = {0};
 
     (void)state;
-    make_madt((const u8[]){5, 12, 0,    0,    0,    0,    0, 0, 1, 0, 0, 0, 9, 16,
-                           0, 0,  0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0},
-              28);
+    make_madt(
+        (const u8[]){5, 12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 16, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0},
+        28);
     assert_int_equal(0, parse(36));
     assert_int_equal(0x100000000, out.lapic_address);
     assert_int_equal(0, out.cpus_seen);
@@ -355,8 +351,7 @@ static bool find(const u8 *aml, u64 bytes, u8 *a, u8 *b) {
 
 static void test_s5(void **state) {
     /* PkgLength of two bytes; word and dword constants */
-    static const u8 wide[] = {8,    '_', 'S', '5',  '_', 0x12, 0x4e, 0, 2,
-                              0x0b, 6,   0,   0x0c, 7,   0,    0,    0};
+    static const u8 wide[] = {8, '_', 'S', '5', '_', 0x12, 0x4e, 0, 2, 0x0b, 6, 0, 0x0c, 7, 0, 0, 0};
     static const u8 packed[] = {8, '_', 'S', '5', '_', 0x12, 8, 1, 0x0c, 5, 3, 0, 0};
     static const u8 large[] = {8, '_', 'S', '5', '_', 0x12, 8, 2, 0x0a, 8, 0};
     static const u8 variable[] = {8, '_', 'S', '5', '_', 0x12, 8, 2, 'A', 'B', 'C', 'D', 0};

@@ -97,8 +97,7 @@ static void test_shorthands(void **state) {
 
 /* Lowest Priority Delivery Mode */
 static void test_lowest_priority(void **state) {
-    struct apic_msg msg = {
-        .dest = 0xff, .logical = true, .vector = 0x40, .delivery = APIC_LOWEST, .assert = true};
+    struct apic_msg msg = {.dest = 0xff, .logical = true, .vector = 0x40, .delivery = APIC_LOWEST, .assert = true};
 
     (void)state;
     fresh();
@@ -188,8 +187,7 @@ static void test_icr_to_arrival(void **state) {
     assert_int_equal(8, send(0, fx.msg));
     assert_int_equal(8, pending(0xf1));
     for (u32 i = 0; i < COUNT; i++)
-        assert_int_equal(0, vlapic_msr_write(&apics[i], MSR_APIC_BASE,
-                                             apics[i].base_msr | APIC_BASE_X2APIC, 0, &fx));
+        assert_int_equal(0, vlapic_msr_write(&apics[i], MSR_APIC_BASE, apics[i].base_msr | APIC_BASE_X2APIC, 0, &fx));
     assert_int_equal(0, vlapic_msr_write(&apics[1], 0x830, 0x5000048f2, 0, &fx));
     assert_int_equal(5, send(1, fx.msg));
     assert_int_equal(5, pending(0xf2));

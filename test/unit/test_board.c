@@ -38,11 +38,8 @@ static void start(struct fixture *f) {
     f->host.ctx = f;
     ring_init(&f->tx, f->tx_data, sizeof(f->tx_data));
     ring_init(&f->rx, f->rx_data, sizeof(f->rx_data));
-    struct vboard_config config = {.memory = MIB(512),
-                                   .wall_clock = 1709210096u,
-                                   .ioapic_id = 3,
-                                   .com1_tx = &f->tx,
-                                   .com1_rx = &f->rx};
+    struct vboard_config config = {
+        .memory = MIB(512), .wall_clock = 1709210096u, .ioapic_id = 3, .com1_tx = &f->tx, .com1_rx = &f->rx};
     vboard_init(&f->b, &config, &f->host);
 }
 static u32 in(struct fixture *f, u16 port, u64 now) {
@@ -261,10 +258,9 @@ static void test_ioapic_page(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ports),     cmocka_unit_test(test_pci_ports),
-        cmocka_unit_test(test_power),     cmocka_unit_test(test_timer_line),
-        cmocka_unit_test(test_rtc_line),  cmocka_unit_test(test_sci_line),
-        cmocka_unit_test(test_com1_line), cmocka_unit_test(test_ioapic_page),
+        cmocka_unit_test(test_ports),      cmocka_unit_test(test_pci_ports),   cmocka_unit_test(test_power),
+        cmocka_unit_test(test_timer_line), cmocka_unit_test(test_rtc_line),    cmocka_unit_test(test_sci_line),
+        cmocka_unit_test(test_com1_line),  cmocka_unit_test(test_ioapic_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,8 +194,7 @@ static void test_optional_keys(void **state) {
         {"entry = 0x100000", 9, "entry is for images of format \"flat\" only", "add format"},
         {"load = \"0xfffff\"\nformat = \"flat\"", 8, "load 0xfffff lies outside", "\"0x100000\""},
         {"load = 0x1000000\nformat = \"flat\"", 8, "load 0x1000000 lies outside", "0xffffff"},
-        {"entry = 0x1fffff\nload = 0x200000\nformat = \"flat\"", 9, "lies before the image",
-         "\"0x200000\""},
+        {"entry = 0x1fffff\nload = 0x200000\nformat = \"flat\"", 9, "lies before the image", "\"0x200000\""},
         {"load = true", 8, "load must be a guest address", "0x100000"},
         {"load = 1\nformat = \"flt\"", 8, "load 0x1 lies outside", ""},
         {"format = \"flt\"\nload = 0x100000", 10, "format must be", "elf"},
@@ -260,8 +259,7 @@ static void test_ports(void **state) {
 
         for (u32 i = 0; i < ARRAY_SIZE(taken); i++)
             expected |= port >= taken[i].first && port <= taken[i].last;
-        snprintf(text, sizeof(text),
-                 "[partition.a]\ncpus=[0]\nmemory=\"1M\"\nkernel=\"k\"\nports=[%u]", port);
+        snprintf(text, sizeof(text), "[partition.a]\ncpus=[0]\nmemory=\"1M\"\nkernel=\"k\"\nports=[%u]", port);
         if ((parse_bytes(text, strlen(text), &config) != 0) != expected)
             fail_msg("port 0x%x", port);
         refused += expected;
@@ -271,9 +269,8 @@ static void test_ports(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_example), cmocka_unit_test(test_all_keys),
-        cmocka_unit_test(test_cpus),    cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_modules), cmocka_unit_test(test_optional_keys),
+        cmocka_unit_test(test_example), cmocka_unit_test(test_all_keys), cmocka_unit_test(test_cpus),
+        cmocka_unit_test(test_memory),  cmocka_unit_test(test_modules),  cmocka_unit_test(test_optional_keys),
         cmocka_unit_test(test_ports),
     };
     return cmocka_run_group_tests(tests, NULL, free_memory);

@@ -36,8 +36,7 @@ static void test_tables(void **state) {
     expect("[[partition.a]]", 1, 13, "a is not the table of a partition", "[partition.NAME]");
     expect("machine = 1\n" A, 1, 1, "machine must be a table", "[machine]");
     expect("[partitions.a]\ncpus = [0]", 1, 2, "the file has no key partitions", "mean partition?");
-    expect("[machine]\nfocus = \"x\"\n[partitons.x]\n" A, 3, 2, "the file has no key partitons",
-           "mean partition?");
+    expect("[machine]\nfocus = \"x\"\n[partitons.x]\n" A, 3, 2, "the file has no key partitons", "mean partition?");
     expect(A "[linux]", 5, 2, "the file has no key linux", "[partition.linux]");
     expect("memory = \"4M\"\n" A, 1, 1, "the file has no key memory", "under [partition.NAME]");
     expect("[partition.\"a b\"]", 1, 12, "a b is no name for a partition", "letters, digits");
@@ -46,35 +45,28 @@ static void test_tables(void **state) {
     expect("[machine]\nconsole = \"com5\"\n" A, 2, 11, "console must be \"com1\"", "com1");
     expect("[machine]\nconsole = 1\n" A, 2, 11, "console must be \"com1\"", "com1");
     expect("[machine]\nfocus = 1\n" A, 2, 9, "focus must be the name of a partition", "linux");
-    expect("[machine]\nfocus = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n" A, 2, 9,
-           "focus is 32 bytes long", "31");
+    expect("[machine]\nfocus = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n" A, 2, 9, "focus is 32 bytes long", "31");
     expect("[machine]\nconsol = \"com1\"\n" A, 2, 1, "[machine] has no key consol", "console?");
     expect("[machine]\ncpus = [1]\n" A, 2, 1, "[machine] has no key cpus", "[partition.NAME]");
     expect(A "consoles = 1", 5, 1, "[partition.a] has no key consoles", "known keys are cpus,");
     expect(A "console = 1", 5, 1, "[partition.a] has no key console", "under [machine]");
-    expect(A "\"m\\u0000\\u001b\xc3\xa9\" = 1", 5, 1, "[partition.a] has no key m???",
-           "known keys");
+    expect(A "\"m\\u0000\\u001b\xc3\xa9\" = 1", 5, 1, "[partition.a] has no key m???", "known keys");
     expect(A "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeee = 1", 5, 1,
            "no key aaaaaaaaaabbbbbbbbbbccccccccccddddddd...", "known keys");
 }
 
 static void test_missing_and_misspelled(void **state) {
-    static const char *const right[] = {"cpus",   "memory",  "address", "kernel",
-                                        "initrd", "cmdline", "format",  "load",
-                                        "entry",  "ports",   "restart"};
+    static const char *const right[] = {"cpus",   "memory", "address", "kernel", "initrd", "cmdline",
+                                        "format", "load",   "entry",   "ports",  "restart"};
     char text[200], remedy[40];
 
     (void)state;
-    expect("[partition.a]\nmemory = \"4M\"\nkernel = \"k\"", 1, 12, "partition a has no cpus",
-           "cpus = [0, 1]");
-    expect("\n [partition . a]\ncpus = [0]\nkernel = \"k\"", 2, 15, "partition a has no memory",
-           "memory = \"512M\"");
-    expect("[partition.a]\ncpus = [0]\nmemory = \"4M\"", 1, 12, "partition a has no kernel",
-           "kernel = \"vmlinuz\"");
+    expect("[partition.a]\nmemory = \"4M\"\nkernel = \"k\"", 1, 12, "partition a has no cpus", "cpus = [0, 1]");
+    expect("\n [partition . a]\ncpus = [0]\nkernel = \"k\"", 2, 15, "partition a has no memory", "memory = \"512M\"");
+    expect("[partition.a]\ncpus = [0]\nmemory = \"4M\"", 1, 12, "partition a has no kernel", "kernel = \"vmlinuz\"");
     /* One letter lost: the misspelled key is told, not the missing one. */
     for (u32 i = 0; i < ARRAY_SIZE(right); i++) {
-        snprintf(text, sizeof(text), "[partition.a]\n%.*s = 1\n", (int)strlen(right[i]) - 1,
-                 right[i]);
+        snprintf(text, sizeof(text), "[partition.a]\n%.*s = 1\n", (int)strlen(right[i]) - 1, right[i]);
         snprintf(remedy, sizeof(remedy), "did you mean %s?", right[i]);
         expect(text, 2, 1, "[partition.a] has no key", remedy);
     }
@@ -83,8 +75,7 @@ static void test_missing_and_misspelled(void **state) {
 /* Of several mistakes the first in the file is told, whatever the order of the checks. */
 static void test_first_problem(void **state) {
     (void)state;
-    expect("[machine]\nfocus = \"x\"\n" A "format = \"y\"\n" B "cpus = [1]\nbad = 1", 2, 9, "focus",
-           "");
+    expect("[machine]\nfocus = \"x\"\n" A "format = \"y\"\n" B "cpus = [1]\nbad = 1", 2, 9, "focus", "");
     expect(A "format = \"y\"\n" B "cpus = [1]\nbad = 1", 5, 10, "format", "");
     expect(A B "cpus = [1]\nbad = 1", 8, 9, "core 1", "");
     expect(A B "bad = 1\ncpus = [1]", 8, 1, "no key bad", "");
@@ -143,8 +134,7 @@ static void test_full_machine(void **state) {
     (void)state;
     assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
     assert_int_equal(6, error.line);
-    assert_string_equal("memory 4M does not fit: of the machine's 4M free only 0 is left",
-                        error.what);
+    assert_string_equal("memory 4M does not fit: of the machine's 4M free only 0 is left", error.what);
     assert_string_equal("give the partitions before it less memory", error.remedy);
     for (u32 i = 0; i < 20; i++) {
         snprintf(names[i], sizeof(names[i]), "module-%08u", i);
@@ -177,8 +167,7 @@ static void test_report(void **state) {
     assert_non_null(strstr(text, "module     initrd                       linux, initrd\n"));
     assert_non_null(strstr(text, "interrupt  "));
     text[0] = 0;
-    config_report(parse(A "ports = [0x80, \"0x300-0x30f\"]\n[machine]\nconsole = \"none\""),
-                  collect, text);
+    config_report(parse(A "ports = [0x80, \"0x300-0x30f\"]\n[machine]\nconsole = \"none\""), collect, text);
     assert_null(strstr(text, "hypervisor, console\n"));
     assert_non_null(strstr(text, "port       0x80                         a\n"));
     assert_non_null(strstr(text, "port       0x300-0x30f                  a\n"));
@@ -204,8 +193,7 @@ static void test_large(void **state) {
     assert_int_equal(-E_INVAL, parse_bytes(text, n, &config));
     n = 0;
     for (u32 i = 0; i < 1000; i++)
-        n += (size_t)snprintf(text + n, room - n,
-                              "[partition.p%u]\ncpus=[%u]\nmemory=\"1M\"\nkernel=\"k\"\n", i, i);
+        n += (size_t)snprintf(text + n, room - n, "[partition.p%u]\ncpus=[%u]\nmemory=\"1M\"\nkernel=\"k\"\n", i, i);
     assert_int_equal(0, parse_bytes(text, n, &config));
     assert_int_equal(1000, config->partition_count);
     memset(text, '\n', room);

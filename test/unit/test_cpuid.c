@@ -44,8 +44,7 @@ static void cpu(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
         break;
     case 4:
     case EXT + 0x1d:
-        r = sub < m->caches ? (struct cpuid_regs){0xffffffe1 + sub, 0x1c0003f, 63, 7}
-                            : (struct cpuid_regs){0};
+        r = sub < m->caches ? (struct cpuid_regs){0xffffffe1 + sub, 0x1c0003f, 63, 7} : (struct cpuid_regs){0};
         break;
     case 0xd: /* real layout of AVX and AVX-512, and a PKRU part at the end */
         if (sub == 0)
@@ -212,8 +211,7 @@ static void test_xsave(void **state) {
     assert_false(ask_now(1, 0, 0, 1, 0).ecx & (BIT(26) | BIT(27) | BIT(28)));
     m.max_basic = 5;
     assert_int_equal(0, policy_xcr0(cpu, &m));
-    build(m, 0, 2,
-          1000000000); /* an old machine: leaves that are made here are there all the same */
+    build(m, 0, 2, 1000000000); /* an old machine: leaves that are made here are there all the same */
     check(7, 0, 0, 0, 0, 0);
     check(0xb, 1, 1, 2, 0x201, 0);
 }
@@ -287,9 +285,8 @@ static void test_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basic),      cmocka_unit_test(test_state),
-        cmocka_unit_test(test_topology),   cmocka_unit_test(test_xsave),
-        cmocka_unit_test(test_ext_intel),  cmocka_unit_test(test_ext_amd),
+        cmocka_unit_test(test_basic),      cmocka_unit_test(test_state),     cmocka_unit_test(test_topology),
+        cmocka_unit_test(test_xsave),      cmocka_unit_test(test_ext_intel), cmocka_unit_test(test_ext_amd),
         cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,9 +28,8 @@ static void check_ranges(const struct frames *f, const struct frame_range *want,
         assert_int_equal(want[i].bytes, f->ranges[i].bytes);
     }
 }
-#define CHECK_RANGES(f, ...)                                                                       \
-    check_ranges(f, (const struct frame_range[]){__VA_ARGS__},                                     \
-                 ARRAY_SIZE(((const struct frame_range[]){__VA_ARGS__})))
+#define CHECK_RANGES(f, ...)                                                                                           \
+    check_ranges(f, (const struct frame_range[]){__VA_ARGS__}, ARRAY_SIZE(((const struct frame_range[]){__VA_ARGS__})))
 
 static void test_add(void **state) {
     struct fixture x;
@@ -196,8 +195,8 @@ static void check_pieces(const struct piece *got, int count, const struct piece 
         assert_int_equal(want[i].bytes, got[i].bytes);
     }
 }
-#define CHECK_PIECES(got, count, ...)                                                              \
-    check_pieces(got, count, (const struct piece[]){__VA_ARGS__},                                  \
+#define CHECK_PIECES(got, count, ...)                                                                                  \
+    check_pieces(got, count, (const struct piece[]){__VA_ARGS__},                                                      \
                  (int)ARRAY_SIZE(((const struct piece[]){__VA_ARGS__})))
 
 static void test_place(void **state) {
@@ -207,20 +206,17 @@ static void test_place(void **state) {
     (void)state;
     machine(&x, GIB(3) - 0x20000, 0); /* the ACPI tables end the low memory */
     CHECK_PIECES(p, frames_place(&x.f, MIB(512), p, 8), {{GIB(3) - MIB(514)}, MIB(512)});
-    CHECK_PIECES(p, frames_place(&x.f, MIB(16) + 5, p, 8),
-                 {{GIB(3) - MIB(532)}, MIB(16) + PAGE_4K});
+    CHECK_PIECES(p, frames_place(&x.f, MIB(16) + 5, p, 8), {{GIB(3) - MIB(532)}, MIB(16) + PAGE_4K});
     CHECK_PIECES(p, frames_place(&x.f, GIB(1), p, 8), {{GIB(1)}, GIB(1)});
     assert_int_equal(MIB(512) + MIB(16) + PAGE_4K + GIB(1), x.f.taken);
     /* No 1 GiB border is left: 2 MiB ones serve. */
     assert_int_equal(-E_NOMEM, frames_place(&x.f, GIB(3), p, 8));
-    CHECK_PIECES(p, frames_place(&x.f, GIB(1), p, 8), {{MIB(2)}, GIB(1) - MIB(2)},
-                 {{GIB(3) - MIB(534)}, MIB(2)});
+    CHECK_PIECES(p, frames_place(&x.f, GIB(1), p, 8), {{MIB(2)}, GIB(1) - MIB(2)}, {{GIB(3) - MIB(534)}, MIB(2)});
 
     machine(&x, GIB(3), GIB(5)); /* 4 GiB to 9 GiB */
     CHECK_PIECES(p, frames_place(&x.f, GIB(2) + MIB(512), p, 8), {{GIB(6)}, GIB(2) + MIB(512)});
     /* One piece has no room: whole GiB together, then the rest on a 2 MiB border. */
-    CHECK_PIECES(p, frames_place(&x.f, GIB(3) + MIB(64), p, 8), {{GIB(4)}, GIB(2)},
-                 {{GIB(1)}, GIB(1) + MIB(64)});
+    CHECK_PIECES(p, frames_place(&x.f, GIB(3) + MIB(64), p, 8), {{GIB(4)}, GIB(2)}, {{GIB(1)}, GIB(1) + MIB(64)});
     CHECK_PIECES(p, frames_place(&x.f, PAGE_4K, p, 8), {{GIB(9) - MIB(2)}, PAGE_4K});
     assert_int_equal(-E_INVAL, frames_place(&x.f, 0, p, 8));
     assert_int_equal(-E_NOMEM, frames_place(&x.f, NEVER, p, 8));
@@ -234,11 +230,9 @@ static void test_place_max(void **state) {
     (void)state;
     start(&x, MAX_RANGES);
     assert_int_equal(0, frames_add(&x.f, GIB(4) + MIB(512), GIB(1) + MIB(768)));
-    CHECK_PIECES(p, frames_place(&x.f, GIB(1) + MIB(512), p, 1),
-                 {{GIB(4) + MIB(768)}, GIB(1) + MIB(512)});
+    CHECK_PIECES(p, frames_place(&x.f, GIB(1) + MIB(512), p, 1), {{GIB(4) + MIB(768)}, GIB(1) + MIB(512)});
     assert_int_equal(0, frames_add(&x.f, p[0].base.v, p[0].bytes));
-    CHECK_PIECES(p, frames_place(&x.f, GIB(1) + MIB(512), p, 2), {{GIB(5)}, GIB(1)},
-                 {{GIB(4) + MIB(512)}, MIB(512)});
+    CHECK_PIECES(p, frames_place(&x.f, GIB(1) + MIB(512), p, 2), {{GIB(5)}, GIB(1)}, {{GIB(4) + MIB(512)}, MIB(512)});
     assert_int_equal(-E_NOMEM, frames_place(&x.f, MIB(2), p, 0));
 }
 
@@ -309,11 +303,9 @@ static void test_place_random(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),          cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_is_free),      cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_random),       cmocka_unit_test(test_place),
-        cmocka_unit_test(test_place_max),    cmocka_unit_test(test_place_undo),
-        cmocka_unit_test(test_place_random),
+        cmocka_unit_test(test_add),       cmocka_unit_test(test_reserve),    cmocka_unit_test(test_is_free),
+        cmocka_unit_test(test_alloc),     cmocka_unit_test(test_random),     cmocka_unit_test(test_place),
+        cmocka_unit_test(test_place_max), cmocka_unit_test(test_place_undo), cmocka_unit_test(test_place_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,10 +54,8 @@ static int setup(void **state) {
     n = region_list_build(&piece, 1, MEMORY, w->regions, 8);
     w->mem = (struct gmem){w->regions, (u32)n, (u64)w->host};
     w->file = calloc(1, SETUP + KERNEL);
-    w->rq = (struct image_request){.kernel = w->file,
-                                   .kernel_bytes = SETUP + KERNEL,
-                                   .cmdline = "console=ttyS0",
-                                   .rsdp = gpa(0xe0000)};
+    w->rq = (struct image_request){
+        .kernel = w->file, .kernel_bytes = SETUP + KERNEL, .cmdline = "console=ttyS0", .rsdp = gpa(0xe0000)};
     *state = w;
     return n > 0 ? 0 : -1;
 }
@@ -248,8 +246,7 @@ static void test_linux_place(void **state) {
     /* A device in between is no memory and not in E820. */
     w->file[0x234] = 1;
     w->regions[4] = w->regions[3];
-    w->regions[3] = (struct region){
-        .gpa = gpa(MIB(12)), .bytes = MIB(1), .rights = RIGHTS_RWX, .kind = REGION_DEVICE};
+    w->regions[3] = (struct region){.gpa = gpa(MIB(12)), .bytes = MIB(1), .rights = RIGHTS_RWX, .kind = REGION_DEVICE};
     w->mem.count = 5;
     assert_int_equal(0, load(w));
     assert_int_equal(4, w->host[w->start.rsi + 0x1e8]);
@@ -305,8 +302,7 @@ static void test_limits(void **state) {
                                             .bytes = PAGE_4K,
                                             .rights = RIGHTS_RWX};
     w->regions[2].bytes = 0;
-    w->regions[3] = (struct region){
-        .gpa = gpa(MIB(20)), .hpa = hpa(MIB(8)), .bytes = MIB(8), .rights = RIGHTS_RWX};
+    w->regions[3] = (struct region){.gpa = gpa(MIB(20)), .hpa = hpa(MIB(8)), .bytes = MIB(8), .rights = RIGHTS_RWX};
     w->mem.count = 132;
     refused(w, -E_RANGE, "128");
     w->regions[0].bytes = 0x8000;

@@ -116,14 +116,13 @@ static void generate(u8 *out, bool two_byte, u8 opcode, enum insn_mode mode) {
         out[n++] = (u8)rnd();
 }
 
-static void report(const char *what, const u8 *bytes, enum insn_mode mode, const struct insn *ours,
-                   int error, const cs_insn *theirs) {
+static void report(const char *what, const u8 *bytes, enum insn_mode mode, const struct insn *ours, int error,
+                   const cs_insn *theirs) {
     printf("%s: mode %d:", what, 16 << mode);
     for (u32 i = 0; i < 16; i++)
         printf(" %02x", bytes[i]);
-    printf("\n  ours: error %d op %d length %u size %u; theirs: %s %s length %u\n", error, ours->op,
-           ours->length, ours->size, theirs ? theirs->mnemonic : "-", theirs ? theirs->op_str : "",
-           theirs ? theirs->size : 0);
+    printf("\n  ours: error %d op %d length %u size %u; theirs: %s %s length %u\n", error, ours->op, ours->length,
+           ours->size, theirs ? theirs->mnemonic : "-", theirs ? theirs->op_str : "", theirs ? theirs->size : 0);
 }
 
 static bool named(unsigned id) {
@@ -161,8 +160,7 @@ static bool same_memory(const struct insn *ours, const cs_x86 *theirs) {
 
         if (o->type != X86_OP_MEM)
             continue;
-        return ours->memory && ours->base == reg_number(o->mem.base) &&
-               ours->index == reg_number(o->mem.index) &&
+        return ours->memory && ours->base == reg_number(o->mem.base) && ours->index == reg_number(o->mem.index) &&
                (ours->index == INSN_NO_REG || ours->scale == o->mem.scale) &&
                ((u64)ours->disp & mask) == ((u64)o->mem.disp & mask);
     }
@@ -188,11 +186,10 @@ static bool beyond(const cs_x86 *detail) {
 
         if (detail->operands[i].type != X86_OP_REG)
             continue;
-        if ((reg >= X86_REG_DR8 && reg <= X86_REG_DR15) ||
-            (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31))
+        if ((reg >= X86_REG_DR8 && reg <= X86_REG_DR15) || (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31))
             return true;
-        if (reg == X86_REG_CS || reg == X86_REG_DS || reg == X86_REG_ES || reg == X86_REG_FS ||
-            reg == X86_REG_GS || reg == X86_REG_SS)
+        if (reg == X86_REG_CS || reg == X86_REG_DS || reg == X86_REG_ES || reg == X86_REG_FS || reg == X86_REG_GS ||
+            reg == X86_REG_SS)
             return true;
         if (reg == X86_REG_CR1 || (reg >= X86_REG_CR5 && reg <= X86_REG_CR7) ||
             (reg >= X86_REG_CR9 && reg <= X86_REG_CR15))
@@ -204,8 +201,7 @@ static bool beyond(const cs_x86 *detail) {
 /* Where capstone is known to be wrong: it lets LOCK stand before anything; takes 66 with F2 or F3
  * for an SSE prefix; sees PAUSE as NOP when F3 is not alone, and XCHG with r8 as NOP; gets sizes of
  * XCHG, PUSH and POP wrong with 66 and REX; calls the destination of MOVSXD 64 bits wide. */
-static bool excused(const char *what, const u8 *bytes, const struct insn *ours,
-                    const cs_insn *theirs) {
+static bool excused(const char *what, const u8 *bytes, const struct insn *ours, const cs_insn *theirs) {
     bool mixed = has(bytes, 0x66) && (has(bytes, 0xf2) || has(bytes, 0xf3));
 
     if (!strcmp(what, "refused"))
@@ -215,8 +211,8 @@ static bool excused(const char *what, const u8 *bytes, const struct insn *ours,
     if (!strcmp(what, "length"))
         return mixed && ours->op == INSN_PUSH;
     if (!strcmp(what, "size"))
-        return mixed || theirs->id == X86_INS_MOVSXD || ours->op == INSN_XCHG ||
-               ours->op == INSN_PUSH || ours->op == INSN_POP;
+        return mixed || theirs->id == X86_INS_MOVSXD || ours->op == INSN_XCHG || ours->op == INSN_PUSH ||
+               ours->op == INSN_POP;
     return !strcmp(what, "op") && (ours->op == INSN_PAUSE || ours->op == INSN_XCHG);
 }
 

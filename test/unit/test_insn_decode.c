@@ -37,8 +37,7 @@ static const struct length_case lengths[] = {
     {INSN_64, BYTES("\xf3\x48\x0f\xa2"), INSN_CPUID, 8, 8},
     {INSN_16, BYTES("\x2e\x67\x0f\xa2"), INSN_CPUID, 2, 4},
     {INSN_32, BYTES("\x0f\xa2"), INSN_CPUID, 4, 4},
-    {INSN_64, BYTES("\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x0f\xa2"), INSN_CPUID, 2,
-     8},
+    {INSN_64, BYTES("\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x0f\xa2"), INSN_CPUID, 2, 8},
     {INSN_64, BYTES("\xf4"), INSN_HLT, 4, 8},
     {INSN_64, BYTES("\x0f\x32"), INSN_RDMSR, 4, 8},
     {INSN_64, BYTES("\x0f\x30"), INSN_WRMSR, 4, 8},
@@ -168,8 +167,7 @@ static void test_errors(void **state) {
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
         struct insn insn;
 
-        assert_int_equal(errors[i].error,
-                         decode(errors[i].mode, errors[i].bytes, errors[i].count, &insn));
+        assert_int_equal(errors[i].error, decode(errors[i].mode, errors[i].bytes, errors[i].count, &insn));
     }
 }
 
@@ -300,9 +298,8 @@ static void test_immediates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lengths),    cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_memory),     cmocka_unit_test(test_registers),
-        cmocka_unit_test(test_immediates),
+        cmocka_unit_test(test_lengths),   cmocka_unit_test(test_errors),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_registers), cmocka_unit_test(test_immediates),
     };
 
     return cmocka_run_group_tests_name("insn decode", tests, NULL, NULL);

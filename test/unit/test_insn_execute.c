@@ -95,8 +95,7 @@ static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *
 }
 
 static struct bench bench(enum insn_mode mode, const char *bytes, size_t count) {
-    struct bench b = {.cpu = {.mode = mode, .rip = 0x1000, .rflags = RFLAGS_FIXED | RFLAGS_RF},
-                      .base = 0x8000};
+    struct bench b = {.cpu = {.mode = mode, .rip = 0x1000, .rflags = RFLAGS_FIXED | RFLAGS_RF}, .base = 0x8000};
 
     assert_int_equal(0, insn_decode((const u8 *)bytes, count, mode, &b.insn));
     assert_int_equal(count, b.insn.length);
@@ -104,12 +103,8 @@ static struct bench bench(enum insn_mode mode, const char *bytes, size_t count) 
 }
 
 static int execute(struct bench *b) {
-    struct insn_bus bus = {.ctx = b,
-                           .read = bus_read,
-                           .write = bus_write,
-                           .probe_write = bus_probe,
-                           .in = bus_in,
-                           .out = bus_out};
+    struct insn_bus bus = {
+        .ctx = b, .read = bus_read, .write = bus_write, .probe_write = bus_probe, .in = bus_in, .out = bus_out};
 
     return insn_execute(&b->insn, &b->cpu, &bus, &b->fault);
 }
@@ -189,7 +184,7 @@ struct order_case {
     const char *log;
 };
 
-#define ORDER(s, log)                                                                              \
+#define ORDER(s, log)                                                                                                  \
     { s, sizeof(s) - 1, log }
 
 /* What happens on the bus, in order: whatever may fault comes before what cannot be undone. rsi,
@@ -421,9 +416,8 @@ static void test_unsupported(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_faults),    cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_strings),   cmocka_unit_test(test_stack),
+        cmocka_unit_test(test_addresses), cmocka_unit_test(test_moves),       cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_ports),     cmocka_unit_test(test_strings),     cmocka_unit_test(test_stack),
         cmocka_unit_test(test_bits),      cmocka_unit_test(test_unsupported),
     };
 

@@ -126,12 +126,10 @@ static void fill(struct native *s) {
 
 /* Opcode bytes of the instructions that run in user mode and do not touch the stack. */
 static u32 opcode(u8 *out) {
-    static const u8 two[] = {0xa3, 0xab, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7,
-                             0xba, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1};
-    static const u8 one[] = {0x63, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89,
-                             0x8a, 0x8b, 0x91, 0x95, 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5,
-                             0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
-                             0xb0, 0xb7, 0xb8, 0xc6, 0xc7, 0xf6, 0xf7, 0xfe, 0xff};
+    static const u8 two[] = {0xa3, 0xab, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7, 0xba, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1};
+    static const u8 one[] = {0x63, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x91,
+                             0x95, 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab,
+                             0xac, 0xad, 0xae, 0xaf, 0xb0, 0xb7, 0xb8, 0xc6, 0xc7, 0xf6, 0xf7, 0xfe, 0xff};
 
     switch (rnd() % 3) {
     case 0:
@@ -205,8 +203,7 @@ static bool usable(const struct insn *i, const struct insn_cpu *cpu, const struc
     return true;
 }
 
-static void show(const u8 *bytes, const struct insn *i, const struct native *ours,
-                 const struct native *theirs) {
+static void show(const u8 *bytes, const struct insn *i, const struct native *ours, const struct native *theirs) {
     printf("op %d:", i->op);
     for (u32 n = 0; n < i->length; n++)
         printf(" %02x", bytes[n]);
@@ -263,8 +260,8 @@ static void test_native(void **state) {
     u32 run = 0, wrong = 0;
 
     (void)state;
-    code = mmap(NULL, PAGE_4K + BUFFER, PROT_READ | PROT_WRITE | PROT_EXEC,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    code = mmap(NULL, PAGE_4K + BUFFER, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1,
+                0);
     assert_true(code != MAP_FAILED);
     buffer = code + PAGE_4K;
     for (u32 i = 0; i < ROUNDS && wrong < 20; i++)

@@ -330,9 +330,8 @@ static void test_mutations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_typical),       cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_check_refuses), cmocka_unit_test(test_bad_tags),
-        cmocka_unit_test(test_short_tags),    cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_typical),  cmocka_unit_test(test_empty),      cmocka_unit_test(test_check_refuses),
+        cmocka_unit_test(test_bad_tags), cmocka_unit_test(test_short_tags), cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

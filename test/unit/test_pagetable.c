@@ -152,8 +152,7 @@ static void test_refused(void **state) {
         assert_int_equal(-E_INVAL, map(&f, BIT(48), 0, PAGE_4K));
         assert_int_equal(-E_INVAL, map(&f, 0, 0, BIT(53)));
         assert_int_equal(-E_INVAL, map(&f, PAGE_4K, 0, ~(PAGE_4K - 1)));
-        assert_int_equal(-E_INVAL,
-                         pt_map(&f.pt, 0, hpa(0), PAGE_4K, RIGHT_WRITE | RIGHT_EXEC, MEM_WB));
+        assert_int_equal(-E_INVAL, pt_map(&f.pt, 0, hpa(0), PAGE_4K, RIGHT_WRITE | RIGHT_EXEC, MEM_WB));
         assert_int_equal(-E_INVAL, pt_map(&f.pt, 0, hpa(0), PAGE_4K, 0, MEM_WB));
         assert_int_equal(1, f.pt.pages);
         assert_int_equal(0, map(&f, 0, 0, 0));
@@ -234,8 +233,7 @@ static void check_flat(void *arg) {
 
     for (u32 i = 0; i < WINDOW_PAGES; i++) {
         struct pt_lookup got = pt_lookup(&flat->f->pt, WINDOW_BASE + PAGE_4K * i + i % 4096);
-        bool same = flat->at[i] ? got.leaf_level && got.at.v == flat->at[i] + i % 4096 &&
-                                      got.rights == flat->rights[i]
+        bool same = flat->at[i] ? got.leaf_level && got.at.v == flat->at[i] + i % 4096 && got.rights == flat->rights[i]
                                 : !got.leaf_level;
 
         if (!same)
@@ -336,8 +334,7 @@ static void test_nomem(void **state) {
                 check_leaves(&f, 0, 0, 0);
                 /* The pages that stayed serve the next attempt. */
                 f.pool.left = 6 - allowed;
-                assert_int_equal(
-                    0, map(&f, GIB(511) + PAGE_4K, GIB(511) + PAGE_4K, GIB(2) - 2 * PAGE_4K));
+                assert_int_equal(0, map(&f, GIB(511) + PAGE_4K, GIB(511) + PAGE_4K, GIB(2) - 2 * PAGE_4K));
             }
             check_leaves(&f, 2 * 511, 2 * 511, 0);
             assert_int_equal(7, f.pt.pages);
@@ -395,11 +392,10 @@ static void test_leftover_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encoding), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_leaf_sizes),
-        cmocka_unit_test(test_random),   cmocka_unit_test(test_random_nomem),
-        cmocka_unit_test(test_nomem),    cmocka_unit_test(test_init_nomem),
-        cmocka_unit_test(test_overlap),  cmocka_unit_test(test_leftover_table),
+        cmocka_unit_test(test_encoding),       cmocka_unit_test(test_names),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_leaf_sizes),     cmocka_unit_test(test_random),     cmocka_unit_test(test_random_nomem),
+        cmocka_unit_test(test_nomem),          cmocka_unit_test(test_init_nomem), cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_leftover_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,9 +27,8 @@ static void check_list(const struct region *got, int count, const struct want *w
         assert_int_equal(MEM_WB, got[i].memtype);
     }
 }
-#define CHECK_LIST(got, count, ...)                                                                \
-    check_list(got, count, (const struct want[]){__VA_ARGS__},                                     \
-               (int)ARRAY_SIZE(((const struct want[]){__VA_ARGS__})))
+#define CHECK_LIST(got, count, ...)                                                                                    \
+    check_list(got, count, (const struct want[]){__VA_ARGS__}, (int)ARRAY_SIZE(((const struct want[]){__VA_ARGS__})))
 
 static void test_list(void **state) {
     const struct piece one = {{GIB(8)}, GIB(8)};
@@ -39,15 +38,13 @@ static void test_list(void **state) {
     CHECK_LIST(r, region_list_build(&one, 1, MIB(1), r, MAX), {0, GIB(8), 0xa0000, REGION_RAM},
                {0xe0000, GIB(8) + 0xe0000, 0x20000, REGION_RESERVED});
     CHECK_LIST(r, region_list_build(&one, 1, MIB(16), r, MAX), {0, GIB(8), 0xa0000, REGION_RAM},
-               {0xe0000, GIB(8) + 0xe0000, 0x20000, REGION_RESERVED},
-               {MIB(1), GIB(8) + MIB(1), MIB(15), REGION_RAM});
+               {0xe0000, GIB(8) + 0xe0000, 0x20000, REGION_RESERVED}, {MIB(1), GIB(8) + MIB(1), MIB(15), REGION_RAM});
     CHECK_LIST(r, region_list_build(&one, 1, GIB(3), r, MAX), {0, GIB(8), 0xa0000, REGION_RAM},
                {0xe0000, GIB(8) + 0xe0000, 0x20000, REGION_RESERVED},
                {MIB(1), GIB(8) + MIB(1), GIB(3) - MIB(1), REGION_RAM});
     CHECK_LIST(r, region_list_build(&one, 1, GIB(5), r, MAX), {0, GIB(8), 0xa0000, REGION_RAM},
                {0xe0000, GIB(8) + 0xe0000, 0x20000, REGION_RESERVED},
-               {MIB(1), GIB(8) + MIB(1), GIB(3) - MIB(1), REGION_RAM},
-               {GIB(4), GIB(11), GIB(2), REGION_RAM});
+               {MIB(1), GIB(8) + MIB(1), GIB(3) - MIB(1), REGION_RAM}, {GIB(4), GIB(11), GIB(2), REGION_RAM});
 }
 
 static void test_pieces(void **state) {
@@ -57,21 +54,17 @@ static void test_pieces(void **state) {
     struct region r[MAX];
 
     (void)state;
-    CHECK_LIST(r, region_list_build(two, 2, GIB(1) + MIB(64), r, MAX),
-               {0, GIB(8), 0xa0000, REGION_RAM},
+    CHECK_LIST(r, region_list_build(two, 2, GIB(1) + MIB(64), r, MAX), {0, GIB(8), 0xa0000, REGION_RAM},
                {0xe0000, GIB(8) + 0xe0000, 0x20000, REGION_RESERVED},
-               {MIB(1), GIB(8) + MIB(1), GIB(1) - MIB(1), REGION_RAM},
-               {GIB(1), GIB(6), MIB(64), REGION_RAM});
+               {MIB(1), GIB(8) + MIB(1), GIB(1) - MIB(1), REGION_RAM}, {GIB(1), GIB(6), MIB(64), REGION_RAM});
     CHECK_LIST(r, region_list_build(hole, 2, GIB(4), r, MAX), {0, GIB(8), 0xa0000, REGION_RAM},
                {0xe0000, GIB(8) + 0xe0000, 0x20000, REGION_RESERVED},
-               {MIB(1), GIB(8) + MIB(1), GIB(2) - MIB(1), REGION_RAM},
-               {GIB(2), GIB(32), GIB(1), REGION_RAM}, {GIB(4), GIB(33), GIB(1), REGION_RAM});
+               {MIB(1), GIB(8) + MIB(1), GIB(2) - MIB(1), REGION_RAM}, {GIB(2), GIB(32), GIB(1), REGION_RAM},
+               {GIB(4), GIB(33), GIB(1), REGION_RAM});
     /* Borders inside the low RAM and inside the BIOS area. */
     CHECK_LIST(r, region_list_build(odd, 3, 0x180000, r, MAX), {0, GIB(1), 0x80000, REGION_RAM},
-               {0x80000, GIB(2), 0x20000, REGION_RAM},
-               {0xe0000, GIB(2) + 0x60000, 0x10000, REGION_RESERVED},
-               {0xf0000, GIB(3), 0x10000, REGION_RESERVED},
-               {MIB(1), GIB(3) + 0x10000, 0x80000, REGION_RAM});
+               {0x80000, GIB(2), 0x20000, REGION_RAM}, {0xe0000, GIB(2) + 0x60000, 0x10000, REGION_RESERVED},
+               {0xf0000, GIB(3), 0x10000, REGION_RESERVED}, {MIB(1), GIB(3) + 0x10000, 0x80000, REGION_RAM});
     for (u32 max = 0; max < 5; max++)
         assert_int_equal(-E_NOMEM, region_list_build(odd, 3, 0x180000, r, max));
 }

@@ -93,9 +93,8 @@ static void check_kind(const char *text, enum toml_kind kind) {
 }
 
 static void test_scalars(void **state) {
-    static const char *const floats[] = {
-        "1.0",       "+1.5",        "-0.01", "5e+22", "1e06", "-2E-2", "0e0",  "0.0",
-        "6.626e-34", "1_0.0_1e1_0", "inf",   "+inf",  "-inf", "nan",   "+nan", "-nan"};
+    static const char *const floats[] = {"1.0",       "+1.5",        "-0.01", "5e+22", "1e06", "-2E-2", "0e0",  "0.0",
+                                         "6.626e-34", "1_0.0_1e1_0", "inf",   "+inf",  "-inf", "nan",   "+nan", "-nan"};
     static const char *const dates[] = {"1979-05-27T07:32:00Z",
                                         "1979-05-27t07:32:00z",
                                         "1979-05-27 07:32:00.999-07:30",
@@ -219,8 +218,8 @@ static void check_mistakes(const struct mistake *list, size_t count) {
         if (rc != -E_INVAL)
             fail_msg("accepted: %s", m->text);
         if (error.line != m->line || error.column != m->column || !strstr(error.what, m->what))
-            fail_msg("%u:%u: %s, not %u:%u: %s, in: %s", error.line, error.column, error.what,
-                     m->line, m->column, m->what, m->text);
+            fail_msg("%u:%u: %s, not %u:%u: %s, in: %s", error.line, error.column, error.what, m->line, m->column,
+                     m->what, m->text);
         if (!error.remedy[0])
             fail_msg("no remedy: %s", m->text);
     }
@@ -330,11 +329,10 @@ static void test_bad_strings(void **state) {
 }
 
 static void test_bad_scalars(void **state) {
-    static const char *const words[] = {
-        "1_",   "_1",    "1__2",  "1_.0", "1._0",   "1.",   ".5",    "1e",       "1e_1",
-        "1.e1", "+",     "-",     "++1",  "0x",     "0x_1", "0xg",   "+0x1",     "-0b1",
-        "0o8",  "0b2",   "0X1",   "True", "yes",    "Inf",  "+true", "infinity", "1a",
-        "512M", "1.2.3", "0x1.0", "tru",  "falsey", "1e1.0"};
+    static const char *const words[] = {"1_",   "_1",    "1__2",  "1_.0", "1._0",   "1.",   ".5",    "1e",       "1e_1",
+                                        "1.e1", "+",     "-",     "++1",  "0x",     "0x_1", "0xg",   "+0x1",     "-0b1",
+                                        "0o8",  "0b2",   "0X1",   "True", "yes",    "Inf",  "+true", "infinity", "1a",
+                                        "512M", "1.2.3", "0x1.0", "tru",  "falsey", "1e1.0"};
     static const char *const zeros[] = {"01", "-012", "00", "0_1", "01.5", "+00"};
     static const char *const dates[] = {"1979-13-01",
                                         "1979-00-01",
@@ -420,9 +418,8 @@ static void test_bad_tables(void **state) {
 
 /* Every prefix and every one-byte change of a document: no crash, and an error has a place. */
 static void test_mutations(void **state) {
-    static const char text[] =
-        "# c\n[a.\"b\"]\nk = [1, 0x2, {x.y = 'z'}, 1.5e3]\n[[l]]\nt = 1979-05-27 07:32:00Z\n"
-        "s = \"\"\"\n\\u00e9 \\\n \"\" \xc3\xa9\"\"\"\nm = '''q''''\r\nb = true\n";
+    static const char text[] = "# c\n[a.\"b\"]\nk = [1, 0x2, {x.y = 'z'}, 1.5e3]\n[[l]]\nt = 1979-05-27 07:32:00Z\n"
+                               "s = \"\"\"\n\\u00e9 \\\n \"\" \xc3\xa9\"\"\"\nm = '''q''''\r\nb = true\n";
     static const char bytes[] = "\0\n\r\"'\\[]{}=,.#_0aU\x80\xff ";
     size_t length = sizeof(text) - 1;
     struct toml_node *root;
@@ -465,12 +462,10 @@ static void test_small_arena(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strings),     cmocka_unit_test(test_scalars),
-        cmocka_unit_test(test_keys),        cmocka_unit_test(test_containers),
-        cmocka_unit_test(test_positions),   cmocka_unit_test(test_bad_syntax),
-        cmocka_unit_test(test_bad_strings), cmocka_unit_test(test_bad_scalars),
-        cmocka_unit_test(test_bad_tables),  cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_small_arena),
+        cmocka_unit_test(test_strings),     cmocka_unit_test(test_scalars),     cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_containers),  cmocka_unit_test(test_positions),   cmocka_unit_test(test_bad_syntax),
+        cmocka_unit_test(test_bad_strings), cmocka_unit_test(test_bad_scalars), cmocka_unit_test(test_bad_tables),
+        cmocka_unit_test(test_mutations),   cmocka_unit_test(test_small_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -228,10 +228,9 @@ static void test_delivery_modes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registers),  cmocka_unit_test(test_redirection_bits),
-        cmocka_unit_test(test_edge),       cmocka_unit_test(test_level),
-        cmocka_unit_test(test_level_mask), cmocka_unit_test(test_shared_vector),
-        cmocka_unit_test(test_polarity),   cmocka_unit_test(test_delivery_modes),
+        cmocka_unit_test(test_registers), cmocka_unit_test(test_redirection_bits), cmocka_unit_test(test_edge),
+        cmocka_unit_test(test_level),     cmocka_unit_test(test_level_mask),       cmocka_unit_test(test_shared_vector),
+        cmocka_unit_test(test_polarity),  cmocka_unit_test(test_delivery_modes),
     };
 
     return cmocka_run_group_tests_name("vioapic", tests, NULL, NULL);

@@ -377,12 +377,10 @@ static void test_port61(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock),      cmocka_unit_test(test_mode0),
-        cmocka_unit_test(test_mode0_gate), cmocka_unit_test(test_mode1),
-        cmocka_unit_test(test_mode2),      cmocka_unit_test(test_mode2_gate),
-        cmocka_unit_test(test_mode3),      cmocka_unit_test(test_mode3_reload),
-        cmocka_unit_test(test_strobes),    cmocka_unit_test(test_bcd),
-        cmocka_unit_test(test_latches),    cmocka_unit_test(test_port61),
+        cmocka_unit_test(test_clock), cmocka_unit_test(test_mode0),        cmocka_unit_test(test_mode0_gate),
+        cmocka_unit_test(test_mode1), cmocka_unit_test(test_mode2),        cmocka_unit_test(test_mode2_gate),
+        cmocka_unit_test(test_mode3), cmocka_unit_test(test_mode3_reload), cmocka_unit_test(test_strobes),
+        cmocka_unit_test(test_bcd),   cmocka_unit_test(test_latches),      cmocka_unit_test(test_port61),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

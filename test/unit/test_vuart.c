@@ -285,9 +285,8 @@ static void test_no_rings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registers),     cmocka_unit_test(test_transmit),
-        cmocka_unit_test(test_back_pressure), cmocka_unit_test(test_receive),
-        cmocka_unit_test(test_loopback),      cmocka_unit_test(test_linux_probe),
+        cmocka_unit_test(test_registers), cmocka_unit_test(test_transmit), cmocka_unit_test(test_back_pressure),
+        cmocka_unit_test(test_receive),   cmocka_unit_test(test_loopback), cmocka_unit_test(test_linux_probe),
         cmocka_unit_test(test_no_rings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,13 +229,9 @@ static void test_fetch(void **state) {
     for (u32 max = 1; max <= sizeof(out); max++)
         for (u32 left = 1; left <= sizeof(out); left++) {
             memset(out, 0, sizeof(out));
-            assert_int_equal(max,
-                             walk_fetch(&mem, &cpu, LA_LONG + PAGE_4K - left, out, max, &fault));
+            assert_int_equal(max, walk_fetch(&mem, &cpu, LA_LONG + PAGE_4K - left, out, max, &fault));
             for (u32 i = 0; i < sizeof(out); i++)
-                assert_int_equal(i >= max   ? 0
-                                 : i < left ? (u8)(PAGE_4K - left + i)
-                                            : (u8)(0x80 + i - left),
-                                 out[i]);
+                assert_int_equal(i >= max ? 0 : i < left ? (u8)(PAGE_4K - left + i) : (u8)(0x80 + i - left), out[i]);
         }
     /* The second page is missing: what there is, and no fault. */
     put(L1, 2, 0);
@@ -293,10 +289,9 @@ static void test_fetch_real_mode(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_no_paging),   TEST(test_long_sizes),  TEST(test_canonical),
-        TEST(test_not_present), TEST(test_reserved),    TEST(test_accessed_dirty),
-        TEST(test_pae),         TEST(test_narrow),      TEST(test_outside),
-        TEST(test_fetch),       TEST(test_fetch_large), TEST(test_fetch_real_mode),
+        TEST(test_no_paging), TEST(test_long_sizes),     TEST(test_canonical),   TEST(test_not_present),
+        TEST(test_reserved),  TEST(test_accessed_dirty), TEST(test_pae),         TEST(test_narrow),
+        TEST(test_outside),   TEST(test_fetch),          TEST(test_fetch_large), TEST(test_fetch_real_mode),
     };
 
     return cmocka_run_group_tests_name("guest page walk", tests, NULL, NULL);

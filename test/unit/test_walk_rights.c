@@ -3,8 +3,7 @@
 #include "test/unit/walk_guest.h"
 
 /* The manual's list of who may do what, word by word. */
-static bool manual_allows(const struct walk_cpu *c, u32 access, bool user_page, bool writable,
-                          bool nx) {
+static bool manual_allows(const struct walk_cpu *c, u32 access, bool user_page, bool writable, bool nx) {
     bool user_access = c->cpl == 3 && !(access & WALK_SYSTEM);
     bool implicit = access & WALK_SYSTEM;
     bool wp = c->cr0 & CR0_WP, smap = c->cr4 & CR4_SMAP, smep = c->cr4 & CR4_SMEP;
@@ -26,8 +25,7 @@ static bool manual_allows(const struct walk_cpu *c, u32 access, bool user_page, 
     return !(access & WALK_WRITE) || writable;
 }
 
-static void check_rights(const struct walk_cpu *cpu, u64 la, u64 where, bool user, bool writable,
-                         bool nx) {
+static void check_rights(const struct walk_cpu *cpu, u64 la, u64 where, bool user, bool writable, bool nx) {
     static const u32 accesses[] = {WALK_READ, WALK_WRITE, WALK_FETCH, WALK_READ | WALK_SYSTEM,
                                    WALK_WRITE | WALK_SYSTEM};
 
@@ -50,14 +48,12 @@ static void check_rights(const struct walk_cpu *cpu, u64 la, u64 where, bool use
 }
 
 /* All combinations of control bits; `entry` takes right away at one level of the mode. */
-static void all_rights(struct walk_cpu cpu, u64 la, void (*entry)(u32 level, u64 take, bool nx),
-                       u32 levels) {
+static void all_rights(struct walk_cpu cpu, u64 la, void (*entry)(u32 level, u64 take, bool nx), u32 levels) {
     bool nx_mode = cpu.efer & EFER_NXE;
 
     for (u32 bits = 0; bits < 256; bits++) {
         cpu.cr0 = (cpu.cr0 & ~CR0_WP) | (bits & 1 ? CR0_WP : 0);
-        cpu.cr4 = (cpu.cr4 & ~(CR4_SMEP | CR4_SMAP)) | (bits & 2 ? CR4_SMEP : 0) |
-                  (bits & 4 ? CR4_SMAP : 0);
+        cpu.cr4 = (cpu.cr4 & ~(CR4_SMEP | CR4_SMAP)) | (bits & 2 ? CR4_SMEP : 0) | (bits & 4 ? CR4_SMAP : 0);
         cpu.rflags = bits & 8 ? RFLAGS_AC : 0;
         cpu.cpl = bits & 16 ? 3 : 0;
         for (u32 level = 0; level < levels; level++) {

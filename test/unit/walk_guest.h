@@ -47,8 +47,7 @@ static inline int setup(void **state) {
                                  .bytes = 16 * PAGE_4K,
                                  .rights = RIGHT_READ | RIGHT_EXEC,
                                  .kind = REGION_RESERVED};
-    regions[2] = (struct region){
-        .gpa = {DEV_GPA}, .bytes = PAGE_4K, .rights = RIGHTS_RWX, .kind = REGION_DEVICE};
+    regions[2] = (struct region){.gpa = {DEV_GPA}, .bytes = PAGE_4K, .rights = RIGHTS_RWX, .kind = REGION_DEVICE};
     mem = (struct gmem){regions, 3, (u64)host};
     memset(&fault, 0xaa, sizeof(fault));
     return 0;
@@ -80,10 +79,8 @@ static inline void put32(u64 table, u32 index, u32 entry) {
 }
 
 static inline struct walk_cpu long_mode(void) {
-    return (struct walk_cpu){.cr0 = CR0_PE | CR0_PG | CR0_WP,
-                             .cr3 = L4,
-                             .cr4 = CR4_PAE,
-                             .efer = EFER_LME | EFER_LMA | EFER_NXE};
+    return (struct walk_cpu){
+        .cr0 = CR0_PE | CR0_PG | CR0_WP, .cr3 = L4, .cr4 = CR4_PAE, .efer = EFER_LME | EFER_LMA | EFER_NXE};
 }
 
 static inline struct walk_cpu narrow(void) {
