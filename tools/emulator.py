@@ -293,6 +293,11 @@ class Qemu(Emulator):
                    "-cdrom", self.iso]
         if self.icount:
             command += ["-icount", "shift=0,sleep=off", "-rtc", "base=2020-01-01,clock=vm"]
+            if self.cpus > 1:
+                # The cores take turns, and one that spins gives way only to the next timer of the
+                # machine, or after 100 ms. This is a timer without a device: every 100 us.
+                command += ["-netdev", "hubport,hubid=0,id=turns",
+                            "-object", "filter-buffer,id=turn,netdev=turns,interval=100"]
         if self.uefi:
             variables = os.path.join(self.scratch(), "vars.fd")
             shutil.copyfile(OVMF_VARS, variables)

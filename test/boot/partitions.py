@@ -48,3 +48,9 @@ def assert_all_ended(machine, timeout=None):
     """The last partition's end powers the machine off: the emulator ends by itself."""
     machine.wait_for(r"^\[mullion\] mullion: every partition has ended, powering off\n", timeout)
     machine.wait_exit()
+
+
+def in_counted_time(vendor):
+    """Options of boot with which time is counted in instructions, whatever the load of the machine.
+    Bochs always does."""
+    return {"icount": True} if vendor == "svm" else {}

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from partitions import assert_all_ended, lines_of, log_of, partition
+from partitions import assert_all_ended, in_counted_time, lines_of, log_of, partition
 
 # What the emulator itself does wrong beneath a hypervisor, by the probe's name of the check.
 ACCEPTED = {
@@ -49,14 +49,9 @@ def probe(machine, vendor):
     assert_all_ended(machine)
 
 
-def emulated_time(vendor):
-    """Options with which time is counted in instructions, whatever the load of the machine."""
-    return {"icount": True} if vendor == "svm" else {}
-
-
 @pytest.mark.parametrize("options", ["", "x2apic", "timer=lapic"])
 def test_probe(boot, guest, vendor, options):
     """Every feature of the small PC, with the local APIC in both modes and with both of its timers."""
     machine = boot(partition("probe", [0], "probe.elf", memory="64M", cmdline=options),
-                   {"probe.elf": guest("probe.elf")}, **emulated_time(vendor))
+                   {"probe.elf": guest("probe.elf")}, **in_counted_time(vendor))
     probe(machine, vendor)

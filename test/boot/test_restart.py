@@ -1,0 +1,40 @@
+"""A partition that ended starts again where its `restart` says so, and no more often."""
+
+import pytest
+from partitions import assert_all_ended, lines_of, log_of, partition
+
+
+def bad(name, core, deed, on, limit=2):
+    return partition(name, [core], "bad.elf", cmdline=f"do={deed}",
+                     more=f'restart = {{ on = "{on}", limit = {limit} }}')
+
+
+def ends(machine, name):
+    """The ends and the restarts of a partition, in order."""
+    return [line for line in log_of(machine.text(), name)
+            if line in ("crashed", "reset", "powered off") or line.startswith("restart ")]
+
+
+@pytest.fixture
+def machine(boot, guest):
+    file = (bad("crash", 0, "triple-fault", "crash") + bad("reset", 1, "reset-cf9", "reset")
+            + bad("always", 2, "reset-kbd", "always", limit=1)
+            + bad("other-reset", 3, "reset-cf9", "crash") + bad("other-crash", 4, "stack", "reset")
+            + bad("off", 5, "jump", "always"))
+    return boot(file, {"bad.elf": guest("bad.elf")}, cpus=6)
+
+
+def test_restart(machine):
+    """Each for its reason, at most `limit` times, from the beginning; then the machine powers off.
+    A partition that powered itself off stays off."""
+    assert_all_ended(machine, 600)
+    again = ["restart 1 of 2", "restart 2 of 2"]
+    assert ends(machine, "crash") == ["crashed", again[0], "crashed", again[1], "crashed"]
+    assert ends(machine, "reset") == ["reset", again[0], "reset", again[1], "reset"]
+    assert ends(machine, "always") == ["reset", "restart 1 of 1", "reset"]
+    assert ends(machine, "other-reset") == ["reset"]
+    assert ends(machine, "other-crash") == ["crashed"]
+    assert ends(machine, "off") == ["powered off"]
+    for name, deed, runs in (("crash", "triple-fault", 3), ("reset", "reset-cf9", 3),
+                             ("always", "reset-kbd", 2), ("off", "jump", 1)):
+        assert lines_of(machine.text(), name).count(f"bad: about to {deed}") == runs
