@@ -7,7 +7,7 @@ PYTEST  := $(PYTHON) -B -m pytest -p no:cacheprovider
 # One file, or -k EXPRESSION, or any other option of pytest.
 T       ?=
 
-.PHONY: run run-bochs iso test boot-test lint setup-run setup-run-bochs setup-test linux initrd images
+.PHONY: run run-bochs iso test boot-test bench lint setup-run setup-run-bochs setup-test linux initrd images
 
 setup-run setup-run-bochs setup-test: setup-%:
 	@tools/setup $*
@@ -37,6 +37,10 @@ lint: $(HVOBJS)
 ## make boot-test     boot tests on both vendors (T="-k refuse" for some of them)
 boot-test:
 	@$(PYTEST) -ra test/boot $(T)
+## make bench         what an exit costs, memory, size: beside other hypervisors' figures
+bench: setup-run
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) -B test/bench.py
 ## make test          everything: lint, unit tests, fuzzers, boot tests on both vendors
 test: setup-test
 	@$(MAKE) --no-print-directory images
