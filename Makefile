@@ -20,7 +20,7 @@ HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/
 PURE    += $(O)/gen/dsdt.c
 
 ## make               the hypervisor and the tools, under build/
-.PHONY: all help clean unit
+.PHONY: all help clean unit unit-build
 all: $(O)/mullion.elf tools guests
 
 help:
@@ -70,8 +70,9 @@ $(O)/unit/test_%: $(O)/unit/test/unit/test_%.o $(UTOBJS)
 	$(Q)$(CC) $(UTFLAGS) $^ -o $@ -lcmocka $(UTLIBS)
 # An independent disassembler, for one test only.
 $(O)/unit/test_insn_capstone: UTLIBS := -lcapstone
+unit-build: $(UTESTS)
 ## make unit          unit tests of the pure code (cmocka, ASan, UBSan)
-unit: $(UTESTS)
+unit: unit-build
 	@for t in $(UTESTS); do $$t || exit 1; done
 
 # --- tools for the host ----------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ $(O)/tools/mullion-check: $(TLOBJS)
 
 include tools/targets.mk
 
-include test/fuzz.mk
+include test/fuzz.mk test/coverage.mk
 
 include guests/guests.mk
 

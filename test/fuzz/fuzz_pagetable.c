@@ -195,7 +195,7 @@ static void step(struct input *in) {
 
     r.va = take_address(in);
     r.at = take_address(in);
-    r.bytes = (count & 0xfff) << (12 + 9 * (size & 3));
+    r.bytes = (count & (size & 4 ? 0xfff : 0x3f)) << (12 + 9 * (size & 3));
     if (size & 128)
         r.bytes += size;
     rc = pt_map(&w.pt, r.va, hpa(r.at), r.bytes, r.rights, r.memtype);

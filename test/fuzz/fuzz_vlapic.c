@@ -5,9 +5,7 @@
  *   - what is offered is the highest request, and its class is above the processor priority, so
  *     that vectors in service nest in rising order and EOI ends the last one first;
  *   - the current count does not run backwards between two writes to the timer;
- *   - vectors below 16 never appear; in a software-disabled APIC every LVT entry is masked.
- * Build: clang -fsanitize=fuzzer,address,undefined -DHOST_BUILD -I. this file, core/vdev/vlapic*.c,
- * core/vdev/apicbus.c, core/vdev/vioapic.c */
+ *   - vectors below 16 never appear; in a software-disabled APIC every LVT entry is masked. */
 #include <stdlib.h>
 
 #include "core/base/bits.h"
@@ -129,6 +127,17 @@ static void take_interrupt(struct cpu *c) {
     c->service[c->depth++] = (u8)vector;
 }
 
+/* Its delivery comes to nothing: requested as before. */
+static void take_in_vain(struct cpu *c) {
+    int vector = vlapic_pending(&c->apic);
+
+    if (vector < 0)
+        return;
+    vlapic_ack(&c->apic, (u8)vector);
+    vlapic_unack(&c->apic, (u8)vector);
+    CHECK(vlapic_pending(&c->apic) == vector);
+}
+
 static void pass_time(u64 ticks) {
     now += ticks;
     for (u32 i = 0; i < CPUS; i++) {
@@ -193,6 +202,8 @@ static void step(const u8 *op) {
         vlapic_set_cr8(&cpus[i].apic, op[2]);
         break;
     default:
+        if (op[1] & 1)
+            take_in_vain(&cpus[i]);
         if (op[1] != 0)
             break;
         vlapic_init_signal(&cpus[i].apic);

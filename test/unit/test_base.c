@@ -1,4 +1,4 @@
-/* core/base and mm/region.c: text formatting, strings, guest memory access. */
+/* core/base and mm/region.c: text formatting, strings, error names, guest memory access. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,6 +29,73 @@ static void test_fmt(void **state) {
     check_fmt("-9223372036854775808", out);
     assert_int_equal(10, (int)fmt(out, 4, "%s", "0123456789"));
     check_fmt("012", out);
+}
+
+static void test_fmt_lengths(void **state) {
+    char out[64];
+
+    (void)state;
+    fmt(out, sizeof(out), "%hhu %hu %lu %zu", 0x1ffu, 0x1ffffu, ~0ul, (size_t)7);
+    check_fmt("255 65535 18446744073709551615 7", out);
+    fmt(out, sizeof(out), "%hhd %hi %ld", 0x1ff, 0x18000, -1l);
+    check_fmt("-1 -32768 -1", out);
+    fmt(out, sizeof(out), "%X %p %.*s|%-3c|", 0xabcu, (void *)0x1234, 2, "abc", 'z');
+    check_fmt("ABC 0x1234 ab|z  |", out);
+    fmt(out, sizeof(out), "%06d %#06x %-6d| %08x", -42, 0xau, -42, 0xffffffffu);
+    check_fmt("-00042 0x000a -42   | ffffffff", out);
+}
+
+/* A format that is wrong must show itself, never read past its end. */
+static void test_fmt_odd(void **state) {
+    const char *const bad[] = {"%q", "50%", "%5", "%-0d|"};
+    const char *volatile none = NULL;
+    char out[8] = "before";
+
+    (void)state;
+    fmt(out, sizeof(out), bad[0], 1);
+    check_fmt("%q", out);
+    fmt(out, sizeof(out), bad[1], 1);
+    check_fmt("50%", out);
+    fmt(out, sizeof(out), bad[2], 1);
+    check_fmt("%", out);
+    fmt(out, sizeof(out), bad[3], 7);
+    check_fmt("7|", out);
+    fmt(out, sizeof(out), "%s", none);
+    check_fmt("(null)", out);
+    assert_int_equal(3, (int)fmt(NULL, 0, "%s", "abc"));
+    assert_int_equal(3, (int)fmt(out, 1, "%s", "abc"));
+    check_fmt("", out);
+}
+
+/* Every code has a phrase of its own, with either sign. */
+static void test_error_names(void **state) {
+    (void)state;
+    assert_string_equal("no error", error_name(0));
+    assert_string_equal("unknown error", error_name(1000));
+    assert_string_equal("unknown error", error_name(-1000));
+    for (int code = E_INVAL; code <= E_TIMEOUT; code++) {
+        assert_string_equal(error_name(code), error_name(-code));
+        for (int other = 0; other < code; other++)
+            assert_string_not_equal(error_name(code), error_name(other));
+        assert_string_not_equal("unknown error", error_name(code));
+    }
+}
+
+static void test_strings(void **state) {
+    char out[4];
+
+    (void)state;
+    assert_true(str_equal("", "") && str_equal("ab", "ab"));
+    assert_false(str_equal("ab", "abc") || str_equal("abc", "ab") || str_equal("ab", "ac"));
+    assert_true(str_starts("abc", "") && str_starts("abc", "ab") && str_starts("abc", "abc"));
+    assert_false(str_starts("ab", "abc") || str_starts("", "a") || str_starts("xb", "a"));
+    assert_true(str_copy(out, sizeof(out), "abc"));
+    assert_string_equal("abc", out);
+    assert_false(str_copy(out, sizeof(out), "abcd"));
+    assert_string_equal("abc", out);
+    assert_true(str_copy(out, 1, ""));
+    assert_false(str_copy(out, 1, "a"));
+    assert_string_equal("", out);
 }
 
 static void test_ring(void **state) {
@@ -74,8 +141,9 @@ static void test_gmem(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fmt),
-        cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_fmt),     cmocka_unit_test(test_fmt_lengths),
+        cmocka_unit_test(test_fmt_odd), cmocka_unit_test(test_error_names),
+        cmocka_unit_test(test_strings), cmocka_unit_test(test_ring),
         cmocka_unit_test(test_gmem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

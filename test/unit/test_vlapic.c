@@ -317,6 +317,53 @@ static void test_lint0(void **state) {
     assert_true(vlapic_accepts_extint(&l));
 }
 
+/* An interrupt whose delivery came to nothing is requested again, and nothing else has changed. */
+static void test_unack(void **state) {
+    (void)state;
+    fresh();
+    vlapic_post(&l, 0x41, false);
+    vlapic_ack(&l, 0x41);
+    vlapic_post(&l, 0x61, false);
+    vlapic_post(&l, 0x62, false);
+    vlapic_ack(&l, 0x62);
+    assert_int_equal(-1, vlapic_pending(&l));
+    vlapic_unack(&l, 0x62);
+    assert_int_equal(0x62, vlapic_pending(&l));
+    assert_int_equal(0x40, vlapic_ppr(&l));
+    assert_true(requested(0x61) && requested(0x62) && !requested(0x41));
+    vlapic_ack(&l, 0x62);
+    wr(0xb0, 0);
+    assert_int_equal(0x61, vlapic_pending(&l));
+    vlapic_ack(&l, 0x61);
+    /* Two in service in one word: the other keeps it in the summary. */
+    fresh();
+    vlapic_post(&l, 0x41, false);
+    vlapic_ack(&l, 0x41);
+    vlapic_post(&l, 0x51, false);
+    vlapic_ack(&l, 0x51);
+    vlapic_unack(&l, 0x51);
+    assert_int_equal(0x40, vlapic_ppr(&l));
+    assert_int_equal(0x51, vlapic_pending(&l));
+}
+
+/* Two errors at once make one interrupt; an illegal vector in LVT error makes none, but is noted.
+ */
+static void test_error_interrupt(void **state) {
+    (void)state;
+    fresh();
+    wr(0x370, 0x35);
+    assert_true(vlapic_post(&l, 3, false));
+    assert_false(vlapic_post(&l, 4, false));
+    assert_int_equal(0x35, vlapic_pending(&l));
+    assert_int_equal(0x40, logged_errors());
+    fresh();
+    wr(0x370, 0x05);
+    logged_errors();
+    assert_false(vlapic_post(&l, 3, false));
+    assert_int_equal(-1, vlapic_pending(&l));
+    assert_int_equal(0x40, logged_errors());
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_power_up),
@@ -332,6 +379,8 @@ int main(void) {
         cmocka_unit_test(test_software_disable),
         cmocka_unit_test(test_destinations),
         cmocka_unit_test(test_lint0),
+        cmocka_unit_test(test_unack),
+        cmocka_unit_test(test_error_interrupt),
     };
 
     return cmocka_run_group_tests_name("vlapic", tests, NULL, NULL);
