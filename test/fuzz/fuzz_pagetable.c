@@ -10,7 +10,7 @@
 #include "mm/pagetable.h"
 #include "test/fuzz/fuzz.h"
 
-#define POOL_PAGES 24u
+#define POOL_PAGES 16u
 #define POOL_BASE  0x7ff000000000ull
 #define RANGES_MAX 32u
 #define ADDRESS    0x000ffffffffff000ull

@@ -105,7 +105,7 @@ def pagetable():
             + record(3, 2, 2, (24, 4), (24, 8)) + record(1, 0, 1, (3, 9), (4, 7))
             + record(31, 0, 1, (5, 0), (2, 0)) + record(7, 0, 16, (0, 1), (0, 0)))
     for form in range(3):
-        seed("pagetable", f"format{form}", bytes([form, 3, 90]) + body)
+        seed("pagetable", f"format{form}", bytes([form, 3, 15]) + body)
 
 
 def frames():
