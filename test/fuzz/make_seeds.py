@@ -108,6 +108,15 @@ def pagetable():
         seed("pagetable", f"format{form}", bytes([form, 3, 15]) + body)
 
 
+def walk():
+    for name, modes, flags in (("long", 0x21, 7), ("pae", 0x41, 7), ("narrow", 0x4D, 7),
+                               ("large", 0x21, 0x87), ("system", 1, 3)):
+        memory = bytearray(0x1100)
+        for at in range(0, 0x1000, 512):            # every table is this page: a table of itself
+            struct.pack_into("<Q", memory, at, flags)
+        seed("walk", name, struct.pack("<BBHQ", modes, 1, 0, 0x123) + memory[:0x800])
+
+
 def frames():
     def record(what, how, base, size):
         return struct.pack("<BBHH", what, how, base, size)
@@ -128,5 +137,5 @@ def devices():
                                  0, 0, 1, 0, 6, 0, 0, 0, 0, 5, 1, 3, 1, 0x34, 0, 0, 0]))
 
 
-for make in (multiboot2, acpi, image, insn, pagetable, frames, devices):
+for make in (multiboot2, acpi, image, insn, pagetable, walk, frames, devices):
     make()
