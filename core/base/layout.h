@@ -1,8 +1,9 @@
 /* The hypervisor's own address space. Layer 0; also included by assembly, so only defines. */
 #pragma once
 
-#define IMAGE_BASE 0xffffffff80000000  /* linker.ld: text, read-only data, data */
-#define LOCAL_BASE 0xffffffffa0000000  /* what is private to a core: the same address on each, other memory behind it  \
+#define IMAGE_BASE 0xffffffff80000000 /* linker.ld: text, read-only data, data */
+#define LOCAL_BASE                                                                                                     \
+    0xffffffffa0000000                 /* what is private to a core: the same address on each, other memory behind it  \
                                         */
 #define DIRECT_BASE 0xffff800000000000 /* physical address + DIRECT_BASE, as far as this core may see it */
 

@@ -32,8 +32,7 @@ static void check_memory(void) {
             continue;
         REQUIRE(i < ROM * PAGE_4K);
         for (u32 k = i; k < i + 8; k++)
-            REQUIRE((before[k] & ~host[k]) == 0 &&
-                    ((before[k] ^ host[k]) & ~(k % 4 ? 0 : A_AND_D)) == 0);
+            REQUIRE((before[k] & ~host[k]) == 0 && ((before[k] ^ host[k]) & ~(k % 4 ? 0 : A_AND_D)) == 0);
     }
 }
 

@@ -141,9 +141,8 @@ static void test_gmem(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fmt),     cmocka_unit_test(test_fmt_lengths),
-        cmocka_unit_test(test_fmt_odd), cmocka_unit_test(test_error_names),
-        cmocka_unit_test(test_strings), cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_fmt),         cmocka_unit_test(test_fmt_lengths), cmocka_unit_test(test_fmt_odd),
+        cmocka_unit_test(test_error_names), cmocka_unit_test(test_strings),     cmocka_unit_test(test_ring),
         cmocka_unit_test(test_gmem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,8 +14,7 @@ static const struct insn_opcode cpuid = {0xffff, 0xa20f, 2};
 static const struct insn_opcode hlt = {0xff, 0xf4, 1};
 static const struct insn_opcode vmmcall = {0xffffff, 0xd9010f, 3};
 
-static u32 length_of(const char *bytes, u32 count, const struct insn_opcode *opcode,
-                     bool long_mode) {
+static u32 length_of(const char *bytes, u32 count, const struct insn_opcode *opcode, bool long_mode) {
     u8 copy[20];
 
     memset(copy, 0xcc, sizeof(copy));
@@ -60,8 +59,7 @@ static void test_longest(void **state) {
         memset(bytes, 0x66, sizeof(bytes));
         memcpy(bytes + n, "\x0f\xa2", 2);
         assert_int_equal(n <= 13 ? n + 2 : 0, length_of(bytes, 20, &cpuid, true));
-        assert_int_equal(n <= 13 ? 0 : -E_INVAL,
-                         insn_decode((const u8 *)bytes, sizeof(bytes), INSN_64, &insn));
+        assert_int_equal(n <= 13 ? 0 : -E_INVAL, insn_decode((const u8 *)bytes, sizeof(bytes), INSN_64, &insn));
         if (n <= 13)
             assert_int_equal(n + 2, insn.length);
     }
