@@ -62,6 +62,7 @@ static void collect_memory(const void *mbi, u64 mbi_at, u64 mbi_bytes) {
         if (frames_add(&frames, m.base, m.bytes))
             refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
     }
+    /* cppcheck-suppress comparePointers ; both are ends of one image, from linker.ld */
     reserve(info.image.v, (u64)(image_end - image_start));
     reserve(mbi_at, mbi_bytes);
 }

@@ -80,6 +80,7 @@ void smp_start(struct boot_info *boot, hpa_t page) {
 
     info = boot;
     boot->cores[0].apic_id = self;
+    /* cppcheck-suppress comparePointers ; both are ends of one page, from boot.S */
     memcpy(copy, start_page, (size_t)(start_page_end - start_page));
     for (u32 i = 0; i < boot->acpi->cpu_count; i++) {
         u32 apic_id = boot->acpi->cpus[i].apic_id;

@@ -118,6 +118,7 @@ static int choose_controls(u32 words[WORDS], char *why, size_t why_size) {
 
     for (u32 w = 0; w < WORDS; w++) {
         /* The secondary word's MSR exists only where the word does. */
+        /* cppcheck-suppress uninitvar ; PROC comes before SECONDARY */
         if (w == SECONDARY && !(allowed[PROC] >> 32 & PROC_SECONDARY))
             return lacks("secondary controls", why, why_size);
         allowed[w] = rdmsr(capability_msrs[w][true_msrs]);

@@ -59,6 +59,7 @@ struct quoted problem_size(u64 bytes) {
 
         if (bytes && is_aligned(bytes, BIT(shift))) {
             fmt(q.text, sizeof(q.text), "%llu%c", (unsigned long long)(bytes >> shift), suffix[i]);
+            /* cppcheck-suppress uninitvar ; fmt writes it */
             return q;
         }
     }

@@ -16,6 +16,7 @@ static struct quoted quote_node(const struct toml_node *node) {
     if (node->kind == TOML_STRING)
         return problem_quote(node->text, node->length);
     fmt(q.text, sizeof(q.text), "%lld", (long long)node->integer);
+    /* cppcheck-suppress uninitvar ; fmt writes it */
     return q;
 }
 
