@@ -31,13 +31,13 @@ run-bochs: setup-run-bochs
 iso: setup-run
 	@$(MAKE) --no-print-directory images
 	@tools/run --iso-only $(ISO) $(CONFIG)
-## make lint          layers, headers, sizes, format
+## make lint          layers, headers, sizes, format, cppcheck and gcc's analyser
 lint: $(HVOBJS) analyse-fast
 	@$(PYTHON) -B test/check_layers.py --build $(O) --headers --sizes --format
 ## make analyse       static analysis: cppcheck, clang-tidy, and gcc's analyser on pure code; no warning is let through
 ANALYSED := $(filter %.c,$(filter-out $(O)/%,$(PURE) $(HYPER)) $(wildcard tools/*.c))
 # What clang-tidy is asked: mistakes, not taste. Left out: what every hypervisor does (numbers become pointers), what -Wconversion
-# answers already, and its own path analysis, which takes minutes and does what gcc's does here in seconds.
+# answers already, sizes of pointers where they are meant, memcmp as a truth value, and its own path analysis, which takes minutes and does what gcc's does here in seconds.
 TIDY     := -*,bugprone-*,misc-redundant-expression,misc-misplaced-const,misc-unused-alias-decls,readability-misleading-indentation,performance-*,$\
             -bugprone-branch-clone,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-reserved-identifier,$\
             -bugprone-implicit-widening-of-multiplication-result,-bugprone-sizeof-expression,-bugprone-suspicious-string-compare,-performance-no-int-to-ptr
