@@ -223,7 +223,8 @@ static void parse_hpet(const struct parse *p, u64 at) {
     if (map_table(p, at, "HPET", sizeof(struct acpi_hpet), &h) == 0) {
         const struct acpi_hpet *hpet = (const struct acpi_hpet *)h;
 
-        if (hpet->address.space == ACPI_SPACE_MEMORY)
+        /* Its registers are read while boot's tables map the first 4 GiB only. */
+        if (hpet->address.space == ACPI_SPACE_MEMORY && hpet->address.address <= GIB(4) - KIB(1))
             p->out->hpet_address = hpet->address.address;
     }
 }

@@ -322,6 +322,15 @@ static void test_optional(void **state) {
     assert_int_equal(0, parse(36));
     assert_true(out.has_s5);
     assert_int_equal(0, out.hpet_address); /* registers in I/O space */
+    space[HPET + 40] = 0;
+    put(space + HPET + 44, 0x100000000, 8);
+    seal(space + HPET, "HPET", 56);
+    assert_int_equal(0, parse(36));
+    assert_int_equal(0, out.hpet_address); /* beyond what boot can reach */
+    put(space + HPET + 44, 0xfffffc00, 8);
+    seal(space + HPET, "HPET", 56);
+    assert_int_equal(0, parse(36));
+    assert_int_equal(0xfffffc00, out.hpet_address);
     assert_string_equal("", why);
 
     f[116] = 2; /* reset through PCI configuration */
