@@ -15,6 +15,9 @@
 #include "drivers/lapic.h"
 
 #define CONSOLE_RETRY_NS 1000000
+/* TSC ticks between two timer expiries, at the least: longer than an exit. A guest may name a period that is shorter, and a timer that
+ * has expired again before each entry would let it execute nothing. */
+#define TIMER_REST 4096
 
 u64 vcpu_guest_tsc(const struct vcpu *v) {
     return rdtsc() + v->tsc_offset;
@@ -180,6 +183,7 @@ void vcpu_start(struct vcpu *v) {
     v->nmi_pending = v->timer_due = v->console_left = false;
     v->intr_window = v->nmi_window = false;
     v->console_retry = NEVER;
+    v->timer_rest = 0;
     v->timers_moved = true;
     v->state = VCPU_WAIT_SIPI;
     if (v->index == 0) {
@@ -250,7 +254,11 @@ static void pump_console(struct vcpu *v) {
 }
 
 static void run_timers(struct vcpu *v) {
+    u64 now = rdtsc();
+
     v->timer_due = false;
+    if (now >= v->deadline)
+        v->timer_rest = now + TIMER_REST;
     v->deadline = 0; /* the host timer is spent, be it early: a clock of its own, or a count too wide for it */
     v->timers_moved = true;
     vlapic_tick(&v->lapic, vcpu_guest_tsc(v));
@@ -285,7 +293,7 @@ static u64 next_deadline(const struct vcpu *v) {
 }
 
 static void arm_timers(struct vcpu *v) {
-    u64 deadline = next_deadline(v);
+    u64 deadline = max_u64(next_deadline(v), v->timer_rest);
 
     v->timers_moved = false;
     if (deadline == v->deadline && deadline > rdtsc())

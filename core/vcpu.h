@@ -27,6 +27,7 @@ struct vcpu {
     bool console_left; /* output waits for the UART */
     u64 tsc_offset;    /* guest TSC = host TSC + this */
     u64 deadline;      /* host TSC that the host timer is armed for, or NEVER; 0: it has gone off */
+    u64 timer_rest;    /* host TSC before which the host timer does not go off again */
     u64 console_retry; /* host TSC at which to try the console again, or NEVER */
     bool nmi_pending;
     bool intr_line;               /* 8259 INTR, of vCPU 0 only; atomic, written under the board lock */
