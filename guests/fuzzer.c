@@ -178,7 +178,8 @@ void guest_main(void) {
         one();
         if (i % 64 == 0) {
             interrupts_on();
-            cpu_pause();
+            for (u32 j = 0; j < 4; j++)
+                cpu_pause();
             interrupts_off();
         }
     }

@@ -37,7 +37,9 @@ static void take_all(void) {
 static void drain(void) {
     for (u32 i = 0; i < 64; i++) {
         interrupts_on();
-        cpu_pause();
+        /* In QEMU the shadow of STI lasts over PAUSE and the instruction behind it. */
+        for (u32 j = 0; j < 4; j++)
+            cpu_pause();
         interrupts_off();
     }
 }

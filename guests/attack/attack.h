@@ -29,7 +29,7 @@ void may_fault(void (*run)(void *), void *argument, u64 vectors, const char *wha
 /* Bytes of the partition's memory, by the option mem=. It begins at 0. */
 u64 memory_bytes(void);
 /* Option lenient: the processor below is QEMU's, which lets pass what hardware refuses by itself:
- * reserved LOCK prefixes, bits of CR0, CR3 and DR7. No hypervisor could see that. */
+ * reserved LOCK prefixes, bits of CR0, CR3 and CR4. No hypervisor could see that. */
 bool lenient(void);
 /* A seeded sequence: the same in each run. */
 u64 noise(void);

@@ -74,7 +74,7 @@ static void debug_registers(void) {
 
     for (u32 i = 0; i < 64; i++) {
         value = i < 32 ? BIT(i) : ~0ull << i;
-        if (i >= 32 && !lenient()) {
+        if (i >= 32) {
             must_fault(set_dr6, &value, FAULT(VEC_GP), "dr6", value);
             must_fault(set_dr7, &value, FAULT(VEC_GP), "dr7", value);
         } else {
