@@ -178,8 +178,7 @@ void guest_main(void) {
         one();
         if (i % 64 == 0) {
             interrupts_on();
-            for (u32 j = 0; j < 4; j++)
-                cpu_pause();
+            __asm__ volatile("nop\n\tnop\n\tnop");
             interrupts_off();
         }
     }
