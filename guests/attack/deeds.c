@@ -70,10 +70,8 @@ static void cr3_lapic(void) {
 static void cr3_high(void) {
     load_cr3(BIT(32));
 }
-/* Where the processor refuses it with #GP, the frame's handler ends us. */
 static void cr3_reserved(void) {
     load_cr3(read_cr3() | BIT(51));
-    power_reset();
 }
 static void directory_hole(void) {
     *(volatile u64 *)&boot_pml4[1] = HOLE | PTE;
