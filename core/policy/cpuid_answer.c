@@ -5,19 +5,14 @@
 #include "core/base/x86.h"
 #include "core/policy/cpuid_bits.h"
 
-/* Bytes of an XSAVE area for the enabled parts, in the standard or the compacted form. SDM Vol 1,
- * XSAVE Area. sub: subleaves of leaf 0xd. */
-static u32 xsave_bytes(const struct cpuid_regs *sub, u32 subs, u64 xcr0, bool compacted) {
+/* Bytes of an XSAVE area in standard form for the enabled parts. SDM Vol 1, XSAVE Area. sub:
+ * subleaves of leaf 0xd. */
+static u32 xsave_bytes(const struct cpuid_regs *sub, u32 subs, u64 xcr0) {
     u32 size = XSAVE_LEGACY_BYTES;
 
-    for (u32 i = 2; i < subs; i++) {
-        if (!(xcr0 & BIT(i)))
-            continue;
-        if (compacted)
-            size = (sub[i].ecx & LD_ECX_ALIGN ? (size + 63) & ~63u : size) + sub[i].eax;
-        else
+    for (u32 i = 2; i < subs; i++)
+        if (xcr0 & BIT(i))
             size = (u32)max_u64(size, (u64)sub[i].ebx + sub[i].eax);
-    }
     return size;
 }
 
@@ -30,12 +25,8 @@ static void answer_sub(const struct cpuid_table *table, const struct cpuid_entry
         *out = subs[sub];
     else if (leaf == 0xb) /* SDM Vol 2A, CPUID: beyond the last level ECX[7:0] and EDX still tell */
         *out = (struct cpuid_regs){0, 0, sub & 0xff, subs[0].edx};
-    if (!(e->flags & CPUID_XSAVE_NOW))
-        return;
-    if (sub == 0)
-        out->ebx = xsave_bytes(subs, e->subs, xcr0, false);
-    else if (sub == 1 && out->eax & LD1_EAX_XSAVEC)
-        out->ebx = xsave_bytes(subs, e->subs, xcr0, true);
+    if (e->flags & CPUID_XSAVE_NOW && sub == 0)
+        out->ebx = xsave_bytes(subs, e->subs, xcr0);
 }
 
 void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0, u64 apic_base,
