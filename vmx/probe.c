@@ -87,7 +87,6 @@ static const struct control optional[] = {
     {SECONDARY, PROC2_WBINVD, "wbinvd exiting (guests can flush caches)"},
     {SECONDARY, PROC2_RDTSCP, "rdtscp"},
     {SECONDARY, PROC2_INVPCID, NULL},
-    {SECONDARY, PROC2_XSAVES, NULL},
     {SECONDARY, PROC2_ENCLS, NULL},
     {EXIT, EXIT_SAVE_PAT | EXIT_LOAD_PAT, "pat switching (guests cannot change memory types)"},
     {ENTRY, ENTRY_LOAD_PAT, NULL},

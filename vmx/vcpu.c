@@ -102,8 +102,6 @@ static void write_controls(const struct vcpu_hw *hw) {
     vmcs_write(VMCS_CR4_SHADOW, 0); /* none of the others is ever set, as far as the guest sees */
     if (vmx.vpid)
         vmcs_write16(VMCS_VPID, (u16)hw->asid);
-    if (vmx.secondary & PROC2_XSAVES)
-        vmcs_write64(VMCS_XSS_EXITING, 0);
     if (vmx.secondary & PROC2_ENCLS)
         vmcs_write64(VMCS_ENCLS_EXITING, ~0ull);
 }

@@ -30,7 +30,6 @@ struct vmcs_natural {
 #define VMCS_MSR_BITMAP         VMCS64(0x2004)
 #define VMCS_TSC_OFFSET         VMCS64(0x2010)
 #define VMCS_EPT_POINTER        VMCS64(0x201a)
-#define VMCS_XSS_EXITING        VMCS64(0x202c)
 #define VMCS_ENCLS_EXITING      VMCS64(0x202e)
 #define VMCS_PIN_CONTROLS       VMCS32(0x4000)
 #define VMCS_PROC_CONTROLS      VMCS32(0x4002)
@@ -62,7 +61,6 @@ struct vmcs_natural {
 #define VMCS_VECTORING_ERROR_CODE VMCS32(0x440a)
 #define VMCS_EXIT_INSN_LENGTH     VMCS32(0x440c)
 #define VMCS_QUALIFICATION        VMCS_NATURAL(0x6400)
-#define VMCS_GUEST_LINEAR         VMCS_NATURAL(0x640a)
 
 /* Guest state. The segment fields are two apart, in the order of enum vcpu_seg; GDTR and IDTR have
  * only limit and base. */
@@ -145,7 +143,6 @@ struct vmcs_natural {
 #define PROC2_UNRESTRICTED ((u32)BIT(7))
 #define PROC2_INVPCID      ((u32)BIT(12))
 #define PROC2_ENCLS        ((u32)BIT(15))
-#define PROC2_XSAVES       ((u32)BIT(20))
 
 /* SDM Vol 3C, VM-Exit Controls. */
 #define EXIT_SAVE_DEBUG ((u32)BIT(2))
