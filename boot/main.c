@@ -157,7 +157,8 @@ void boot_main(u64 mbi_at, u64 image) {
     info.wall_clock = clock_wall_seconds();
     log_line("boot: time-stamp counter %llu kHz, measured by %s", (unsigned long long)info.tsc_hz / 1000, source);
     if (acpi.lapic_address >= GIB(4))
-        refuse("acpi: the local APIC lies at 0x%llx, above 4 GiB|update the firmware", (unsigned long long)acpi.lapic_address);
+        refuse("acpi: the local APIC lies at 0x%llx, above 4 GiB|update the firmware",
+               (unsigned long long)acpi.lapic_address);
     lapic_setup(acpi.lapic_address, !option_present(info.cmdline, "no-x2apic"));
     lapic_enable();
     lapic_timer_calibrate(info.tsc_hz);

@@ -15,8 +15,8 @@
 #include "drivers/lapic.h"
 
 #define CONSOLE_RETRY_NS 1000000
-/* TSC ticks between two timer expiries, at the least: longer than an exit. A guest may name a period that is shorter, and a timer that
- * has expired again before each entry would let it execute nothing. */
+/* TSC ticks between two timer expiries, at the least: longer than an exit. A guest may name a period that is shorter,
+ * and a timer that has expired again before each entry would let it execute nothing. */
 #define TIMER_REST 4096
 
 u64 vcpu_guest_tsc(const struct vcpu *v) {

@@ -34,8 +34,7 @@ void check(bool ok, const char *format, ...) {
     breach(text);
 }
 
-static void try_fault(void (*run)(void *), void *argument, u64 vectors, bool must, const char *what,
-                      u64 which) {
+static void try_fault(void (*run)(void *), void *argument, u64 vectors, bool must, const char *what, u64 which) {
     struct fault f = fault_try(run, argument);
     char text[128];
 
@@ -87,8 +86,8 @@ static void run_list(const struct attempt *list) {
         breaches_here = 0;
         list->run();
         if (breaches_here)
-            print("attack: %s BREACH %lu of %lu, first: %s\n", list->name, breaches_here,
-                  total.attempts - before, first_breach);
+            print("attack: %s BREACH %lu of %lu, first: %s\n", list->name, breaches_here, total.attempts - before,
+                  first_breach);
         else
             print("attack: %s ok %lu\n", list->name, total.attempts - before);
     }
@@ -104,8 +103,8 @@ static void run_attempts(void) {
     run_list(table_attempts);
     run_list(apic_attempts);
     run_list(storm_attempts);
-    print("attack: done attempts %lu blocked %lu faults %lu breaches %lu\n", total.attempts,
-          total.blocked, total.faults, total.breaches);
+    print("attack: done attempts %lu blocked %lu faults %lu breaches %lu\n", total.attempts, total.blocked,
+          total.faults, total.breaches);
 }
 
 /* --- deeds ---------------------------------------------------------------------------------- */

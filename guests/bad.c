@@ -81,8 +81,7 @@ static void io_storm(void) {
     for (u16 port = 0;; port++) {
         if ((port >= COM1 && port < COM1 + 8) || port == 0xcf9)
             continue; /* what is heard from it should be readable, and it should last */
-        if (port == 0x64 || port == 0x92 || port == acpi.pm1a_control ||
-            (acpi.has_reset && port == acpi.reset_port))
+        if (port == 0x64 || port == 0x92 || port == acpi.pm1a_control || (acpi.has_reset && port == acpi.reset_port))
             continue;
         (void)in8(port);
         (void)in32(port);
@@ -119,8 +118,7 @@ static void write_range(u32 first, u32 last) {
 
     for (u32 index = first; index <= last; index++) {
         /* Those that would end this program itself: its APIC and EFER. */
-        if (index == MSR_APIC_BASE || index == MSR_EFER ||
-            (index >= MSR_FS_BASE && index <= MSR_KERNEL_GS_BASE))
+        if (index == MSR_APIC_BASE || index == MSR_EFER || (index >= MSR_FS_BASE && index <= MSR_KERNEL_GS_BASE))
             continue;
         if (index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST)
             continue;

@@ -23,8 +23,7 @@ static void do_cpuid(void) {
 }
 /* Two legacy prefixes and a REX: five bytes of the same instruction. */
 static void do_cpuid_prefixed(void) {
-    __asm__ volatile(".byte 0x66, 0x67, 0x48, 0x0f, 0xa2" ::"a"(0), "c"(0)
-                     : "rbx", "rdx", "memory");
+    __asm__ volatile(".byte 0x66, 0x67, 0x48, 0x0f, 0xa2" ::"a"(0), "c"(0) : "rbx", "rdx", "memory");
 }
 
 static void vmcall(void *argument) {
@@ -204,8 +203,7 @@ static const struct operation {
 static void tell_hypercall(const char *name, void (*run)(void *)) {
     struct fault f = fault_try(run, NULL);
 
-    print("bench: %s %s%s\n", name, f.raised ? "raises " : "returns",
-          f.raised ? exception_name(f.vector) : "");
+    print("bench: %s %s%s\n", name, f.raised ? "raises " : "returns", f.raised ? exception_name(f.vector) : "");
 }
 
 static void measure_peer(void) {
@@ -222,8 +220,8 @@ void guest_main(void) {
     interrupt_handler(TIMER_VECTOR, on_interrupt);
     timer_setup(TIMER_VECTOR);
     has_peer = smp_start(peer) >= 2;
-    print("bench: hypervisor %s, tsc %lu kHz by %s, %s\n", hypervisor_signature(), tsc_hz() / 1000,
-          tsc_source(), lapic_is_x2() ? "x2apic" : "xapic");
+    print("bench: hypervisor %s, tsc %lu kHz by %s, %s\n", hypervisor_signature(), tsc_hz() / 1000, tsc_source(),
+          lapic_is_x2() ? "x2apic" : "xapic");
     tell_hypercall("vmcall", vmcall);
     tell_hypercall("vmmcall", vmmcall);
     for (u32 i = 0; i < ARRAY_SIZE(operations); i++)

@@ -64,9 +64,8 @@ static void report(void) {
 
     now.min = now.max = now.sum = now.counted = 0;
     interrupts_on();
-    print("control-loop: periods %lu missed %lu jitter ns min %lu mean %lu max %lu\n", s.periods,
-          s.missed, ticks_to_ns(s.min), ticks_to_ns(s.sum / max_u64(s.counted, 1)),
-          ticks_to_ns(s.max));
+    print("control-loop: periods %lu missed %lu jitter ns min %lu mean %lu max %lu\n", s.periods, s.missed,
+          ticks_to_ns(s.min), ticks_to_ns(s.sum / max_u64(s.counted, 1)), ticks_to_ns(s.max));
     interrupts_off();
 }
 
@@ -90,8 +89,8 @@ void guest_main(void) {
     period = max_u64(ns_to_ticks(period_us * 1000), 1);
     interrupt_handler(TIMER_VECTOR, on_timer);
     timer_setup(TIMER_VECTOR);
-    print("control-loop: period %lu us, tsc %lu kHz by %s, timer %s\n", period_us, tsc_hz() / 1000,
-          tsc_source(), timer_has_deadline() ? "tsc deadline" : "local apic");
+    print("control-loop: period %lu us, tsc %lu kHz by %s, timer %s\n", period_us, tsc_hz() / 1000, tsc_source(),
+          timer_has_deadline() ? "tsc deadline" : "local apic");
     due = rdtsc() + period;
     timer_at(due);
     while (!last_period || now.periods < last_period) {

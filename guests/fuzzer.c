@@ -15,26 +15,25 @@ static const struct template {
     u8 code[CODE_BYTES]; /* filled up with NOP */
 }
 templates[] = {
-    {NUMBER, {0x0f, 0xa2, 0x90, 0x90}}, /* cpuid; rbx is saved */
-    {MSR, {0x0f, 0x32, 0x90, 0x90}},    /* rdmsr */
-    {MSR, {0x0f, 0x30, 0x90, 0x90}},    /* wrmsr */
-    {PORT, {0xec, 0x90, 0x90, 0x90}},   /* in al, dx */
-    {PORT, {0x66, 0xed, 0x90, 0x90}},   /* in ax, dx */
-    {PORT, {0xed, 0x90, 0x90, 0x90}},   /* in eax, dx */
-    {PORT, {0xee, 0x90, 0x90, 0x90}},   /* out dx, al */
-    {PORT, {0x66, 0xef, 0x90, 0x90}},   /* out dx, ax */
-    {PORT, {0xef, 0x90, 0x90, 0x90}},   /* out dx, eax */
-    {DEVICE, {0x8b, 0x07, 0x90, 0x90}}, /* mov eax, [rdi] */
-    {DEVICE, {0x89, 0x07, 0x90, 0x90}}, /* mov [rdi], eax */
-    {DEVICE, {0x89, 0x07, 0x90, 0x90}},
-    {DEVICE, {0x48, 0x89, 0x07, 0x90}},        /* mov [rdi], rax */
-    {DEVICE, {0x48, 0x8b, 0x07, 0x90}},        /* mov rax, [rdi] */
-    {DEVICE, {0x88, 0x07, 0x90, 0x90}},        /* mov [rdi], al */
-    {DEVICE, {0x0f, 0xb7, 0x07, 0x90}},        /* movzx eax, word [rdi] */
-    {DEVICE, {0x01, 0x07, 0x90, 0x90}},        /* add [rdi], eax */
-    {DEVICE, {0x87, 0x07, 0x90, 0x90}},        /* xchg [rdi], eax */
-    {DEVICE, {0xf0, 0x0f, 0xb1, 0x0f}},        /* lock cmpxchg [rdi], ecx */
-    {DEVICE, {0xf0, 0x0f, 0xc1, 0x07}},        /* lock xadd [rdi], eax */
+    {NUMBER, {0x0f, 0xa2, 0x90, 0x90}},                                            /* cpuid; rbx is saved */
+    {MSR, {0x0f, 0x32, 0x90, 0x90}},                                               /* rdmsr */
+    {MSR, {0x0f, 0x30, 0x90, 0x90}},                                               /* wrmsr */
+    {PORT, {0xec, 0x90, 0x90, 0x90}},                                              /* in al, dx */
+    {PORT, {0x66, 0xed, 0x90, 0x90}},                                              /* in ax, dx */
+    {PORT, {0xed, 0x90, 0x90, 0x90}},                                              /* in eax, dx */
+    {PORT, {0xee, 0x90, 0x90, 0x90}},                                              /* out dx, al */
+    {PORT, {0x66, 0xef, 0x90, 0x90}},                                              /* out dx, ax */
+    {PORT, {0xef, 0x90, 0x90, 0x90}},                                              /* out dx, eax */
+    {DEVICE, {0x8b, 0x07, 0x90, 0x90}},                                            /* mov eax, [rdi] */
+    {DEVICE, {0x89, 0x07, 0x90, 0x90}},                                            /* mov [rdi], eax */
+    {DEVICE, {0x89, 0x07, 0x90, 0x90}},        {DEVICE, {0x48, 0x89, 0x07, 0x90}}, /* mov [rdi], rax */
+    {DEVICE, {0x48, 0x8b, 0x07, 0x90}},                                            /* mov rax, [rdi] */
+    {DEVICE, {0x88, 0x07, 0x90, 0x90}},                                            /* mov [rdi], al */
+    {DEVICE, {0x0f, 0xb7, 0x07, 0x90}},                                            /* movzx eax, word [rdi] */
+    {DEVICE, {0x01, 0x07, 0x90, 0x90}},                                            /* add [rdi], eax */
+    {DEVICE, {0x87, 0x07, 0x90, 0x90}},                                            /* xchg [rdi], eax */
+    {DEVICE, {0xf0, 0x0f, 0xb1, 0x0f}},                                            /* lock cmpxchg [rdi], ecx */
+    {DEVICE, {0xf0, 0x0f, 0xc1, 0x07}},                                            /* lock xadd [rdi], eax */
     {DEVICE, {0x0f, 0xbb, 0x07, 0x90}},        /* btc [rdi], eax: bit string, reaches far */
     {DEVICE, {0xf7, 0x17, 0x90, 0x90}},        /* not dword [rdi] */
     {DEVICE_STRING, {0xf3, 0xaa, 0x90, 0x90}}, /* rep stosb */
@@ -67,8 +66,7 @@ static u64 next(void) { /* splitmix64 */
 
 /* A random number, or one of those at which things change. */
 static u64 number(void) {
-    static const u64 edges[] = {0,         1, ~0ull, 0x80000000, 0xffffffff, 0x7fffffffffffffff,
-                                0x40000000};
+    static const u64 edges[] = {0, 1, ~0ull, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x40000000};
     u64 r = next();
 
     if (r & 1)
@@ -107,8 +105,7 @@ static u64 pick_port(void) {
 }
 
 static u64 pick_device(void) {
-    static const u64 bases[] = {0xfee00000, 0xfee00000, 0xfec00000,
-                                0xfec00010, 0xb0000000, 0xfee00ff8};
+    static const u64 bases[] = {0xfee00000, 0xfee00000, 0xfec00000, 0xfec00010, 0xb0000000, 0xfee00ff8};
     u64 base = bases[next() % ARRAY_SIZE(bases)], r = next();
 
     return base + (r & 1 ? r >> 8 & 0x3f0 : r & 2 ? r >> 8 & 0xfff : 0);

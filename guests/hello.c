@@ -10,6 +10,6 @@ void guest_main(void) {
     memcpy(vendor + 4, &r.edx, 4);
     memcpy(vendor + 8, &r.ecx, 4);
     print("hello from %s\n", options_line());
-    print("hello: cpu %s, hypervisor %s, %u cpus, tsc %lu kHz by %s\n", vendor,
-          hypervisor_signature(), acpi.cpu_count, tsc_hz() / 1000, tsc_source());
+    print("hello: cpu %s, hypervisor %s, %u cpus, tsc %lu kHz by %s\n", vendor, hypervisor_signature(), acpi.cpu_count,
+          tsc_hz() / 1000, tsc_source());
 }

@@ -53,8 +53,8 @@ static u32 run_list(const struct check *list, u32 *failed) {
 void guest_main(void) {
     u32 failed = 0, count = 0;
 
-    print("probe: hypervisor %s, tsc %lu kHz by %s, %s\n", hypervisor_signature(), tsc_hz() / 1000,
-          tsc_source(), lapic_is_x2() ? "x2apic" : "xapic");
+    print("probe: hypervisor %s, tsc %lu kHz by %s, %s\n", hypervisor_signature(), tsc_hz() / 1000, tsc_source(),
+          lapic_is_x2() ? "x2apic" : "xapic");
     count += run_list(cpu_checks, &failed);
     count += run_list(interrupt_checks, &failed);
     count += run_list(shadow_checks, &failed);

@@ -114,8 +114,8 @@ void guest_main(void) {
     }
     interrupts_off();
     timer_stop();
-    print("victim: memory passes %lu, worst lateness %lu us, last strange vector 0x%x\n",
-          seen.passes, ticks_to_ns(seen.worst) / 1000, strange_vector);
-    print("victim: done periods %lu missed %lu unexpected %lu corrupt %lu\n", seen.periods,
-          seen.missed, seen.unexpected, seen.corrupt);
+    print("victim: memory passes %lu, worst lateness %lu us, last strange vector 0x%x\n", seen.passes,
+          ticks_to_ns(seen.worst) / 1000, strange_vector);
+    print("victim: done periods %lu missed %lu unexpected %lu corrupt %lu\n", seen.periods, seen.missed,
+          seen.unexpected, seen.corrupt);
 }

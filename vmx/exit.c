@@ -54,8 +54,8 @@ static void keep_interrupted(struct vcpu_hw *hw, u32 info) {
 
 /* --- decoders --------------------------------------------------------------------------------- */
 
-/* The exit has changed neither DR6 nor DR7, as the delivery of a #DB would. SDM Vol 3C, Exit Qualification for Debug Exceptions; SDM
- * Vol 3B, Debug Status Register; Debug Control Register: GD. */
+/* The exit has changed neither DR6 nor DR7, as the delivery of a #DB would. SDM Vol 3C, Exit Qualification for Debug
+ * Exceptions; SDM Vol 3B, Debug Status Register; Debug Control Register: GD. */
 static void take_debug(void) {
     u64 causes = vmcs_read(VMCS_QUALIFICATION) & (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(13) | BIT(14)), dr6;
 
@@ -119,8 +119,8 @@ static bool decode_ept_violation(struct vcpu_hw *hw, struct vm_exit *exit) {
     u64 q = vmcs_read(VMCS_QUALIFICATION);
 
     exit->stage2.at = gpa(vmcs_read64(VMCS_GUEST_PHYSICAL));
-    exit->stage2.access = (q & EPTV_READ ? ACCESS_READ : 0) | (q & EPTV_WRITE ? ACCESS_WRITE : 0) |
-                          (q & EPTV_FETCH ? ACCESS_FETCH : 0);
+    exit->stage2.access =
+        (q & EPTV_READ ? ACCESS_READ : 0) | (q & EPTV_WRITE ? ACCESS_WRITE : 0) | (q & EPTV_FETCH ? ACCESS_FETCH : 0);
     exit->stage2.walk = (q & (EPTV_LINEAR | EPTV_TRANSLATED)) == EPTV_LINEAR;
     /* An IRET that faults has already opened NMIs, and will run again. SDM Vol 3C, Exit
      * Qualification for EPT Violations: undefined while an event was being delivered. */
@@ -139,8 +139,7 @@ static bool retry_cr0(struct vcpu_hw *hw, u32 gpr) {
 
     if (!long_mode || !(vmcs_read32(VMCS_GUEST_RIGHTS(VSEG_CS)) & RIGHTS_CS_LONG))
         value = (u32)value;
-    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) ||
-        ((value & CR0_NW) && !(value & CR0_CD)))
+    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
         return false;
     hw->cr0_shadow = value;
     vmcs_write(VMCS_CR0_SHADOW, value);
@@ -149,8 +148,7 @@ static bool retry_cr0(struct vcpu_hw *hw, u32 gpr) {
 
 static bool decode_cr(struct vcpu_hw *hw, struct vm_exit *exit) {
     u64 q = vmcs_read(VMCS_QUALIFICATION);
-    u32 type =
-        (u32)bits_get(q, 4, 2); /* SDM Vol 3C, Exit Qualification for Control-Register Accesses */
+    u32 type = (u32)bits_get(q, 4, 2); /* SDM Vol 3C, Exit Qualification for Control-Register Accesses */
 
     exit->cr.number = (u8)(q & 15);
     exit->cr.gpr = (u8)bits_get(q, 8, 4);
@@ -273,8 +271,7 @@ void vmx_dump(struct vcpu_hw *hw, char *out, size_t size) {
         "vmx: exit %u (%s)%s, qualification 0x%llx, gpa 0x%llx, event 0x%x, vectoring 0x%x, "
         "instruction error %u",
         basic, basic < ARRAY_SIZE(reasons) ? reasons[basic].name : "unknown",
-        code & ENTRY_FAILURE ? " entry failed" : "",
-        (unsigned long long)vmcs_read(VMCS_QUALIFICATION),
+        code & ENTRY_FAILURE ? " entry failed" : "", (unsigned long long)vmcs_read(VMCS_QUALIFICATION),
         (unsigned long long)vmcs_read64(VMCS_GUEST_PHYSICAL), vmcs_read32(VMCS_EXIT_EVENT),
         vmcs_read32(VMCS_VECTORING_EVENT), vmcs_read32(VMCS_INSTRUCTION_ERROR));
 }

@@ -32,8 +32,8 @@
 #define CAP_INVVPID_SINGLE BIT(41)
 #define CAP_INVVPID_ALL    BIT(42)
 
-#define REMEDY                                                                                     \
-    "use an Intel processor of 2010 or later; if this is a virtual machine, offer it nested VMX "  \
+#define REMEDY                                                                                                         \
+    "use an Intel processor of 2010 or later; if this is a virtual machine, offer it nested VMX "                      \
     "with EPT"
 
 struct vmx_info vmx __attribute__((section(".late")));
@@ -186,8 +186,8 @@ static void summarize(struct vendor_caps *caps, const u32 words[WORDS]) {
     size_t size = sizeof(caps->summary), at;
     const char *separator = "; lacks ";
 
-    at = fmt(out, size, "ept with 4K, 2M%s%s%s", caps->max_leaf == 3 ? ", 1G" : "",
-             vmx.vpid ? ", vpid" : "", vmx.timer ? ", preemption timer" : "");
+    at = fmt(out, size, "ept with 4K, 2M%s%s%s", caps->max_leaf == 3 ? ", 1G" : "", vmx.vpid ? ", vpid" : "",
+             vmx.timer ? ", preemption timer" : "");
     if (caps->max_leaf < 3 && at < size) {
         at += fmt(out + at, size - at, "%s1G pages", separator);
         separator = ", ";
@@ -239,8 +239,7 @@ static int unlock(char *why, size_t why_size) {
     }
     if (control & FEATURE_VMX)
         return 0;
-    fmt(why, why_size,
-        "VMX is locked off by firmware|enable Intel virtualisation technology in firmware setup");
+    fmt(why, why_size, "VMX is locked off by firmware|enable Intel virtualisation technology in firmware setup");
     return -E_UNSUPPORTED;
 }
 

@@ -138,9 +138,8 @@ void vmx_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out) {
     u32 rights;
 
     (void)hw;
-    *out = (struct segment){.limit = vmcs_read32(VMCS_GUEST_LIMIT(seg)),
-                            .base = vmcs_read(VMCS_GUEST_BASE(seg)),
-                            .usable = true};
+    *out = (struct segment){
+        .limit = vmcs_read32(VMCS_GUEST_LIMIT(seg)), .base = vmcs_read(VMCS_GUEST_BASE(seg)), .usable = true};
     if (seg == VSEG_GDTR || seg == VSEG_IDTR)
         return;
     rights = vmcs_read32(VMCS_GUEST_RIGHTS(seg));
@@ -225,8 +224,7 @@ void vmx_window(struct vcpu_hw *hw, enum event_type type, bool open) {
 
 /* Outside 64-bit mode the instruction pointer has 32 bits, and entry checks that. */
 static u64 wrap(u64 rip) {
-    bool wide = (vmcs_read64(VMCS_GUEST_EFER) & EFER_LMA) &&
-                (vmcs_read32(VMCS_GUEST_RIGHTS(VSEG_CS)) & RIGHTS_CS_LONG);
+    bool wide = (vmcs_read64(VMCS_GUEST_EFER) & EFER_LMA) && (vmcs_read32(VMCS_GUEST_RIGHTS(VSEG_CS)) & RIGHTS_CS_LONG);
 
     return wide ? rip : (u32)rip;
 }

@@ -33,10 +33,7 @@ static void invept(u64 type, u64 eptp) {
     const struct descriptor d = {eptp, 0};
     bool ok;
 
-    __asm__ volatile("invept %[d], %[type]"
-                     : "=@cca"(ok)
-                     : [d] "m"(d), [type] "r"(type)
-                     : "memory");
+    __asm__ volatile("invept %[d], %[type]" : "=@cca"(ok) : [d] "m"(d), [type] "r"(type) : "memory");
     ASSERT(ok);
 }
 
@@ -54,10 +51,7 @@ void vmx_flush_linear(struct vcpu_hw *hw) {
 
     if (!vmx.vpid) /* entries and exits do it */
         return;
-    __asm__ volatile("invvpid %[d], %[type]"
-                     : "=@cca"(ok)
-                     : [d] "m"(d), [type] "r"(vmx.invvpid_type)
-                     : "memory");
+    __asm__ volatile("invvpid %[d], %[type]" : "=@cca"(ok) : [d] "m"(d), [type] "r"(vmx.invvpid_type) : "memory");
     ASSERT(ok);
 }
 
@@ -82,8 +76,8 @@ static void write_controls(const struct vcpu_hw *hw) {
     vmcs_write32(VMCS_SECONDARY_CONTROLS, vmx.secondary);
     vmcs_write32(VMCS_EXIT_CONTROLS, vmx.exit);
     vmcs_write32(VMCS_ENTRY_CONTROLS, vmx.entry);
-    /* A machine check is the machine's, whoever runs. #DB and #AC can recur without end while they are delivered, and nothing else would
-     * get through: each time round must be an exit. */
+    /* A machine check is the machine's, whoever runs. #DB and #AC can recur without end while they are delivered, and
+     * nothing else would get through: each time round must be an exit. */
     vmcs_write32(VMCS_EXCEPTION_BITMAP, (u32)(BIT(VEC_MC) | BIT(VEC_DB) | BIT(VEC_AC)));
     vmcs_write32(VMCS_PF_ERROR_MASK, 0);
     vmcs_write32(VMCS_PF_ERROR_MATCH, 0);

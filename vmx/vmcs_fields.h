@@ -193,7 +193,7 @@ struct vmcs_natural {
 #define EPTV_WRITE  BIT(1)
 #define EPTV_FETCH  BIT(2)
 #define EPTV_LINEAR BIT(7) /* the access came from a linear address */
-#define EPTV_TRANSLATED                                                                            \
-    BIT(8) /* ... and is to what it translates to, not to a paging structure                       \
+#define EPTV_TRANSLATED                                                                                                \
+    BIT(8) /* ... and is to what it translates to, not to a paging structure                                           \
             */
 #define EPTV_NMI_UNBLOCK BIT(12)

@@ -22,10 +22,9 @@ extern struct vmx_info vmx;
 #define VMX_PAT_RESET 0x0007040600070406 /* SDM Vol 3A, Page Attribute Table: after reset */
 
 /* CR4 bits that a guest may set where the processor has them; setting any other exits. */
-#define VMX_CR4_GUEST                                                                              \
-    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |      \
-     CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP |  \
-     CR4_SMAP)
+#define VMX_CR4_GUEST                                                                                                  \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |             \
+     CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
 
 /* A field that this processor lacks, or no current VMCS: an error of ours. */
 void vmcs_failed(u32 field, const char *what) noreturn_fn __attribute__((cold));
@@ -36,9 +35,7 @@ static inline u64 vmcs_get(u32 field) {
     u64 value;
     bool ok;
 
-    __asm__ volatile("vmread %[field], %[value]"
-                     : "=@cca"(ok), [value] "=r"(value)
-                     : [field] "r"((u64)field));
+    __asm__ volatile("vmread %[field], %[value]" : "=@cca"(ok), [value] "=r"(value) : [field] "r"((u64)field));
     if (__builtin_expect(!ok, 0))
         vmcs_failed(field, "vmread");
     return value;
@@ -46,9 +43,7 @@ static inline u64 vmcs_get(u32 field) {
 static inline void vmcs_set(u32 field, u64 value) {
     bool ok;
 
-    __asm__ volatile("vmwrite %[value], %[field]"
-                     : "=@cca"(ok)
-                     : [field] "r"((u64)field), [value] "r"(value));
+    __asm__ volatile("vmwrite %[value], %[field]" : "=@cca"(ok) : [field] "r"((u64)field), [value] "r"(value));
     if (__builtin_expect(!ok, 0))
         vmcs_failed(field, "vmwrite");
 }

@@ -51,8 +51,7 @@ static bool ends_us(u32 dest, u32 low) {
         return false;
     if ((low & ICR_OTHERS) == ICR_OTHERS)
         return false;
-    return (low & ICR_OTHERS) != 0 || (low & ICR_LOGICAL) || dest == lapic_id() || dest == 0xff ||
-           dest == ~0u;
+    return (low & ICR_OTHERS) != 0 || (low & ICR_LOGICAL) || dest == lapic_id() || dest == 0xff || dest == ~0u;
 }
 
 static void command(u32 dest, u32 low) {
@@ -144,8 +143,7 @@ static void x2apic(void) {
         u32 dest = i < 256 ? i : i < 300 ? ~0u - (i - 256) : (u32)noise();
         u32 delivery = i & 1 ? 4 : 0; /* NMI, fixed: INIT and STARTUP below, to others only */
 
-        wrmsr(MSR_X2APIC_FIRST + 0x30,
-              (u64)dest << 32 | ICR_ASSERT | DELIVER(delivery) | STORM_VECTOR);
+        wrmsr(MSR_X2APIC_FIRST + 0x30, (u64)dest << 32 | ICR_ASSERT | DELIVER(delivery) | STORM_VECTOR);
         if (dest != this_cpu()->apic_id && dest != ~0u)
             wrmsr(MSR_X2APIC_FIRST + 0x30, (u64)dest << 32 | ICR_ASSERT | DELIVER(INIT));
         check(true, "-");

@@ -6,12 +6,12 @@
 #define PTE    3u
 #define LARGE  0x83u
 #define WINDOW BIT(39)
-#define HIGH(name, bit)                                                                            \
-    static void read_##name(void) {                                                                \
-        (void)*map_high(bit);                                                                      \
-    }                                                                                              \
-    static void write_##name(void) {                                                               \
-        *map_high(bit) = ~0ull;                                                                    \
+#define HIGH(name, bit)                                                                                                \
+    static void read_##name(void) {                                                                                    \
+        (void)*map_high(bit);                                                                                          \
+    }                                                                                                                  \
+    static void write_##name(void) {                                                                                   \
+        *map_high(bit) = ~0ull;                                                                                        \
     }
 
 extern u64 boot_pml4[];

@@ -54,10 +54,7 @@ static void run_bytes(void *argument) {
     for (u32 i = 0; i < b->count; i++)
         at[i] = b->code[i];
     at[b->count] = 0xc3;
-    __asm__ volatile("call *%5"
-                     : "+a"(a), "+c"(c), "+d"(d), "+S"(s), "+D"(t)
-                     : "r"(at)
-                     : "rbx", "cc", "memory");
+    __asm__ volatile("call *%5" : "+a"(a), "+c"(c), "+d"(d), "+S"(s), "+D"(t) : "r"(at) : "rbx", "cc", "memory");
 }
 
 static void each_must_fault(const struct bytes *list, u32 count, u64 faults) {
@@ -137,9 +134,7 @@ static const struct bytes undefined[] = {
     {"xgetbv 0", 3, {0x0f, 0x01, 0xd0}},
     {"xsetbv 0", 3, {0x0f, 0x01, 0xd1}},
     {"xsaves", 3, {0x0f, 0xc7, 0x28}},
-    {"15 prefixes",
-     15,
-     {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66}},
+    {"15 prefixes", 15, {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66}},
 };
 
 /* The hypervisor must not care for a prefix that the processor should have refused. */
@@ -201,17 +196,11 @@ static void exiting_all(void) {
 
 static void do_vmcall(void *argument) {
     u64 a = (u64)argument;
-    __asm__ volatile("vmcall"
-                     : "+a"(a)
-                     : "b"(~0ull), "c"(noise()), "d"(0), "S"(-1), "D"(0)
-                     : "memory");
+    __asm__ volatile("vmcall" : "+a"(a) : "b"(~0ull), "c"(noise()), "d"(0), "S"(-1), "D"(0) : "memory");
 }
 static void do_vmmcall(void *argument) {
     u64 a = (u64)argument;
-    __asm__ volatile("vmmcall"
-                     : "+a"(a)
-                     : "b"(~0ull), "c"(noise()), "d"(0), "S"(-1), "D"(0)
-                     : "memory");
+    __asm__ volatile("vmmcall" : "+a"(a) : "b"(~0ull), "c"(noise()), "d"(0), "S"(-1), "D"(0) : "memory");
 }
 static void hypercalls(void) {
     for (u64 number = 0; number < 256; number++) {

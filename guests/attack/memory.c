@@ -49,8 +49,7 @@ static void across_end(void) {
 
         *(volatile u64 *)at = 0x1122334455667788;
         got = *(volatile u64 *)at;
-        check(got == (0x1122334455667788 | ~0ull << (8 * inside)), "%u bytes inside: 0x%lx", inside,
-              got);
+        check(got == (0x1122334455667788 | ~0ull << (8 * inside)), "%u bytes inside: 0x%lx", inside, got);
     }
 }
 

@@ -5,13 +5,10 @@
 #include "guests/attack/attack.h"
 
 /* One form: the address in rdi, our own memory in rsi, 3 in rcx. */
-#define FORM(id, text)                                                                             \
-    static void id(void *at) {                                                                     \
-        u64 to = (u64)at, from = (u64)scratch, count = 3, value = 0x0102030405060708;              \
-        __asm__ volatile(text                                                                      \
-                         : "+D"(to), "+S"(from), "+c"(count), "+a"(value)                          \
-                         :                                                                         \
-                         : "rdx", "cc", "memory");                                                 \
+#define FORM(id, text)                                                                                                 \
+    static void id(void *at) {                                                                                         \
+        u64 to = (u64)at, from = (u64)scratch, count = 3, value = 0x0102030405060708;                                  \
+        __asm__ volatile(text : "+D"(to), "+S"(from), "+c"(count), "+a"(value) : : "rdx", "cc", "memory");             \
     }
 
 FORM(load8, "movb (%%rdi), %%dl")
@@ -61,12 +58,11 @@ FORM(sib, "movl -12(%%rdi, %%rcx, 4), %%edx")
 FORM(address32, "movl (%%edi), %%edx\n\tmovw %%ax, (%%edi)")
 
 static void (*const forms[])(void *) = {
-    load8,   load8_high, load16,     load32,      load64,      store8,      store8_high, store16,
-    store32, store64,    store_imm8, store_imm16, store_imm32, store_imm64, movzx8,      movzx16,
-    movsx8,  movsxd,     add,        or,          adc,         sbb,         and,         sub,
-    xor,     cmp,        test,       inc,         not,         xchg,        xadd,        cmpxchg,
-    bit,     bit_far,    push,       pop,         movs_to,     movs_from,   movs_back,   stos,
-    lods,    cmps,       scas,       sib,         address32,
+    load8,   load8_high, load16,      load32,      load64,      store8, store8_high, store16, store32,
+    store64, store_imm8, store_imm16, store_imm32, store_imm64, movzx8, movzx16,     movsx8,  movsxd,
+    add,     or,         adc,         sbb,         and,         sub,    xor,         cmp,     test,
+    inc,     not,        xchg,        xadd,        cmpxchg,     bit,    bit_far,     push,    pop,
+    movs_to, movs_from,  movs_back,   stos,        lods,        cmps,   scas,        sib,     address32,
 };
 
 static void all_forms(u64 at) {

@@ -95,8 +95,7 @@ static void try_state(u32 msr, u64 value) {
     if (fault_try(read_one, &c).raised)
         check(false, "0x%x cannot be read any more", msr);
     else
-        check(!(kind_of(msr) & CONSTANT) || c.value == a.value, "0x%x changed to 0x%lx", msr,
-              c.value);
+        check(!(kind_of(msr) & CONSTANT) || c.value == a.value, "0x%x changed to 0x%lx", msr, c.value);
     (void)fault_try(write_one, &a);
 }
 

@@ -20,8 +20,8 @@ static bool on_board(u32 port) {
 
 /* Those of our own that would end the run. */
 static bool ends_run(u32 port) {
-    return port == 0x64 || port == 0x92 || (port >= 0xcf8 && port <= 0xcfb) ||
-           (port >= 0x600 && port <= 0x607) || (acpi.has_reset && port == acpi.reset_port);
+    return port == 0x64 || port == 0x92 || (port >= 0xcf8 && port <= 0xcfb) || (port >= 0x600 && port <= 0x607) ||
+           (acpi.has_reset && port == acpi.reset_port);
 }
 
 static void read_all(void) {

@@ -85,8 +85,7 @@ static void debug_registers(void) {
     }
     /* Breakpoints on all of the hypervisor's half of the address space: they are for this CPU's
      * guest only. */
-    __asm__ volatile("movq %0, %%dr0\n\tmovq %1, %%dr1" ::"r"(0xffffffff80000000),
-                     "r"(0xffffffffa0008000));
+    __asm__ volatile("movq %0, %%dr0\n\tmovq %1, %%dr1" ::"r"(0xffffffff80000000), "r"(0xffffffffa0008000));
     value = 0x4fd; /* DR0 execute, DR1 write of 1 byte; global and local */
     may_fault(set_dr7, &value, 0, "dr7", value);
     for (u32 i = 0; i < 64; i++)
@@ -127,8 +126,7 @@ static void xcr0(void) {
 /* Single steps over instructions that the hypervisor carries out. */
 static void step_over(void *argument) {
     (void)argument;
-    __asm__ volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tcpuid\n\tcpuid" ::"a"(0), "c"(0)
-                     : "rbx", "rdx");
+    __asm__ volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tcpuid\n\tcpuid" ::"a"(0), "c"(0) : "rbx", "rdx");
 }
 static void step_out(void *argument) {
     (void)argument;
@@ -136,9 +134,7 @@ static void step_out(void *argument) {
 }
 static void step_mmio(void *argument) {
     (void)argument;
-    __asm__ volatile(
-        "pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tmovl (%0), %%eax\n\tnop" ::"r"((u64)HOLE)
-        : "rax");
+    __asm__ volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tmovl (%0), %%eax\n\tnop" ::"r"((u64)HOLE) : "rax");
 }
 static void single_step(void) {
     must_fault(step_over, NULL, FAULT(VEC_DB), "step over cpuid", 0);

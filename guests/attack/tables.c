@@ -21,8 +21,7 @@ struct __attribute__((packed)) pointer {
 static u64 gdt[ENTRIES];
 
 static void gate(u32 selector, u64 target, u32 code) {
-    gdt[selector / 8] =
-        (target & 0xffff) | (u64)code << 16 | (u64)0x8c00 << 32 | (target >> 16 & 0xffff) << 48;
+    gdt[selector / 8] = (target & 0xffff) | (u64)code << 16 | (u64)0x8c00 << 32 | (target >> 16 & 0xffff) << 48;
     gdt[selector / 8 + 1] = target >> 32;
 }
 
@@ -124,8 +123,7 @@ static void page_tables(void) {
     *(volatile u64 *)&pdpt[0] = (u64)pdpt | PTE; /* a cycle through three levels */
     write_cr0(read_cr0());
     __asm__ volatile("movq %%cr3, %%rax\n\tmovq %%rax, %%cr3" ::: "rax", "memory");
-    check((*(volatile u64 *)WINDOW & ~0x60ull) == ((u64)pdpt | PTE), "a cycle reads 0x%lx",
-          *(volatile u64 *)WINDOW);
+    check((*(volatile u64 *)WINDOW & ~0x60ull) == ((u64)pdpt | PTE), "a cycle reads 0x%lx", *(volatile u64 *)WINDOW);
     boot_pml4[1] = 0;
     __asm__ volatile("movq %%cr3, %%rax\n\tmovq %%rax, %%cr3" ::: "rax", "memory");
     must_fault(touch, (void *)WINDOW, expected, "closed window", WINDOW);

@@ -47,8 +47,7 @@ void print(const char *format, ...) {
     fmt_v(text, sizeof(text), format, args);
     va_end(args);
 
-    while (!nested && !__atomic_compare_exchange_n(&owner, &free, me, false, __ATOMIC_ACQUIRE,
-                                                   __ATOMIC_RELAXED)) {
+    while (!nested && !__atomic_compare_exchange_n(&owner, &free, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         free = 0;
         cpu_pause();
     }

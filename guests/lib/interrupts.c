@@ -72,8 +72,7 @@ static void load_segments(struct cpu *c) {
                      "ltr %w5\n\t"
                      "lidt %1"
                      :
-                     : "m"(gdt), "m"(idt_at), "i"(CODE_SELECTOR), "r"(DATA_SELECTOR), "r"(0),
-                       "r"(TSS_SELECTOR)
+                     : "m"(gdt), "m"(idt_at), "i"(CODE_SELECTOR), "r"(DATA_SELECTOR), "r"(0), "r"(TSS_SELECTOR)
                      : "rax", "memory");
 }
 
@@ -89,8 +88,7 @@ void interrupts_cpu_init(u32 index) {
     c->gdt[2] = 0x00af9b000000ffff;
     c->gdt[3] = 0x00cf93000000ffff;
     /* 64-bit available TSS: type 9, present. SDM Vol 3A, TSS Descriptor in 64-Bit Mode. */
-    c->gdt[4] =
-        (sizeof(c->tss) - 1) | (tss & 0xffffff) << 16 | (u64)0x89 << 40 | (tss >> 24 & 0xff) << 56;
+    c->gdt[4] = (sizeof(c->tss) - 1) | (tss & 0xffffff) << 16 | (u64)0x89 << 40 | (tss >> 24 & 0xff) << 56;
     c->gdt[5] = tss >> 32;
     memcpy(c->tss + 0x24, &nmi, 8);
     memcpy(c->tss + 0x2c, &df, 8);
@@ -109,13 +107,11 @@ void interrupt_gate_present(u8 vector, bool present) {
 
 static noreturn_fn void fatal(const struct trap_frame *f) {
     console_break_lock();
-    print("guest: unexpected %s, vector 0x%llx error 0x%llx on cpu %u\n",
-          exception_name((u32)f->vector), (unsigned long long)f->vector,
-          (unsigned long long)f->error, this_cpu()->index);
-    print("  rip 0x%016lx rflags 0x%lx rsp 0x%016lx cr2 0x%lx cr3 0x%lx\n", f->rip, f->rflags,
-          f->rsp, read_cr2(), read_cr3());
-    print("  rax 0x%016lx rbx 0x%016lx rcx 0x%016lx rdx 0x%016lx\n", f->rax, f->rbx, f->rcx,
-          f->rdx);
+    print("guest: unexpected %s, vector 0x%llx error 0x%llx on cpu %u\n", exception_name((u32)f->vector),
+          (unsigned long long)f->vector, (unsigned long long)f->error, this_cpu()->index);
+    print("  rip 0x%016lx rflags 0x%lx rsp 0x%016lx cr2 0x%lx cr3 0x%lx\n", f->rip, f->rflags, f->rsp, read_cr2(),
+          read_cr3());
+    print("  rax 0x%016lx rbx 0x%016lx rcx 0x%016lx rdx 0x%016lx\n", f->rax, f->rbx, f->rcx, f->rdx);
     print("  rsi 0x%016lx rdi 0x%016lx rbp 0x%016lx r8  0x%016lx\n", f->rsi, f->rdi, f->rbp, f->r8);
     print("  r9  0x%016lx r10 0x%016lx r11 0x%016lx r12 0x%016lx\n", f->r9, f->r10, f->r11, f->r12);
     print("  r13 0x%016lx r14 0x%016lx r15 0x%016lx\n", f->r13, f->r14, f->r15);
@@ -127,11 +123,8 @@ void trap_dispatch(struct trap_frame *frame) {
     interrupt_fn handler;
 
     if (frame->vector < 32 && frame->vector != VEC_NMI && c->expected) {
-        *c->expected = (struct fault){.raised = true,
-                                      .vector = (u32)frame->vector,
-                                      .error = frame->error,
-                                      .cr2 = read_cr2(),
-                                      .rip = frame->rip};
+        *c->expected = (struct fault){
+            .raised = true, .vector = (u32)frame->vector, .error = frame->error, .cr2 = read_cr2(), .rip = frame->rip};
         frame->rip = (u64)fault_landing;
         frame->rsp = c->landing_rsp;
         frame->rflags &= ~(RFLAGS_TF | RFLAGS_DF | RFLAGS_AC);

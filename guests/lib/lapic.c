@@ -48,8 +48,7 @@ void lapic_cpu_init(void) {
 
     if (this_cpu()->index == 0) {
         page = base & 0xffffff000;
-        x2 = (base & APIC_BASE_X2APIC) ||
-             (option_given("x2apic") && (cpuid(1, 0).ecx & CPUID1_X2APIC));
+        x2 = (base & APIC_BASE_X2APIC) || (option_given("x2apic") && (cpuid(1, 0).ecx & CPUID1_X2APIC));
         interrupt_handler(SPURIOUS_VECTOR, spurious);
     }
     base |= APIC_BASE_ENABLE;

@@ -71,8 +71,7 @@ u32 smp_start(void (*work)(u32 index)) {
     ids[0] = lapic_id();
     memcpy((void *)page, ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
     for (u32 i = 0; i < acpi.cpu_count; i++)
-        if (acpi.apic_ids[i] != ids[0] && count < MAX_CPUS &&
-            start_one(count, acpi.apic_ids[i], page))
+        if (acpi.apic_ids[i] != ids[0] && count < MAX_CPUS && start_one(count, acpi.apic_ids[i], page))
             count++;
     return count;
 }

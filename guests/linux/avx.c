@@ -15,20 +15,18 @@ enum { PROCESSES = 3, ROUNDS = 400, NAP_EVERY = 50 };
 
 /* Loads sixteen registers, makes one system call, stores them again: nothing in between but the
  * call, so the compiler and the C library cannot use the registers. */
-static void round_trip(const uint8_t in[16][32], uint8_t out[16][32], long number,
-                       const void *argument) {
+static void round_trip(const uint8_t in[16][32], uint8_t out[16][32], long number, const void *argument) {
     long result;
 #define LOAD(n)  "vmovdqu 32*" #n "(%[in]), %%ymm" #n "\n\t"
 #define STORE(n) "vmovdqu %%ymm" #n ", 32*" #n "(%[out])\n\t"
-    __asm__ volatile(
-        LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7) LOAD(8) LOAD(9) LOAD(10)
-            LOAD(11) LOAD(12) LOAD(13) LOAD(14) LOAD(15) "syscall\n\t" STORE(0) STORE(1) STORE(2)
-                STORE(3) STORE(4) STORE(5) STORE(6) STORE(7) STORE(8) STORE(9) STORE(10) STORE(11)
-                    STORE(12) STORE(13) STORE(14) STORE(15)
-        : "=a"(result)
-        : "a"(number), "D"(argument), "S"(0L), [in] "r"(in), [out] "r"(out)
-        : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
-          "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    __asm__ volatile(LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7) LOAD(8) LOAD(9) LOAD(10) LOAD(11)
+                         LOAD(12) LOAD(13) LOAD(14) LOAD(15) "syscall\n\t" STORE(0) STORE(1) STORE(2) STORE(3) STORE(4)
+                             STORE(5) STORE(6) STORE(7) STORE(8) STORE(9) STORE(10) STORE(11) STORE(12) STORE(13)
+                                 STORE(14) STORE(15)
+                     : "=a"(result)
+                     : "a"(number), "D"(argument), "S"(0L), [in] "r"(in), [out] "r"(out)
+                     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 #undef LOAD
 #undef STORE
 }

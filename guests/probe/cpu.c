@@ -20,8 +20,8 @@ static bool raises(void (*run)(void *), void *argument, u32 vector, u64 error) {
     if (f.raised && f.vector == vector && f.error == error)
         return true;
     if (f.raised)
-        detail("got %s error 0x%lx, want %s error 0x%lx", exception_name(f.vector), f.error,
-               exception_name(vector), error);
+        detail("got %s error 0x%lx, want %s error 0x%lx", exception_name(f.vector), f.error, exception_name(vector),
+               error);
     else
         detail("no exception, want %s", exception_name(vector));
     return false;
@@ -118,8 +118,8 @@ static bool page_fault(void (*run)(void *), u64 address, u64 flip, u64 error) {
     invlpg(address);
     ok = f.raised && f.vector == VEC_PF && f.error == error && f.cr2 == address;
     if (!ok)
-        detail("raised %d vector %u error 0x%lx cr2 0x%lx, want error 0x%lx", f.raised, f.vector,
-               f.error, f.cr2, error);
+        detail("raised %d vector %u error 0x%lx cr2 0x%lx, want error 0x%lx", f.raised, f.vector, f.error, f.cr2,
+               error);
     return ok;
 }
 
@@ -218,8 +218,7 @@ static bool cr0_refused(void) {
     for (u32 i = 0; i < ARRAY_SIZE(values); i++) {
         struct fault f;
 
-        if (values[i] ==
-            (old & ~CR0_PG)) /* in 64-bit mode; not everybody refuses, and then we are gone */
+        if (values[i] == (old & ~CR0_PG)) /* in 64-bit mode; not everybody refuses, and then we are gone */
             continue;
         f = fault_try(write_cr0_value, (void *)values[i]);
         refused += f.raised && f.vector == VEC_GP && f.error == 0;

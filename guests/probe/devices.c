@@ -10,8 +10,7 @@
 static bool nobodys_port(void) {
     out8(NOBODYS_PORT, 0x12);
     detail("0x%x 0x%x 0x%x", in8(NOBODYS_PORT), in16(NOBODYS_PORT), in32(NOBODYS_PORT));
-    return in8(NOBODYS_PORT) == 0xff && in16(NOBODYS_PORT) == 0xffff &&
-           in32(NOBODYS_PORT) == 0xffffffff;
+    return in8(NOBODYS_PORT) == 0xff && in16(NOBODYS_PORT) == 0xffff && in32(NOBODYS_PORT) == 0xffffffff;
 }
 
 static bool pci_config(void) {
@@ -25,8 +24,8 @@ static bool pci_config(void) {
 }
 
 static bool acpi_tables(void) {
-    detail("%u cpus, ioapic 0x%lx, pm timer 0x%x, pm1a 0x%x, s5 type %u, sci %u", acpi.cpu_count,
-           acpi.ioapic, acpi.pm_timer, acpi.pm1a_control, acpi.s5_type, acpi.sci);
+    detail("%u cpus, ioapic 0x%lx, pm timer 0x%x, pm1a 0x%x, s5 type %u, sci %u", acpi.cpu_count, acpi.ioapic,
+           acpi.pm_timer, acpi.pm1a_control, acpi.s5_type, acpi.sci);
     return acpi.found && acpi.ioapic && acpi.pm_timer && acpi.pm1a_control &&
            (!hypervisor_is_mullion() || acpi.has_reset);
 }
@@ -221,8 +220,7 @@ static bool lapic_registers(void) {
 
     detail("id %u version 0x%x base 0x%lx", lapic_id(), version, rdmsr(MSR_APIC_BASE));
     return (version & 0xff) >= 0x10 && (version >> 16 & 0xff) >= 3 &&
-           (rdmsr(MSR_APIC_BASE) & (APIC_BASE_BSP | APIC_BASE_ENABLE)) ==
-               (APIC_BASE_BSP | APIC_BASE_ENABLE);
+           (rdmsr(MSR_APIC_BASE) & (APIC_BASE_BSP | APIC_BASE_ENABLE)) == (APIC_BASE_BSP | APIC_BASE_ENABLE);
 }
 
 const struct check device_checks[] = {

@@ -69,8 +69,7 @@ static bool ioapic_registers(void) {
     ioapic_write(IOAPIC_TABLE(7) + 1, 0x03000000);
     entry = ioapic_read(IOAPIC_TABLE(7));
     detail("version 0x%x, %u pins, entry 0x%x", version & 0xff, (version >> 16 & 0xff) + 1, entry);
-    return entry == (IOAPIC_MASKED | IOAPIC_LEVEL | IOAPIC_LOW | 0x77) &&
-           ioapic_read(IOAPIC_TABLE(7) + 1) >> 24 == 3;
+    return entry == (IOAPIC_MASKED | IOAPIC_LEVEL | IOAPIC_LOW | 0x77) && ioapic_read(IOAPIC_TABLE(7) + 1) >> 24 == 3;
 }
 
 static bool timer_one_shot(void) {

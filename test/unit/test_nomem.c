@@ -1,5 +1,6 @@
-/* Memory that ends somewhere on the way of a boot: free list, partition's memory, region list and stage-2 table, of machines that
- * grow page by page and with free lists of every length. Each step succeeds or says -E_NOMEM, and nothing is lost or given twice. */
+/* Memory that ends somewhere on the way of a boot: free list, partition's memory, region list and stage-2 table, of
+ * machines that grow page by page and with free lists of every length. Each step succeeds or says -E_NOMEM, and nothing
+ * is lost or given twice. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
