@@ -28,6 +28,8 @@ import tty
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 GUARD = ["setpriv", "--pdeathsig", "KILL"]
+# What Bochs's debugger says of an instruction, when a machine shuts down, in the middle of anything.
+DEBUGGER = re.compile(r"\(\d+\)\.?\[\d*\] \[0x[^\n]*\(unk\. ctxt\)[^\n]*\n")
 ESCAPE = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1bc")
 
 
@@ -88,6 +90,10 @@ class Emulator:
 
     def _disconnect(self):
         """After the process ended."""
+
+    def _clean(self, text):
+        """The log without what the emulator itself says."""
+        return text
 
     def scratch(self):
         """A directory of this run's own."""
@@ -178,7 +184,7 @@ class Emulator:
         """The log so far, without terminal escapes and carriage returns."""
         with self._changed:
             raw = bytes(self._log)
-        return ESCAPE.sub("", raw.decode("utf-8", "replace")).replace("\r", "")
+        return self._clean(ESCAPE.sub("", raw.decode("utf-8", "replace")).replace("\r", ""))
 
     def tail(self, lines=60):
         return "\n".join(self.text().splitlines()[-lines:])
@@ -359,6 +365,9 @@ class Bochs(Emulator):
         com1 = open(self.log_path.with_suffix(".com1"), "wb", buffering=0)
         self._com1_thread = self._reader(self._keyboard, com1.write)
         self._log_thread = self._reader(self.process.stdout.fileno(), self._take)
+
+    def _clean(self, text):
+        return DEBUGGER.sub("", text)
 
     def _disconnect(self):
         # The reader of COM1 sees its end only when nobody holds the other side.

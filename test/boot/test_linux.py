@@ -9,9 +9,9 @@ from partitions import control_loop, lines_of, partition
 MEMORY = 192  # MiB of the Linux partition
 
 
-def linux_and_loop(linux_cores, loop_core, period_us, report):
+def linux_and_loop(linux_cores, loop_core, period_us, report, more=""):
     cmdline = (f"console=ttyS0 quiet mullion.test=check expect_cpus={len(linux_cores)} "
-               f"expect_mem={MEMORY}")
+               f"expect_mem={MEMORY} {more}")
     return (partition("linux", linux_cores, "vmlinuz", memory=f"{MEMORY}M", cmdline=cmdline,
                       more='initrd = "initrd"')
             + control_loop(loop_core, period_us, report=report))
@@ -68,7 +68,11 @@ def test_two_vcpus_svm(boot, modules):
 @pytest.mark.only_vmx
 def test_two_vcpus_vmx(boot, modules):
     """Bochs counts time in instructions as well: the loop beside two vCPUs loses no period."""
-    machine = boot(linux_and_loop([0, 1], 2, period_us=20000, report=50), modules, cpus=3)
+    # With the compacted form of XSAVEC Bochs 2.7 loses vector registers; with XSAVEOPT it does not.
+    # No exit and no code of the hypervisor is on either way.
+    file = linux_and_loop([0, 1], 2, period_us=20000, report=50,
+                          more="noxsaves clearcpuid=xsavec")
+    machine = boot(file, modules, cpus=3)
     assert_checked(machine, 2, 2400)
     told = reports(machine)
     assert len(told) >= 4, "the control loop fell silent"
