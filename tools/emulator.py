@@ -29,7 +29,7 @@ OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 GUARD = ["setpriv", "--pdeathsig", "KILL"]
 # What Bochs's debugger says of an instruction, when a machine shuts down, in the middle of anything.
-DEBUGGER = re.compile(r"\(\d+\)\.?\[\d*\] \[0x[^\n]*\(unk\. ctxt\)[^\n]*\n")
+DEBUGGER = re.compile(r"\(\d+\)\.\[\d+\] (\[0x[^\n]*\(unk\. ctxt\)|\?\?\? \(physical)[^\n]*\n")
 ESCAPE = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1bc")
 
 
