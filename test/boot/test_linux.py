@@ -68,10 +68,7 @@ def test_two_vcpus_svm(boot, modules):
 @pytest.mark.only_vmx
 def test_two_vcpus_vmx(boot, modules):
     """Bochs counts time in instructions as well: the loop beside two vCPUs loses no period."""
-    # With the compacted form of XSAVEC Bochs 2.7 loses vector registers; with XSAVEOPT it does not.
-    # No exit and no code of the hypervisor is on either way.
-    file = linux_and_loop([0, 1], 2, period_us=20000, report=50,
-                          more="noxsaves clearcpuid=xsavec")
+    file = linux_and_loop([0, 1], 2, period_us=20000, report=50)
     machine = boot(file, modules, cpus=3)
     assert_checked(machine, 2, 2400)
     told = reports(machine)
