@@ -25,6 +25,7 @@ import threading
 import time
 import tty
 
+BOCHS_BIOS = "/usr/share/bochs/BIOS-bochs-latest"
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 GUARD = ["setpriv", "--pdeathsig", "KILL"]
@@ -321,7 +322,7 @@ class Qemu(Emulator):
 BOCHSRC = """\
 config_interface: textconfig
 display_library: rfb, options="timeout=0"
-romimage: file=/usr/share/bochs/BIOS-bochs-latest
+romimage: file={bios}
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 cpu: model={cpu}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=1
 memory: guest={memory}, host={memory}
@@ -344,18 +345,31 @@ class Bochs(Emulator):
     COM1, with what the boot loader prints, goes to LOG.com1 and takes the keystrokes."""
 
     def __init__(self, iso, log, cpus=2, memory=512, limit=None, cpu="corei7_skylake_x",
-                 ips=20000000, extra="", binary=None):
-        """extra: further lines of the bochsrc."""
+                 ips=20000000, locked_off=False, extra="", binary=None):
+        """locked_off: the firmware switches VMX off and locks it. extra: further lines of the
+        bochsrc."""
         super().__init__(iso, log, cpus, memory, limit)
-        self.cpu, self.ips, self.extra = cpu, ips, extra
+        self.cpu, self.ips, self.locked_off, self.extra = cpu, ips, locked_off, extra
         self.binary = binary or os.environ.get("BOCHS", "bochs")
+
+    def _bios(self):
+        if not self.locked_off:
+            return BOCHS_BIOS
+        # RDMSR; OR EAX, 5; WRMSR sets FEATURE_CONTROL's lock and VMXON bits: leave the lock alone.
+        image = pathlib.Path(BOCHS_BIOS).read_bytes()
+        changed, sites = re.subn(rb"\x0f\x32(\x66?)\x83\xc8\x05\x0f\x30",
+                                 lambda m: m[0].replace(b"\xc8\x05", b"\xc8\x01"), image)
+        assert sites, "this BIOS sets FEATURE_CONTROL in another way"
+        path = pathlib.Path(self.scratch(), "bios")
+        path.write_bytes(changed)
+        return path
 
     def command(self):
         self._keyboard, self._slave = pty.openpty()
         tty.setraw(self._slave)
         here = self.scratch()
         text = BOCHSRC.format(cpu=self.cpu, cpus=self.cpus, ips=self.ips, memory=self.memory,
-                              iso=self.iso, terminal=os.ttyname(self._slave),
+                              bios=self._bios(), iso=self.iso, terminal=os.ttyname(self._slave),
                               log=self.log_path.absolute().with_suffix(".bochs"))
         pathlib.Path(here, "bochsrc").write_text(text + self.extra)
         pathlib.Path(here, "go").write_text("c\n")

@@ -49,6 +49,9 @@ def pytest_runtest_makereport(item):
     if report.failed:
         for machine in getattr(item, "machines", []):
             report.sections.append((f"end of {machine.log_path}", machine.tail(80)))
+            complaint = machine.log_path.with_suffix(".err").read_text(errors="replace")[-2000:]
+            if complaint:
+                report.sections.append(("the emulator itself", complaint))
 
 
 @pytest.fixture

@@ -65,6 +65,12 @@ def test_no_unrestricted_guest(boot, dummy):
             r".*\bunrestricted guest.*", r"use .*")
 
 
+@pytest.mark.only_vmx
+def test_locked_off(boot, dummy):
+    """The firmware has locked VMX off; nothing but its setup changes that."""
+    refused(boot(partition(), dummy, locked_off=True), r"lock|firmware|off")
+
+
 # --- the boot loader's modules
 
 def test_no_partition_file(boot):
