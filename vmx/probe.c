@@ -200,6 +200,19 @@ static void summarize(struct vendor_caps *caps, const u32 words[WORDS]) {
     }
 }
 
+static int unlock(char *why, size_t why_size) {
+    u64 control = rdmsr(MSR_FEATURE_CONTROL);
+
+    if (!(control & FEATURE_LOCKED)) {
+        wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_VMX | FEATURE_LOCKED);
+        control = rdmsr(MSR_FEATURE_CONTROL);
+    }
+    if (control & FEATURE_VMX)
+        return 0;
+    fmt(why, why_size, "VMX is locked off by firmware|enable Intel virtualisation technology in firmware setup");
+    return -E_UNSUPPORTED;
+}
+
 int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     u32 words[WORDS];
     u64 cap;
@@ -209,6 +222,9 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
         fmt(why, why_size, "this processor offers no VMX (Intel VT-x)|%s", REMEDY);
         return -E_UNSUPPORTED;
     }
+    error = unlock(why, why_size);
+    if (error)
+        return error;
     error = choose_controls(words, why, why_size);
     if (error)
         return error;
@@ -229,19 +245,6 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
 }
 
 /* --- each core -------------------------------------------------------------------------------- */
-
-static int unlock(char *why, size_t why_size) {
-    u64 control = rdmsr(MSR_FEATURE_CONTROL);
-
-    if (!(control & FEATURE_LOCKED)) {
-        wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_VMX | FEATURE_LOCKED);
-        control = rdmsr(MSR_FEATURE_CONTROL);
-    }
-    if (control & FEATURE_VMX)
-        return 0;
-    fmt(why, why_size, "VMX is locked off by firmware|enable Intel virtualisation technology in firmware setup");
-    return -E_UNSUPPORTED;
-}
 
 int vmx_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
     bool ok;

@@ -1,6 +1,5 @@
+/* Integer arithmetic for the emulator. Owns nothing, touches only what it is given. */
 #include "core/insn/alu.h"
-
-#include "core/base/x86.h"
 
 static u64 result_flags(u64 result, u32 size) {
     u32 low = (u32)result & 0xff;

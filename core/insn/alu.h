@@ -3,6 +3,7 @@
  * processors leave them (AF clear after AND, OR, XOR, TEST). */
 #pragma once
 
+#include "core/base/x86.h"
 #include "core/insn/insn.h"
 
 #define ALU_FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)

@@ -2,10 +2,12 @@
  * CPUs that do not report the length of an intercepted instruction, so a short instruction without
  * operands takes the shortest way through: prefixes, two table look-ups, done.
  * Source: SDM Vol 2A, Instruction Format; APM Vol 3, Instruction Encoding. */
+#include "core/insn/insn.h"
+
+#include "core/base/errors.h"
 #include "core/insn/decode_table.h"
 
-#include "core/base/bits.h"
-#include "core/base/errors.h"
+_Static_assert(INSN_16 == 0 && INSN_32 == 1 && INSN_64 == 2, "address size is 2 << mode");
 
 #define REX_B 1u
 #define REX_X 2u
@@ -21,15 +23,17 @@ struct cursor {
     const u8 *bytes;
     u32 limit, pos; /* bytes that may be looked at, and that were */
     enum insn_mode mode;
-    u8 rex;            /* 0 if none */
-    u8 seg;            /* override, SEG_COUNT if none */
-    bool small;        /* 66 */
-    bool address_size; /* 67 */
+    u32 prefixes; /* PREFIX_* */
+    u8 rex;       /* 0 if none */
+    u8 seg;       /* override, SEG_COUNT if none */
 };
 
 /* What to say when the bytes run out: with 15 of them the instruction is too long (#GP). */
+static int too_short(u32 limit) {
+    return limit == INSN_MAX ? -E_INVAL : -E_TRUNCATED;
+}
 static int out_of_bytes(const struct cursor *c) {
-    return c->limit == INSN_MAX ? -E_INVAL : -E_TRUNCATED;
+    return too_short(c->limit);
 }
 
 /* Reads `bytes` (1, 2, 4, 8) as a signed number. False if they are not there. */
@@ -46,57 +50,28 @@ static bool take(struct cursor *c, u32 bytes, s64 *out) {
     return true;
 }
 
-/* The last prefix of a group wins. SDM Vol 2A, Instruction Prefixes. */
-static void take_prefix(struct cursor *c, struct insn *out, u8 byte) {
-    switch (byte) {
-    case 0x66:
-        c->small = true;
-        break;
-    case 0x67:
-        c->address_size = true;
-        break;
-    case 0xf0:
-        out->lock = true;
-        break;
-    case 0xf2:
-    case 0xf3:
-        out->repne = byte == 0xf2;
-        out->rep = byte == 0xf3;
-        break;
-    case 0x64:
-        c->seg = SEG_FS;
-        break;
-    case 0x65:
-        c->seg = SEG_GS;
-        break;
-    default:
-        /* ES, CS, SS, DS do nothing in 64-bit mode. APM Vol 3, Segment-Override Prefixes. */
-        if (c->mode != INSN_64)
-            c->seg = (byte >> 3) & 3;
-        break;
-    }
-}
-
-static u8 operand_size(const struct cursor *c, u32 flags) {
+static inline u8 operand_size(enum insn_mode mode, u32 prefixes, u8 rex, u32 flags) {
     u8 size;
 
     if (flags & OP_BYTE)
         return 1;
-    if (c->rex & REX_W)
+    if (rex & REX_W)
         size = 8;
-    else if (c->small != (c->mode == INSN_16))
+    else if (!!(prefixes & PREFIX_OPERAND) != (mode == INSN_16))
         size = 2;
-    else if ((flags & OP_STACK) && c->mode == INSN_64)
+    else if ((flags & OP_STACK) && mode == INSN_64)
         size = 8;
     else
         size = 4;
     return (flags & OP_PORT) && size == 8 ? 4 : size;
 }
 
-static u8 address_size(const struct cursor *c) {
-    if (c->mode == INSN_64)
-        return c->address_size ? 4 : 8;
-    return c->address_size != (c->mode == INSN_16) ? 2 : 4;
+static inline u8 address_size(enum insn_mode mode, u32 prefixes) {
+    u8 size = (u8)(2u << mode);
+
+    if (prefixes & PREFIX_ADDRESS)
+        return mode == INSN_32 ? 2 : 4;
+    return size;
 }
 
 static void set_seg(const struct cursor *c, struct insn *out, enum insn_seg normal) {
@@ -366,7 +341,7 @@ static int decode_operands(struct cursor *c, struct insn *out, const struct opco
     if (e->form == FORM_UNSUPPORTED)
         return out->lock && !(flags & OP_LOCKABLE) ? -E_INVAL : -E_UNSUPPORTED;
     out->op = (enum insn_op)e->op;
-    out->size = operand_size(c, flags);
+    out->size = operand_size(c->mode, c->prefixes, c->rex, flags);
     out->to_memory = flags & OP_TO_RM;
     error = group && e->form == FORM_RM ? form_rm(c, out, flags, false) : operands(c, out, e, flags);
     if (error)
@@ -376,48 +351,112 @@ static int decode_operands(struct cursor *c, struct insn *out, const struct opco
     return flags & OP_IMM ? immediate(c, out, flags) : 0;
 }
 
-int insn_decode(const u8 *bytes, size_t count, enum insn_mode mode, struct insn *out) {
-    struct cursor c = {
-        .bytes = bytes, .limit = count < INSN_MAX ? (u32)count : INSN_MAX, .mode = mode, .seg = SEG_COUNT};
-    const struct opcode *e;
+/* By value and out of line: decode_any() needs no frame for what it does not use. */
+static int __attribute__((noinline)) decode_rest(struct cursor c, struct insn *out, const struct opcode *e) {
+    int error = decode_operands(&c, out, e);
 
-    *out = (struct insn){
-        .reg = INSN_NO_REG, .rm = INSN_NO_REG, .seg = SEG_DS, .base = INSN_NO_REG, .index = INSN_NO_REG, .scale = 1};
+    if (error)
+        out->op = INSN_UNKNOWN;
+    else
+        out->length = (u8)c.pos;
+    return error;
+}
+
+/* Field by field: gcc makes a string instruction of a whole assignment. */
+static inline void clear(struct insn *out) {
+    out->op = INSN_UNKNOWN;
+    out->length = 0;
+    out->size = 0;
+    out->src_size = 0;
+    out->address_size = 0;
+    out->reg = INSN_NO_REG;
+    out->reg_high = false;
+    out->rm = INSN_NO_REG;
+    out->rm_high = false;
+    out->memory = false;
+    out->to_memory = false;
+    out->has_imm = false;
+    out->rep = false;
+    out->repne = false;
+    out->lock = false;
+    out->seg = SEG_DS;
+    out->base = INSN_NO_REG;
+    out->index = INSN_NO_REG;
+    out->scale = 1;
+    out->disp = 0;
+    out->imm = 0;
+}
+
+/* Prefixes and opcode. `out` is clear. */
+static int __attribute__((noinline)) decode_any(const u8 *bytes, size_t count, enum insn_mode mode, struct insn *out) {
+    u32 limit = count < INSN_MAX ? (u32)count : INSN_MAX, pos = 0, prefixes = 0;
+    const struct opcode *e;
+    u8 rex = 0, seg = SEG_COUNT;
+
     for (;;) {
         u8 byte;
 
-        if (c.pos == c.limit)
-            return out_of_bytes(&c);
-        byte = bytes[c.pos++];
+        if (pos == limit)
+            return too_short(limit);
+        byte = bytes[pos++];
         e = &insn_one_byte[byte];
         if (e->form == FORM_PREFIX) {
-            c.rex = 0; /* REX counts only right before the opcode */
-            take_prefix(&c, out, byte);
+            /* The last prefix of a group wins. REX counts only right before the opcode. SDM Vol 2A,
+             * Instruction Prefixes; APM Vol 3, Segment-Override Prefixes. */
+            if (e->flags & (PREFIX_REP | PREFIX_REPNE))
+                prefixes &= ~(PREFIX_REP | PREFIX_REPNE);
+            else if ((e->flags & PREFIX_SEG) || ((e->flags & PREFIX_SEG_OLD) && mode != INSN_64))
+                seg = e->op;
+            prefixes |= e->flags;
+            rex = 0;
         } else if (mode == INSN_64 && (byte & 0xf0) == 0x40) {
-            c.rex = byte;
+            rex = byte;
         } else {
             break;
         }
     }
     if (e->form == FORM_ESCAPE) {
-        if (c.pos == c.limit)
-            return out_of_bytes(&c);
-        e = &insn_two_byte[bytes[c.pos++]];
+        if (pos == limit)
+            return too_short(limit);
+        e = &insn_two_byte[bytes[pos++]];
     }
-    out->address_size = address_size(&c);
-    if (e->form == FORM_PLAIN && e->flags == 0) {
-        if (out->lock)
-            return -E_INVAL;
-        out->op = (enum insn_op)e->op;
-        out->size = operand_size(&c, 0);
-    } else {
-        int error = decode_operands(&c, out, e);
+    if (prefixes) {
+        out->rep = prefixes & PREFIX_REP;
+        out->repne = prefixes & PREFIX_REPNE;
+        out->lock = prefixes & PREFIX_LOCK;
+    }
+    out->address_size = address_size(mode, prefixes);
+    if (e->form != FORM_PLAIN || e->flags != 0)
+        return decode_rest(
+            (struct cursor){
+                .bytes = bytes, .limit = limit, .pos = pos, .mode = mode, .prefixes = prefixes, .rex = rex, .seg = seg},
+            out, e);
+    if (prefixes & PREFIX_LOCK)
+        return -E_INVAL;
+    out->op = (enum insn_op)e->op;
+    out->size = operand_size(mode, prefixes, rex, 0);
+    out->length = (u8)pos;
+    return 0;
+}
 
-        if (error) {
-            out->op = INSN_UNKNOWN;
-            return error;
-        }
+int insn_decode(const u8 *bytes, size_t count, enum insn_mode mode, struct insn *out) {
+    const struct opcode *e;
+    u8 length = 1;
+
+    clear(out);
+    if (count < 2)
+        return decode_any(bytes, count, mode, out);
+    e = &insn_one_byte[bytes[0]];
+    if (e->form == FORM_ESCAPE) {
+        e = &insn_two_byte[bytes[1]];
+        length = 2;
     }
-    out->length = (u8)c.pos;
+    /* CPUID, HLT, RDMSR and the like, as compilers and people write them. */
+    if (e->form != FORM_PLAIN || e->flags != 0)
+        return decode_any(bytes, count, mode, out);
+    out->op = (enum insn_op)e->op;
+    out->length = length;
+    out->size = operand_size(mode, 0, 0, 0);
+    out->address_size = address_size(mode, 0);
     return 0;
 }

@@ -1,13 +1,15 @@
+/* The opcode tables. Read-only; an opcode that is not named is legal but not decoded. */
 #include "core/insn/decode_table.h"
 
 _Static_assert(sizeof(struct opcode) == 4, "the tables take one KiB each");
 
 #define OP(op_, form_, flags_)                                                                                         \
     { .op = (op_), .form = (form_), .flags = (flags_) }
-#define INVALID    OP(INSN_UNKNOWN, FORM_INVALID, 0)
-#define NO64       OP(INSN_UNKNOWN, FORM_UNSUPPORTED, OP_NO64)
-#define PREFIX     OP(INSN_UNKNOWN, FORM_PREFIX, 0)
-#define PLAIN(op_) OP(op_, FORM_PLAIN, 0)
+#define INVALID            OP(INSN_UNKNOWN, FORM_INVALID, 0)
+#define NO64               OP(INSN_UNKNOWN, FORM_UNSUPPORTED, OP_NO64)
+#define PREFIX(what)       OP(0, FORM_PREFIX, what)
+#define SEGMENT(seg, what) OP(seg, FORM_PREFIX, what)
+#define PLAIN(op_)         OP(op_, FORM_PLAIN, 0)
 
 /* The six encodings that ADD, OR, ADC, SBB, AND, SUB, XOR and CMP share. LOCK is legal only where
  * memory is written. */
@@ -31,16 +33,16 @@ const struct opcode insn_one_byte[256] = {
     ALU(0x18, INSN_SBB, OP_LOCKABLE),
     [0x1e ... 0x1f] = NO64,
     ALU(0x20, INSN_AND, OP_LOCKABLE),
-    [0x26] = PREFIX,
+    [0x26] = SEGMENT(SEG_ES, PREFIX_SEG_OLD),
     [0x27] = NO64,
     ALU(0x28, INSN_SUB, OP_LOCKABLE),
-    [0x2e] = PREFIX,
+    [0x2e] = SEGMENT(SEG_CS, PREFIX_SEG_OLD),
     [0x2f] = NO64,
     ALU(0x30, INSN_XOR, OP_LOCKABLE),
-    [0x36] = PREFIX,
+    [0x36] = SEGMENT(SEG_SS, PREFIX_SEG_OLD),
     [0x37] = NO64,
     ALU(0x38, INSN_CMP, 0),
-    [0x3e] = PREFIX,
+    [0x3e] = SEGMENT(SEG_DS, PREFIX_SEG_OLD),
     [0x3f] = NO64,
     /* REX in 64-bit mode: the decoder looks at that first. */
     [0x40 ... 0x47] = OP(INSN_INC, FORM_OPREG, OP_TO_RM | OP_NO64),
@@ -49,7 +51,10 @@ const struct opcode insn_one_byte[256] = {
     [0x58 ... 0x5f] = OP(INSN_POP, FORM_OPREG, OP_TO_RM | OP_STACK),
     [0x60 ... 0x61] = NO64,
     [0x63] = OP(INSN_MOVSX, FORM_RM_LONG, OP_SRC32),
-    [0x64 ... 0x67] = PREFIX,
+    [0x64] = SEGMENT(SEG_FS, PREFIX_SEG),
+    [0x65] = SEGMENT(SEG_GS, PREFIX_SEG),
+    [0x66] = PREFIX(PREFIX_OPERAND),
+    [0x67] = PREFIX(PREFIX_ADDRESS),
     [0x68] = OP(INSN_PUSH, FORM_PLAIN, OP_STACK | OP_IMMZ),
     [0x6a] = OP(INSN_PUSH, FORM_PLAIN, OP_STACK | OP_IMM8),
     PAIR(0x6c, INSN_INS, FORM_STRING, OP_TO_RM | OP_RDI | OP_PORT),
@@ -88,8 +93,9 @@ const struct opcode insn_one_byte[256] = {
     [0xea] = NO64,
     PAIR(0xec, INSN_IN, FORM_ACC, OP_PORT),
     PAIR(0xee, INSN_OUT, FORM_ACC, OP_PORT),
-    [0xf0] = PREFIX,
-    [0xf2 ... 0xf3] = PREFIX,
+    [0xf0] = PREFIX(PREFIX_LOCK),
+    [0xf2] = PREFIX(PREFIX_REPNE),
+    [0xf3] = PREFIX(PREFIX_REP),
     [0xf4] = PLAIN(INSN_HLT),
     PAIR(0xf6, GROUP_UNARY, FORM_GROUP, 0),
     [0xfe] = OP(GROUP_INC8, FORM_GROUP, OP_BYTE),

@@ -37,8 +37,17 @@ enum insn_form {
 #define OP_SRC32    0x0800u
 #define OP_PORT     0x2000u /* operands of at most 4 bytes */
 #define OP_RDI      0x4000u /* string: the memory operand is es:[rdi] */
-#define OP_IMM      (OP_IMM8 | OP_IMM8U | OP_IMMZ | OP_IMMV)
-#define OP_SRC      (OP_SRC8 | OP_SRC16 | OP_SRC32)
+/* FORM_PREFIX: which one. Segment overrides have the segment in op. */
+#define PREFIX_OPERAND 0x01u /* 66 */
+#define PREFIX_ADDRESS 0x02u /* 67 */
+#define PREFIX_LOCK    0x04u
+#define PREFIX_REPNE   0x08u
+#define PREFIX_REP     0x10u
+#define PREFIX_SEG     0x20u /* FS, GS */
+#define PREFIX_SEG_OLD 0x40u /* ES, CS, SS, DS: without effect in 64-bit mode */
+
+#define OP_IMM (OP_IMM8 | OP_IMM8U | OP_IMMZ | OP_IMMV)
+#define OP_SRC (OP_SRC8 | OP_SRC16 | OP_SRC32)
 
 struct opcode {
     u8 op;   /* enum insn_op, or enum insn_group with FORM_GROUP */

@@ -4,7 +4,7 @@
  * compare-and-exchange against what was read.
  *
  * Fetching the bytes of an intercepted instruction is part of the exit path on CPUs without
- * next-RIP: the last region found is remembered, and entries are written only if they must be.
+ * next-RIP: fetch_quick() does the common case, and entries are written only if they must be.
  *
  *   four levels      PML4E 47:39   PDPTE 38:30   PDE 29:21   PTE 20:12
  *   PAE                            PDPTE 31:30   PDE 29:21   PTE 20:12
@@ -14,6 +14,7 @@
 #include "core/insn/walk.h"
 
 #include "core/base/errors.h"
+#include "core/base/string.h"
 #include "core/base/x86.h"
 
 /* SDM Vol 3A, 4-Level Paging, formats of paging-structure entries. */
@@ -265,55 +266,89 @@ int walk_linear(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32 
     return translate(&w, cpu, la, access, out, fault);
 }
 
-/* Two moves that may overlap, instead of a call or a string instruction. */
-static inline void copy_short(u8 *to, const u8 *from, u32 bytes) {
+/* Two moves that may overlap, instead of a call or a string instruction. bytes: 8 to 16. */
+static inline void copy_short(u8 *to, const u8 *from, u64 bytes) {
     u64 low, high;
 
-    if (bytes < 8 || bytes > 16) {
-        for (u32 i = 0; i < bytes; i++)
-            to[i] = from[i];
-        return;
-    }
     __builtin_memcpy(&low, from, 8);
     __builtin_memcpy(&high, from + bytes - 8, 8);
     __builtin_memcpy(to, &low, 8);
     __builtin_memcpy(to + bytes - 8, &high, 8);
 }
 
-/* The common case of a fetch with four levels: every entry present, accessed and executable, so
- * that one comparison per level settles it. False: let translate() find out exactly. */
-static inline bool fetch_quick(struct window *w, const struct walk_cpu *cpu, u64 la, gpa_t *out) {
-    u64 want = PTE_PRESENT | PTE_ACCESSED | (cpu->cpl == 3 ? PTE_USER : 0);
-    u64 mask = want | PTE_NX | cpu->reserved;
-    u64 table = cpu->cr3 & PTE_ADDRESS, entry, offset, rights = PTE_USER;
-    u32 shift = 39;
+struct quick {
+    u64 base, bytes; /* of the region that holds tables and code */
+    const u8 *host;
+    u64 mask, want; /* what an entry that refers to a table must look like */
+    u64 entry, rights;
+};
 
-    if (!(cpu->efer & EFER_LMA) || !is_canonical(la))
+/* Reads the next entry. shift: of the table index times 8, a constant so that it costs nothing. */
+static inline bool quick_step(struct quick *q, u64 la, u32 shift) {
+    u64 at = (q->entry & PTE_ADDRESS) + ((la >> shift) & 0xff8) - q->base;
+
+    if (at >= q->bytes)
         return false;
-    for (;;) {
-        u64 at = table + ((la >> (shift - 3)) & 0xff8);
+    q->entry = __atomic_load_n((const u64 *)(const void *)(q->host + at), __ATOMIC_RELAXED);
+    q->rights &= q->entry;
+    return (q->entry & q->mask) == q->want;
+}
 
-        if (__builtin_expect(at - w->base >= w->bytes, 0) && !window_move(w, at))
-            return false;
-        entry = __atomic_load_n((const u64 *)(const void *)(w->host + (at - w->base)), __ATOMIC_RELAXED);
-        if ((entry & mask) != want)
-            return false;
-        rights &= entry;
-        if ((entry & PTE_LARGE) || shift == 12)
-            break;
-        table = entry & PTE_ADDRESS;
-        shift -= 9;
+/* Down to the leaf. Returns the page's size, or 0: nothing is known. An entry that does not look
+ * like a table's must be a large page, alike but for one bit. */
+static inline u64 quick_leaf(struct quick *q, u64 la) {
+    u64 size;
+
+    if (!quick_step(q, la, 36))
+        return 0;
+    if (!quick_step(q, la, 27)) {
+        size = PAGE_1G;
+    } else if (!quick_step(q, la, 18)) {
+        size = PAGE_2M;
+    } else {
+        q->mask &= ~PTE_LARGE; /* PAT */
+        return quick_step(q, la, 9) ? PAGE_4K : 0;
     }
-    offset = BIT(shift) - 1;
-    if (entry & offset & ~0x1fffull)
+    if ((q->entry & q->mask) != (q->want | PTE_LARGE) || (q->entry & PTE_ADDRESS & (size - 1) & ~0x1fffull))
+        return 0;
+    return size;
+}
+
+/* The common fetch: four levels, one page, tables and code in one region, every entry present,
+ * accessed and executable, so that one comparison per level settles it. False: nothing is known,
+ * take the long way. */
+static inline bool fetch_quick(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max) {
+    struct quick q = {.entry = cpu->cr3, .rights = PTE_USER};
+    u64 size, at = cpu->cr3 & PTE_ADDRESS;
+    const struct region *r = mem->regions + mem->count; /* the largest tends to be last */
+
+    if (!(cpu->efer & EFER_LMA) || max - 8 > 8 || (la & (PAGE_4K - 1)) + max > PAGE_4K || !is_canonical(la))
         return false;
-    if (shift == 39 || (cpu->cpl != 3 && rights && (cpu->cr4 & CR4_SMEP)))
+    do {
+        if (r == mem->regions)
+            return false;
+        r--;
+    } while (at - r->gpa.v >= r->bytes);
+    if (r->kind == REGION_DEVICE)
         return false;
-    *out = gpa((entry & PTE_ADDRESS & ~offset) | (la & offset));
+    q.base = r->gpa.v;
+    q.bytes = r->bytes;
+    q.host = (const u8 *)(r->hpa.v + mem->hva_offset);
+    q.want = PTE_PRESENT | PTE_ACCESSED | (cpu->cpl == 3 ? PTE_USER : 0);
+    q.mask = q.want | PTE_NX | PTE_LARGE | cpu->reserved;
+    size = quick_leaf(&q, la);
+    if (size == 0 || (q.rights && cpu->cpl != 3 && (cpu->cr4 & CR4_SMEP)))
+        return false;
+    at = ((q.entry & PTE_ADDRESS & ~(size - 1)) | (la & (size - 1))) - q.base;
+    if (at >= q.bytes)
+        return false;
+    copy_short(out, q.host + at, max);
     return true;
 }
 
-int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max, struct insn_fault *fault) {
+/* Page by page, with every check. */
+static int __attribute__((noinline))
+fetch_slow(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max, struct insn_fault *fault) {
     struct window w = {.mem = mem};
     struct insn_fault later;
     u32 done = 0;
@@ -322,19 +357,22 @@ int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *o
         u32 n = (u32)min_u64(max - done, PAGE_4K - (la & (PAGE_4K - 1)));
         gpa_t at;
         u8 *from;
+        int error = translate(&w, cpu, la, WALK_FETCH, &at, done ? &later : fault);
 
-        if (!fetch_quick(&w, cpu, la, &at)) {
-            int error = translate(&w, cpu, la, WALK_FETCH, &at, done ? &later : fault);
-
-            if (error)
-                return done ? (int)done : error;
-        }
+        if (error)
+            return done ? (int)done : error;
         from = window_at(&w, at.v);
         if (!from)
             return done ? (int)done : -E_RANGE;
-        copy_short(out + done, from, n);
+        memcpy(out + done, from, n);
         done += n;
         la += n;
     }
     return (int)done;
+}
+
+int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max, struct insn_fault *fault) {
+    if (__builtin_expect(fetch_quick(mem, cpu, la, out, max), 1))
+        return (int)max;
+    return fetch_slow(mem, cpu, la, out, max, fault);
 }

@@ -9,8 +9,8 @@
 
 struct walk_cpu {
     u64 cr0, cr3, cr4, efer, rflags;
-    u64 reserved; /* address bits 51:MAXPHYADDR that the guest's CPU does not have; 0: it has all */
     u32 cpl;
+    u64 reserved; /* address bits 51:MAXPHYADDR that the guest's CPU does not have; 0: it has all */
 };
 
 #define WALK_READ   0u
@@ -24,7 +24,7 @@ struct walk_cpu {
 int walk_linear(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
                 struct insn_fault *fault) must_check;
 /* Reads instruction bytes at linear address `la`: up to `max`, crossing pages; stops early at the
- * first byte that cannot be fetched. Up to 15 bytes go the short way. Returns the number of bytes
- * (>= 1), or the error of the first one. */
+ * first byte that cannot be fetched. A `max` of 8 to 16 goes the short way. Returns the number of
+ * bytes (>= 1), or the error of the first one. */
 int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max,
                struct insn_fault *fault) must_check;

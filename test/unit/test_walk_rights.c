@@ -109,7 +109,7 @@ static void test_rights(void **state) {
 static void check_fetch(struct walk_cpu cpu) {
     struct insn_fault seen;
     gpa_t out;
-    u8 byte;
+    u8 bytes[8];
 
     for (u32 bits = 0; bits < 32; bits++) {
         int walked, fetched;
@@ -119,14 +119,14 @@ static void check_fetch(struct walk_cpu cpu) {
         map_long((bits & 4 ? U : 0) | (bits & 8 ? NX : 0) | (bits & 16 ? A : 0));
         host[DATA + 0x20] = (u8)(bits + 1);
         walked = walk_linear(&mem, &cpu, LA_LONG + 0x20, WALK_FETCH, &out, &seen);
-        fetched = walk_fetch(&mem, &cpu, LA_LONG + 0x20, &byte, 1, &fault);
-        assert_int_equal(walked ? walked : 1, fetched);
+        fetched = walk_fetch(&mem, &cpu, LA_LONG + 0x20, bytes, 8, &fault);
+        assert_int_equal(walked ? walked : 8, fetched);
         if (walked) {
             assert_int_equal(seen.vector, fault.vector);
             assert_int_equal(seen.error, fault.error);
             assert_int_equal(seen.cr2, fault.cr2);
         } else {
-            assert_int_equal(bits + 1, byte);
+            assert_int_equal(bits + 1, bytes[0]);
             assert_int_equal(A, get(L1 + 8) & A);
         }
     }

@@ -99,21 +99,46 @@ static inline void map_long(u64 rights) {
     put(L1, 1, DATA | P | rights);
 }
 
+/* A fetch of the same bytes. The walk before it has set the accessed bits, so this one goes the
+ * short way. */
+static inline void expect_fetch(const struct walk_cpu *cpu, u64 la, u64 where) {
+    u8 out[8];
+
+    if (where + sizeof(out) > ROM_PAGE * PAGE_4K || la % PAGE_4K + sizeof(out) > PAGE_4K)
+        return;
+    for (u32 i = 0; i < sizeof(out); i++)
+        host[where + i] = (u8)(where + la + i);
+    assert_int_equal(sizeof(out), walk_fetch(&mem, cpu, la, out, sizeof(out), &fault));
+    assert_memory_equal(host + where, out, sizeof(out));
+}
+
 static inline void expect(const struct walk_cpu *cpu, u64 la, u32 access, u64 where) {
     gpa_t out = gpa(1);
 
     assert_int_equal(0, walk_linear(&mem, cpu, la, access, &out, &fault));
     assert_int_equal(where, out.v);
+    if (access == WALK_FETCH)
+        expect_fetch(cpu, la, where);
 }
 
-static inline void expect_pf(const struct walk_cpu *cpu, u64 la, u32 access, u64 error) {
-    gpa_t out;
-
-    assert_int_equal(-E_FAULT, walk_linear(&mem, cpu, la, access, &out, &fault));
+static inline void check_pf(u64 la, u64 error) {
     assert_int_equal(VEC_PF, fault.vector);
     assert_true(fault.has_error);
     assert_int_equal(error, fault.error);
     assert_int_equal(la, fault.cr2);
+}
+
+static inline void expect_pf(const struct walk_cpu *cpu, u64 la, u32 access, u64 error) {
+    u8 bytes[8];
+    gpa_t out;
+
+    assert_int_equal(-E_FAULT, walk_linear(&mem, cpu, la, access, &out, &fault));
+    check_pf(la, error);
+    if (access != WALK_FETCH || la % PAGE_4K + sizeof(bytes) > PAGE_4K)
+        return;
+    memset(&fault, 0xaa, sizeof(fault));
+    assert_int_equal(-E_FAULT, walk_fetch(&mem, cpu, la, bytes, sizeof(bytes), &fault));
+    check_pf(la, error);
 }
 
 static inline void expect_error(const struct walk_cpu *cpu, u64 la, u32 access, int error) {
