@@ -160,9 +160,12 @@ fail32:
 
     .section .rodata
 no_multiboot:
-    .asciz "mullion: cannot start: not loaded by the multiboot2 protocol\r\nmullion: remedy: use GRUB's multiboot2 command\r\n"
+    .ascii "[mullion] mullion: cannot start: not loaded by the multiboot2 protocol\r\n"
+    .asciz "[mullion] mullion: remedy: use GRUB's multiboot2 command\r\n[mullion] mullion: halted\r\n"
 no_long_mode:
-    .asciz "mullion: cannot start: this processor lacks long mode or no-execute pages\r\nmullion: remedy: use a 64-bit machine; in an emulator choose a 64-bit CPU model\r\n"
+    .ascii "[mullion] mullion: cannot start: this processor lacks long mode or no-execute pages\r\n"
+    .ascii "[mullion] mullion: remedy: use a 64-bit machine; in an emulator choose a 64-bit CPU model\r\n"
+    .asciz "[mullion] mullion: halted\r\n"
 
     .data
     .align 8
