@@ -195,8 +195,8 @@ static void build_all(void) {
 }
 
 /* Until the boot core has local pages like every other. */
-static struct core_descriptors boot_descriptors;
-static u8 boot_fault_stack[4096] __attribute__((aligned(16)));
+static struct core_descriptors boot_descriptors __attribute__((section(".late")));
+static u8 boot_fault_stack[4096] __attribute__((section(".late"), aligned(16)));
 
 void core_start(struct boot_info *boot) {
     machine.boot = boot;

@@ -12,7 +12,8 @@
 #include "drivers/uart.h"
 
 static bool panicked;
-static bool stop_others; /* before that they are parked without an interrupt table: an NMI would reset the machine */
+static bool stop_others __attribute__((
+    section(".late"))); /* before that they are parked without an interrupt table: an NMI would reset the machine */
 
 void panic_stops_others(void) {
     stop_others = true;
