@@ -34,6 +34,9 @@ HVFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -m
            $(WARN) -I.
 HVOBJS  := $(patsubst %,$(O)/hv/%.o,$(basename $(PURE) $(HYPER)))
 
+# The version is compiled into one file, which is made anew when the version changes.
+$(shell mkdir -p $(O); echo '$(VERSION)' | cmp -s - $(O)/version || echo '$(VERSION)' >$(O)/version)
+$(O)/hv/boot/main.o: $(O)/version
 $(O)/hv/boot/main.o: HVFLAGS += -DMULLION_VERSION='"$(VERSION)"'
 $(O)/hv/%.o: %.c
 	@mkdir -p $(@D)

@@ -24,6 +24,16 @@ static void jump_to(u64 at) {
     __asm__ volatile("jmp *%0" ::"r"(at));
 }
 
+/* Any exception now has to be delivered through a table where there is no memory. */
+static void idt_nowhere(void) {
+    struct {
+        u16 limit;
+        u64 base;
+    } __attribute__((packed)) idt = {0xfff, option_number("at", 0xb0000000)};
+
+    __asm__ volatile("lidt %0\n\tud2" ::"m"(idt));
+}
+
 static void jump(void) {
     jump_to(0xdeadbeef000);
 }
@@ -146,6 +156,7 @@ static const struct deed {
     {"triple-fault", triple_fault},
     {"cli-loop", cli_loop},
     {"cli-hlt", cli_hlt},
+    {"idt-nowhere", idt_nowhere},
     {"jump", jump},
     {"jump-non-canonical", jump_non_canonical},
     {"jump-nowhere", jump_nowhere},
