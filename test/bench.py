@@ -22,7 +22,6 @@ import emulator  # noqa: E402
 PEERS = ("KVM", "Xen", "Jailhouse", "NOVA")
 FIGURES = {
     "cpuid": (2902, 5364, 125, 406),
-    "vmmcall": (3138, 5484, 162, 401),
     "rdmsr-apic-base": (2968, 5275, 112, 401),
     "in-pic": (1546, None, None, 403),
     "in-pit": (1546, None, None, 403),
