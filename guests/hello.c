@@ -1,4 +1,5 @@
-/* The smallest partition: says hello, names its CPU, powers off. */
+/* The smallest partition: says hello, names its CPU, powers off. port=P text=T: before that, writes T to port P byte by
+ * byte. */
 #include "core/base/string.h"
 #include "guests/lib/guest.h"
 
@@ -9,7 +10,12 @@ void guest_main(void) {
     memcpy(vendor, &r.ebx, 4);
     memcpy(vendor + 4, &r.edx, 4);
     memcpy(vendor + 8, &r.ecx, 4);
+    char text[32] = "";
+
     print("hello from %s\n", options_line());
     print("hello: cpu %s, hypervisor %s, %u cpus, tsc %lu kHz by %s\n", vendor, hypervisor_signature(), acpi.cpu_count,
           tsc_hz() / 1000, tsc_source());
+    if (option_text("text", text, sizeof(text)))
+        for (const char *c = text; *c; c++)
+            out8((u16)option_number("port", 0), (u8)*c);
 }

@@ -77,3 +77,14 @@ def test_port(boot, guest, ports, reaches):
     else:
         machine.wait_for(r"^\[mullion\] loop: powered off\n")
         assert machine.running()
+
+
+@pytest.mark.only_vmx
+@pytest.mark.parametrize("ports, reaches", [("[0x8900]", True), ("[\"0x88fc-0x88ff\", \"0x8901-0x8904\"]", False)])
+def test_port_of_bochs(boot, guest, ports, reaches):
+    """Bochs ends at once on a certain word at port 0x8900."""
+    machine = boot(partition("hello", [0], "hello.elf", cmdline="port=0x8900 text=Shutdown", more=f"ports = {ports}"),
+                   {"hello.elf": guest("hello.elf")})
+    machine.wait_for(r"starting the partitions")
+    machine.wait_exit()
+    assert (r"[mullion] hello: powered off" in machine.text()) != reaches
