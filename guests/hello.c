@@ -1,4 +1,4 @@
-/* The smallest partition: says hello, names its CPU, powers off. port=P text=T: before that, writes T to port P byte by
+/* The smallest partition: says hello, names its CPU, powers off. port=P text=T: at the end, writes T to port P byte by
  * byte. */
 #include "core/base/string.h"
 #include "guests/lib/guest.h"
