@@ -24,9 +24,7 @@ static struct frames frames = {.ranges = free_ranges, .max = MAX_FREE_RANGES};
 static struct host_acpi acpi __attribute__((section(".late")));
 static struct boot_info info __attribute__((section(".late")));
 
-static void *direct(u64 at) {
-    return (void *)(at + DIRECT_BASE);
-}
+static void *direct(u64 at) { return (void *)(at + DIRECT_BASE); }
 
 static const void *acpi_map(void *ctx, hpa_t at, u64 bytes) {
     (void)ctx;
@@ -53,11 +51,9 @@ static void collect_memory(const void *mbi, u64 mbi_at, u64 mbi_bytes) {
     const struct mb2_tag *map = mb2_find(mbi, MB2_TAG_MEMORY_MAP, NULL);
     struct mb2_memory m;
 
-    if (!map)
-        refuse("the boot loader gave no memory map|boot with GRUB 2 by the multiboot2 command");
+    if (!map) refuse("the boot loader gave no memory map|boot with GRUB 2 by the multiboot2 command");
     for (u32 i = 0; mb2_memory(map, i, &m) == 0; i++) {
-        if (m.type != MB2_MEMORY_RAM)
-            continue;
+        if (m.type != MB2_MEMORY_RAM) continue;
         info.memory_top = max_u64(info.memory_top, m.base + m.bytes);
         if (frames_add(&frames, m.base, m.bytes))
             refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
@@ -74,8 +70,7 @@ static u32 walk_modules(const void *mbi, struct boot_module *out) {
     u32 count = 0;
 
     while ((tag = mb2_find(mbi, MB2_TAG_MODULE, tag))) {
-        if (mb2_module(tag, &m))
-            continue;
+        if (mb2_module(tag, &m)) continue;
         if (out)
             out[count] = (struct boot_module){m.string, m.start, m.bytes};
         else
@@ -100,8 +95,7 @@ static void read_acpi(const void *mbi) {
     const void *rsdp = mb2_rsdp(mbi, &bytes);
     char why[160];
 
-    if (!rsdp)
-        refuse("the boot loader found no ACPI root table|enable ACPI in the firmware");
+    if (!rsdp) refuse("the boot loader found no ACPI root table|enable ACPI in the firmware");
     acpi.cpu_max = 0;
     acpi.cpus = NULL;
     /* First to count the cores, then to list them. */
@@ -129,8 +123,7 @@ static bool option_present(const char *cmdline, const char *option) {
     size_t n = strlen(option);
 
     for (const char *c = cmdline; *c; c++)
-        if ((c == cmdline || c[-1] == ' ') && str_starts(c, option) && (c[n] == 0 || c[n] == ' '))
-            return true;
+        if ((c == cmdline || c[-1] == ' ') && str_starts(c, option) && (c[n] == 0 || c[n] == ' ')) return true;
     return false;
 }
 

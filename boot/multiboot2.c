@@ -46,18 +46,14 @@ _Static_assert(sizeof(struct load_base_tag) == 12, "load base tag");
 #define RSDP_OLD_BYTES 20u
 #define RSDP_NEW_BYTES 36u
 
-static u64 total_of(const void *mbi) {
-    return ((const struct info_header *)mbi)->total_size;
-}
+static u64 total_of(const void *mbi) { return ((const struct info_header *)mbi)->total_size; }
 
 /* The tag `offset` bytes into a structure of `total` bytes, or NULL if it does not lie inside. */
 static const struct mb2_tag *tag_at(const void *mbi, u64 total, u64 offset) {
     const struct mb2_tag *tag = (const void *)((const u8 *)mbi + offset);
 
-    if (offset > total || total - offset < sizeof(*tag))
-        return NULL;
-    if (tag->size < sizeof(*tag) || tag->size > total - offset)
-        return NULL;
+    if (offset > total || total - offset < sizeof(*tag)) return NULL;
+    if (tag->size < sizeof(*tag) || tag->size > total - offset) return NULL;
     return tag;
 }
 
@@ -69,16 +65,12 @@ int mb2_check(const void *mbi, u64 limit, u64 *total) {
     u64 offset = sizeof(struct info_header);
     const struct mb2_tag *tag;
 
-    if (!mbi || !is_aligned((u64)mbi, MB2_ALIGN))
-        return -E_INVAL;
-    if (limit < sizeof(struct info_header))
-        return -E_TRUNCATED;
-    if (total_of(mbi) > limit)
-        return -E_TRUNCATED;
+    if (!mbi || !is_aligned((u64)mbi, MB2_ALIGN)) return -E_INVAL;
+    if (limit < sizeof(struct info_header)) return -E_TRUNCATED;
+    if (total_of(mbi) > limit) return -E_TRUNCATED;
     do {
         tag = tag_at(mbi, total_of(mbi), offset);
-        if (!tag)
-            return -E_INVAL;
+        if (!tag) return -E_INVAL;
         offset = offset_behind(mbi, tag);
     } while (tag->type != MB2_TAG_END);
     *total = total_of(mbi);
@@ -91,10 +83,8 @@ const struct mb2_tag *mb2_find(const void *mbi, u32 type, const struct mb2_tag *
     for (;;) {
         const struct mb2_tag *tag = tag_at(mbi, total_of(mbi), offset);
 
-        if (!tag || tag->type == MB2_TAG_END)
-            return NULL;
-        if (tag->type == type)
-            return tag;
+        if (!tag || tag->type == MB2_TAG_END) return NULL;
+        if (tag->type == type) return tag;
         offset = offset_behind(mbi, tag);
     }
 }
@@ -104,14 +94,11 @@ static const char *text_at(const struct mb2_tag *tag, u64 offset) {
     const char *text = (const char *)tag + offset;
 
     for (u64 i = offset; i < tag->size; i++)
-        if (text[i - offset] == '\0')
-            return text;
+        if (text[i - offset] == '\0') return text;
     return NULL;
 }
 
-const char *mb2_string(const struct mb2_tag *tag) {
-    return text_at(tag, sizeof(*tag));
-}
+const char *mb2_string(const struct mb2_tag *tag) { return text_at(tag, sizeof(*tag)); }
 
 const char *mb2_cmdline(const void *mbi) {
     const struct mb2_tag *tag = mb2_find(mbi, MB2_TAG_CMDLINE, NULL);
@@ -124,8 +111,7 @@ int mb2_module(const struct mb2_tag *tag, struct mb2_module *out) {
     const struct module_tag *module = (const void *)tag;
     const char *text = text_at(tag, offsetof(struct module_tag, string));
 
-    if (!text || module->end < module->start)
-        return -E_INVAL;
+    if (!text || module->end < module->start) return -E_INVAL;
     *out = (struct mb2_module){hpa(module->start), module->end - module->start, text};
     return 0;
 }
@@ -136,8 +122,7 @@ int mb2_memory(const struct mb2_tag *tag, u32 index, struct mb2_memory *out) {
 
     if (tag->size < sizeof(*map) || map->entry_size < sizeof(*entry) || !is_aligned(map->entry_size, MB2_ALIGN))
         return -E_INVAL;
-    if (index >= (tag->size - sizeof(*map)) / map->entry_size)
-        return -E_NOENT;
+    if (index >= (tag->size - sizeof(*map)) / map->entry_size) return -E_NOENT;
     entry = (const void *)((const u8 *)(map + 1) + (u64)index * map->entry_size);
     *out = (struct mb2_memory){entry->base, entry->bytes, entry->type};
     return 0;
@@ -151,8 +136,7 @@ const void *mb2_rsdp(const void *mbi, u64 *bytes) {
     for (u32 i = 0; i < ARRAY_SIZE(forms); i++) {
         const struct mb2_tag *tag = mb2_find(mbi, forms[i].type, NULL);
 
-        if (!tag || tag->size - sizeof(*tag) < forms[i].least)
-            continue;
+        if (!tag || tag->size - sizeof(*tag) < forms[i].least) continue;
         *bytes = tag->size - sizeof(*tag);
         return tag + 1;
     }
@@ -162,8 +146,7 @@ const void *mb2_rsdp(const void *mbi, u64 *bytes) {
 int mb2_load_base(const void *mbi, hpa_t *out) {
     const struct mb2_tag *tag = mb2_find(mbi, MB2_TAG_LOAD_BASE, NULL);
 
-    if (!tag || tag->size < sizeof(struct load_base_tag))
-        return -E_NOENT;
+    if (!tag || tag->size < sizeof(struct load_base_tag)) return -E_NOENT;
     *out = hpa(((const struct load_base_tag *)(const void *)tag)->base);
     return 0;
 }

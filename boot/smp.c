@@ -55,8 +55,7 @@ static noreturn_fn void core_arrives(u64 core) {
 
 static bool wait_for(u32 core) {
     for (u32 us = 0; us < START_TIMEOUT_US; us += 20) {
-        if (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) == core)
-            return true;
+        if (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) == core) return true;
         clock_wait_us(20);
     }
     return false;
@@ -68,8 +67,7 @@ static bool start_core(u32 core, u32 apic_id, u8 page) {
     clock_wait_us(10000);
     lapic_send_startup(apic_id, page);
     clock_wait_us(200);
-    if (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) != core)
-        lapic_send_startup(apic_id, page);
+    if (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) != core) lapic_send_startup(apic_id, page);
     return wait_for(core);
 }
 
@@ -85,8 +83,7 @@ void smp_start(struct boot_info *boot, hpa_t page) {
     for (u32 i = 0; i < boot->acpi->cpu_count; i++) {
         u32 apic_id = boot->acpi->cpus[i].apic_id;
 
-        if (apic_id == self)
-            continue;
+        if (apic_id == self) continue;
         if (apic_id > 0xfe && !lapic_is_x2apic()) {
             log_line("boot: core with local APIC id %u left out: it can only be reached in x2apic mode", apic_id);
             continue;

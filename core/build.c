@@ -26,20 +26,16 @@ static void *cut(struct cutter *c, u64 bytes, u64 align) {
 #define CUT(cutter, pointer, count, align)                                                                             \
     do {                                                                                                               \
         void *cut_ = cut(cutter, (count) * sizeof(*(pointer)), align);                                                 \
-        if (cut_)                                                                                                      \
-            (pointer) = cut_;                                                                                          \
+        if (cut_) (pointer) = cut_;                                                                                    \
     } while (0)
 
-static hpa_t pa_of(const void *p) {
-    return p ? hostspace_pa(p) : hpa(0);
-}
+static hpa_t pa_of(const void *p) { return p ? hostspace_pa(p) : hpa(0); }
 
 static void cut_vcpu(struct cutter *c, struct partition *p, u32 index) {
     struct vcpu *v = cut(c, sizeof(*v), 64);
     void *block = cut(c, PAGE_4K, PAGE_4K);
 
-    if (!v)
-        return;
+    if (!v) return;
     p->vcpus[index] = v;
     p->lapics[index] = &v->lapic;
     p->apic_ids[index] = index;
@@ -53,8 +49,7 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
     struct partition *p = cut(c, sizeof(*p), 64);
     void *tx, *rx;
 
-    if (!p)
-        p = &scratch;
+    if (!p) p = &scratch;
     CUT(c, p->vcpus, config->cpu_count, 64);
     CUT(c, p->lapics, config->cpu_count, 64);
     CUT(c, p->apic_ids, config->cpu_count, 64);
@@ -66,8 +61,7 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
     p->hw.msr_bitmap = cut(c, machine.vendor->msr_bitmap_bytes, PAGE_4K);
     p->hw.io_bitmap_pa = pa_of(p->hw.io_bitmap);
     p->hw.msr_bitmap_pa = pa_of(p->hw.msr_bitmap);
-    for (u32 i = 0; i < config->cpu_count; i++)
-        cut_vcpu(c, p, i);
+    for (u32 i = 0; i < config->cpu_count; i++) cut_vcpu(c, p, i);
     if (tx) {
         ring_init(&p->console_tx, tx, CONSOLE_RING_BYTES);
         ring_init(&p->console_rx, rx, CONSOLE_RING_BYTES / 8);
@@ -98,8 +92,7 @@ static void place(struct partition *p, u32 max_pieces) {
                (unsigned long long)frames_free_bytes(machine.boot->frames) >> 20);
     p->piece_count = (u32)n;
     n = region_list_build(p->pieces, p->piece_count, c->memory, p->regions, 2 * max_pieces + 4);
-    if (n < 0)
-        panic("partition %s: region list: %s", c->name, error_name(n));
+    if (n < 0) panic("partition %s: region list: %s", c->name, error_name(n));
     p->memory = (struct gmem){p->regions, (u32)n, DIRECT_BASE};
     last = &p->regions[n - 1];
     p->code = (struct code_window){(const u8 *)(last->hpa.v + DIRECT_BASE), last->gpa.v, last->bytes};
@@ -134,8 +127,7 @@ static void open_bitmaps(struct partition *p) {
         const struct msr_entry *e = &msr_table[i];
         bool read = e->read == MSR_DIRECT, write = e->write == MSR_DIRECT;
 
-        for (u32 msr = e->first; (read || write) && msr <= e->last; msr++)
-            ops->allow_msr(&p->hw, msr, read, write);
+        for (u32 msr = e->first; (read || write) && msr <= e->last; msr++) ops->allow_msr(&p->hw, msr, read, write);
     }
 }
 
@@ -146,9 +138,7 @@ static void host_cpuid(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
     *out = (struct cpuid_regs){r.eax, r.ebx, r.ecx, r.edx};
 }
 
-u64 build_xcr0(void) {
-    return policy_xcr0(host_cpuid, NULL);
-}
+u64 build_xcr0(void) { return policy_xcr0(host_cpuid, NULL); }
 
 static void make_vcpu(struct partition *p, u32 index) {
     struct vcpu *v = p->vcpus[index];
@@ -167,14 +157,12 @@ static void make_vcpu(struct partition *p, u32 index) {
     v->host_apic = machine.boot->cores[v->core].apic_id;
     v->hw.partition = &p->hw;
     v->hw.asid = 1; /* the only guest that ever runs on its core */
-    if (cpuid_table_build(&v->cpuid, &request))
-        panic("partition %s: cpuid table is too small", p->config->name);
+    if (cpuid_table_build(&v->cpuid, &request)) panic("partition %s: cpuid table is too small", p->config->name);
 }
 
 static const struct boot_module *find_module(const char *name) {
     for (u32 i = 0; i < machine.boot->module_count; i++)
-        if (str_equal(machine.boot->modules[i].name, name))
-            return &machine.boot->modules[i];
+        if (str_equal(machine.boot->modules[i].name, name)) return &machine.boot->modules[i];
     return NULL;
 }
 
@@ -211,8 +199,7 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     place(p, max_pieces);
     map_stage2(p);
     open_bitmaps(p);
-    for (u32 i = 0; i < p->vcpu_count; i++)
-        make_vcpu(p, i);
+    for (u32 i = 0; i < p->vcpu_count; i++) make_vcpu(p, i);
     input->apic_id = p->vcpus[0]->host_apic;
     take_images(p);
     p->wall_clock = machine.boot->wall_clock;

@@ -15,8 +15,7 @@ void canary_choose(void) {
 
     if (cpuid(1, 0).ecx & BIT(30)) /* RDRAND */
         __asm__ volatile("rdrand %0" : "=r"(noise), "=@ccc"(ok));
-    if (ok)
-        value ^= noise;
+    if (ok) value ^= noise;
     /* The lowest byte stays 0: text that runs over cannot write it and go on. */
     __stack_chk_guard = (__stack_chk_guard ^ value) & ~(u64)0xff;
 }

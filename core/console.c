@@ -29,24 +29,20 @@ void console_setup(const char *name) {
 }
 
 static void stage_byte(u8 byte) {
-    if (stage_count < STAGE_BYTES)
-        stage[stage_count++] = byte;
+    if (stage_count < STAGE_BYTES) stage[stage_count++] = byte;
 }
 
 static void stage_text(const char *text) {
-    for (; *text; text++)
-        stage_byte((u8)*text);
+    for (; *text; text++) stage_byte((u8)*text);
 }
 
 /* The name in front, and what the line already had before another one came between. */
 static void start_line(struct console_source *s) {
-    if (line_owner)
-        stage_text("\r\n");
+    if (line_owner) stage_text("\r\n");
     stage_byte('[');
     stage_text(s->name);
     stage_text("] ");
-    for (u32 i = 0; i < s->line_length; i++)
-        stage_byte((u8)s->line[i]);
+    for (u32 i = 0; i < s->line_length; i++) stage_byte((u8)s->line[i]);
     line_owner = s;
 }
 
@@ -59,8 +55,7 @@ static void end_line(struct console_source *s) {
 
 static void take_byte(struct console_source *s, u8 byte) {
     if (byte == '\n') {
-        if (line_owner != s)
-            start_line(s);
+        if (line_owner != s) start_line(s);
         end_line(s);
         return;
     }
@@ -76,8 +71,7 @@ static void take_byte(struct console_source *s, u8 byte) {
         s->carriage = true;
         return;
     }
-    if (line_owner != s)
-        start_line(s);
+    if (line_owner != s) start_line(s);
     stage_byte(byte);
     if (byte == '\b')
         s->line_length -= s->line_length > 0;
@@ -89,11 +83,9 @@ static void take_byte(struct console_source *s, u8 byte) {
 static bool has_line(const struct ring *r) {
     u32 used = ring_used(r);
 
-    if (used > r->size / 2)
-        return true;
+    if (used > r->size / 2) return true;
     for (u32 i = 0; i < used; i++)
-        if (r->data[(r->tail + i) & (r->size - 1)] == '\n')
-            return true;
+        if (r->data[(r->tail + i) & (r->size - 1)] == '\n') return true;
     return false;
 }
 
@@ -102,13 +94,11 @@ static void refill(struct console_source *s, bool all) {
     u8 byte;
 
     stage_at = stage_count = 0;
-    if (line_owner && line_owner != s && !all && !(focus && focus->source == s) && !has_line(s->ring))
-        return;
+    if (line_owner && line_owner != s && !all && !(focus && focus->source == s) && !has_line(s->ring)) return;
     /* Room for a whole prefix and shown-again line stays free. */
     while (stage_count < STAGE_BYTES - CONSOLE_LINE - 64 && ring_get(s->ring, &byte)) {
         take_byte(s, byte);
-        if (byte == '\n')
-            break;
+        if (byte == '\n') break;
     }
 }
 
@@ -116,21 +106,18 @@ static void refill(struct console_source *s, bool all) {
 static bool send(void) {
     u32 room = stage_at < stage_count ? uart_room() : 0;
 
-    for (; room && stage_at < stage_count; room--)
-        uart_put(stage[stage_at++]);
+    for (; room && stage_at < stage_count; room--) uart_put(stage[stage_at++]);
     return stage_at == stage_count;
 }
 
 bool console_pump(struct console_source *source) {
     bool left;
 
-    if (!spin_try(&lock))
-        return true;
+    if (!spin_try(&lock)) return true;
     /* A few rounds at most: a fast UART (an emulator's) would let one core pump for long. */
     for (u32 i = 0; i < 8 && send(); i++) {
         refill(source, false);
-        if (stage_count == 0)
-            break;
+        if (stage_count == 0) break;
     }
     left = stage_at < stage_count || ring_used(source->ring);
     spin_unlock(&lock);
@@ -143,32 +130,25 @@ void console_flush(struct console_source *source) {
 
     do {
         spin_lock(&lock);
-        if (send())
-            refill(source, true);
+        if (send()) refill(source, true);
         left = stage_at < stage_count || ring_used(source->ring);
         spin_unlock(&lock);
-        if (left)
-            cpu_pause();
+        if (left) cpu_pause();
     } while (left);
 }
 
-void console_break_lock(void) {
-    lock.taken = 0;
-}
+void console_break_lock(void) { lock.taken = 0; }
 
 void console_add_input(struct console_input *input) {
     struct console_input **end = &inputs;
 
-    while (*end)
-        end = &(*end)->next;
+    while (*end) end = &(*end)->next;
     *end = input;
 }
 
 static void route(void) {
-    if (!focus || !uart_port())
-        return;
-    if (ioapic_route_isa(irq_line, VECTOR_UART, focus->apic_id) == 0)
-        uart_receive_interrupt(true);
+    if (!focus || !uart_port()) return;
+    if (ioapic_route_isa(irq_line, VECTOR_UART, focus->apic_id) == 0) uart_receive_interrupt(true);
 }
 
 void console_set_focus(struct console_input *input) {
@@ -184,8 +164,7 @@ static struct console_input *next_input(struct console_input *from) {
 
     do {
         i = i->next ? i->next : inputs;
-        if (!i->gone)
-            return i;
+        if (!i->gone) return i;
     } while (i != from);
     return NULL;
 }
@@ -212,14 +191,12 @@ void console_receive(void) {
         received |= ring_put(mine->ring, byte);
     }
     spin_unlock(&lock);
-    if (received)
-        mine->received(mine);
+    if (received) mine->received(mine);
 }
 
 void console_remove_input(struct console_input *input) {
     spin_lock(&lock);
     input->gone = true;
-    if (focus == input)
-        move_focus();
+    if (focus == input) move_focus();
     spin_unlock(&lock);
 }

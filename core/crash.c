@@ -38,9 +38,7 @@ const char *exit_reason_name(enum exit_reason reason) {
     return reason < EXIT_REASONS && names[reason] ? names[reason] : "unknown";
 }
 
-static unsigned long long reg(struct vcpu *v, enum vcpu_reg r) {
-    return machine.vendor->get_reg(&v->hw, r);
-}
+static unsigned long long reg(struct vcpu *v, enum vcpu_reg r) { return machine.vendor->get_reg(&v->hw, r); }
 
 static void report_registers(struct vcpu *v, const char *name) {
     static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "-",   "rbp", "rsi", "rdi",

@@ -22,8 +22,7 @@
 static inline void skip(struct vcpu *v, const struct vm_exit *exit) {
     u32 length = exit->length ? exit->length : guest_instruction_length(v, exit);
 
-    if (length)
-        machine.vendor->skip(&v->hw, length);
+    if (length) machine.vendor->skip(&v->hw, length);
 }
 
 /* A 32-bit result zero-extends into the register. */
@@ -31,9 +30,7 @@ static void set_edx_eax(struct vcpu *v, u64 value) {
     v->hw.gpr[REG_AX] = (u32)value;
     v->hw.gpr[REG_DX] = value >> 32;
 }
-static u64 get_edx_eax(const struct vcpu *v) {
-    return (u32)v->hw.gpr[REG_AX] | v->hw.gpr[REG_DX] << 32;
-}
+static u64 get_edx_eax(const struct vcpu *v) { return (u32)v->hw.gpr[REG_AX] | v->hw.gpr[REG_DX] << 32; }
 
 static void set_cpuid(struct vcpu *v, const struct cpuid_regs *r) {
     v->hw.gpr[REG_AX] = r->eax;
@@ -129,8 +126,7 @@ static void on_stage2(struct vcpu *v, const struct vm_exit *exit) {
 
 static void on_interrupt(struct vcpu *v, const struct vm_exit *exit) {
     (void)v;
-    if (exit->vector)
-        host_interrupt(exit->vector);
+    if (exit->vector) host_interrupt(exit->vector);
 }
 
 static void on_nothing(struct vcpu *v, const struct vm_exit *exit) {
@@ -172,9 +168,7 @@ static bool cr4_allowed(const struct vcpu *v, u64 value) {
     return !(value & ~allowed);
 }
 
-static u64 read_gpr(struct vcpu *v, u32 n) {
-    return n == 4 ? machine.vendor->get_reg(&v->hw, REG_RSP) : v->hw.gpr[n];
-}
+static u64 read_gpr(struct vcpu *v, u32 n) { return n == 4 ? machine.vendor->get_reg(&v->hw, REG_RSP) : v->hw.gpr[n]; }
 static void write_gpr(struct vcpu *v, u32 n, u64 value) {
     if (n == 4)
         machine.vendor->set_reg(&v->hw, REG_RSP, value);
@@ -184,8 +178,7 @@ static void write_gpr(struct vcpu *v, u32 n, u64 value) {
 
 /* SDM Vol 3A, Control Registers, CR0: PG needs PE, NW needs CD. Returns false for #GP. */
 static bool write_cr0_value(struct vcpu *v, u64 value) {
-    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
-        return false;
+    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD))) return false;
     machine.vendor->set_reg(&v->hw, REG_CR0, value | CR0_ET);
     return true;
 }
@@ -195,8 +188,7 @@ static bool write_cr(struct vcpu *v, const struct vm_exit *exit) {
     u64 cr0 = ops->get_reg(&v->hw, REG_CR0), value;
     struct segment cs;
 
-    if (exit->cr.clts)
-        return write_cr0_value(v, cr0 & ~CR0_TS);
+    if (exit->cr.clts) return write_cr0_value(v, cr0 & ~CR0_TS);
     if (exit->cr.lmsw) /* LMSW can set PE, not clear it */
         return write_cr0_value(v, (cr0 & ~(u64)(CR0_MP | CR0_EM | CR0_TS)) | (exit->cr.lmsw_value & 0xf));
     value = read_gpr(v, exit->cr.gpr);
@@ -204,29 +196,24 @@ static bool write_cr(struct vcpu *v, const struct vm_exit *exit) {
     if (!(cs.attributes & BIT(13)) || !(ops->get_reg(&v->hw, REG_EFER) & EFER_LMA))
         value = (u32)value; /* outside 64-bit mode the operand has 32 bits, whatever long mode has left above */
     switch (exit->cr.number) {
-    case 0:
-        return write_cr0_value(v, value);
+    case 0: return write_cr0_value(v, value);
     case 4:
-        if (!cr4_allowed(v, value))
-            return false;
+        if (!cr4_allowed(v, value)) return false;
         ops->set_reg(&v->hw, REG_CR4, value);
         return true;
     case 8:
-        if (value >> 4)
-            return false;
+        if (value >> 4) return false;
         vlapic_set_cr8(&v->lapic, (u32)value);
         ops->set_reg(&v->hw, REG_CR8, value);
         return true;
-    default:
-        return false;
+    default: return false;
     }
 }
 
 static void on_cr(struct vcpu *v, const struct vm_exit *exit) {
     struct vm_exit known = *exit;
 
-    if (!exit->cr.known && !guest_decode_cr(v, &known))
-        return;
+    if (!exit->cr.known && !guest_decode_cr(v, &known)) return;
     if (known.cr.write) {
         if (!write_cr(v, &known)) {
             vcpu_raise_gp(v);
@@ -261,9 +248,7 @@ static void on_no_insn(struct vcpu *v, const struct vm_exit *exit) {
     vcpu_raise_ud(v);
 }
 
-static void on_skip(struct vcpu *v, const struct vm_exit *exit) {
-    skip(v, exit);
-}
+static void on_skip(struct vcpu *v, const struct vm_exit *exit) { skip(v, exit); }
 
 static void on_rdpmc(struct vcpu *v, const struct vm_exit *exit) {
     (void)exit;
@@ -282,9 +267,7 @@ static void on_task_switch(struct vcpu *v, const struct vm_exit *exit) {
     exit_crash(v, exit, "task switch through a tss, which is not emulated");
 }
 
-static void on_triple_fault(struct vcpu *v, const struct vm_exit *exit) {
-    exit_crash(v, exit, "triple fault");
-}
+static void on_triple_fault(struct vcpu *v, const struct vm_exit *exit) { exit_crash(v, exit, "triple fault"); }
 
 static void on_invalid(struct vcpu *v, const struct vm_exit *exit) {
     exit_crash(v, exit, "the processor refuses this guest state");

@@ -13,19 +13,16 @@
 #include "core/machine.h"
 #include "core/partition.h"
 
-/* --- fetch and decode
- * ------------------------------------------------------------------------------------------------------- */
+/* --- fetch and decode --- */
 
 static enum insn_mode mode_of(const struct vcpu_context *c) {
-    if ((c->efer & EFER_LMA) && c->cs_long)
-        return INSN_64;
+    if ((c->efer & EFER_LMA) && c->cs_long) return INSN_64;
     return c->cs_big ? INSN_32 : INSN_16;
 }
 
 /* Where CS:rip points: the segment's base does not count in 64-bit mode. */
 static u64 fetch_address(const struct vcpu_context *c, enum insn_mode mode) {
-    if (mode == INSN_64)
-        return c->rip;
+    if (mode == INSN_64) return c->rip;
     return (u32)(c->cs_base + (mode == INSN_16 && !(c->cr0 & CR0_PE) ? (u16)c->rip : (u32)c->rip));
 }
 
@@ -45,19 +42,16 @@ static int fetch_decode(struct vcpu *v, struct vcpu_context *c, struct insn *ins
     mode = mode_of(c);
     walk = walk_of(c);
     count = walk_fetch(&v->partition->memory, &walk, fetch_address(c, mode), bytes, INSN_MAX, fault);
-    if (count < 0)
-        return count;
+    if (count < 0) return count;
     error = insn_decode(bytes, (size_t)count, mode, insn);
-    if (error != -E_TRUNCATED)
-        return error;
+    if (error != -E_TRUNCATED) return error;
     /* The instruction goes on where nothing can be fetched: that fetch's fault is the guest's. */
     count = walk_fetch(&v->partition->memory, &walk, fetch_address(c, mode) + (u32)count, bytes, 1, fault);
     return count < 0 ? count : -E_INVAL;
 }
 
 static void raise_fault(struct vcpu *v, const struct insn_fault *fault) {
-    if (fault->vector == VEC_PF)
-        machine.vendor->set_reg(&v->hw, REG_CR2, fault->cr2);
+    if (fault->vector == VEC_PF) machine.vendor->set_reg(&v->hw, REG_CR2, fault->cr2);
     vcpu_raise(v, fault->vector, fault->has_error, fault->error);
 }
 
@@ -86,8 +80,7 @@ static __attribute__((noinline)) u32 decoded_length(struct vcpu *v, const struct
     struct insn insn;
     int error = fetch_decode(v, &c, &insn, &fault);
 
-    if (error == 0)
-        return insn.length;
+    if (error == 0) return insn.length;
     fail(v, error, &fault, exit);
     return 0;
 }
@@ -99,8 +92,7 @@ u32 guest_instruction_length(struct vcpu *v, const struct vm_exit *exit) {
 
     if (bytes) {
         length = insn_known_length(bytes, &opcodes[exit->reason], true);
-        if (length)
-            return length;
+        if (length) return length;
     }
     return decoded_length(v, exit);
 }
@@ -137,12 +129,10 @@ void guest_instruction_text(struct vcpu *v, char *out, size_t size) {
     walk = walk_of(&c);
     count = walk_fetch(&v->partition->memory, &walk, fetch_address(&c, mode_of(&c)), bytes, INSN_MAX, &fault);
     fmt(out, size, "unreadable");
-    for (int i = 0; i < count; i++)
-        at += fmt(out + at, size - at, "%02x ", bytes[i]);
+    for (int i = 0; i < count; i++) at += fmt(out + at, size - at, "%02x ", bytes[i]);
 }
 
-/* --- emulation
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- emulation --- */
 
 struct access {
     struct vcpu *v;
@@ -150,10 +140,8 @@ struct access {
 };
 
 static u32 device_read(struct vcpu *v, u64 at, u32 size) {
-    if (at - GUEST_LAPIC_BASE < PAGE_4K)
-        return vlapic_read(&v->lapic, (u32)(at - GUEST_LAPIC_BASE), vcpu_guest_tsc(v));
-    if (at - GUEST_IOAPIC_BASE < PAGE_4K)
-        return partition_ioapic_read(v, (u32)(at - GUEST_IOAPIC_BASE), size);
+    if (at - GUEST_LAPIC_BASE < PAGE_4K) return vlapic_read(&v->lapic, (u32)(at - GUEST_LAPIC_BASE), vcpu_guest_tsc(v));
+    if (at - GUEST_IOAPIC_BASE < PAGE_4K) return partition_ioapic_read(v, (u32)(at - GUEST_IOAPIC_BASE), size);
     return 0xffffffff; /* nobody answers */
 }
 
@@ -178,8 +166,7 @@ static int read_piece(struct access *a, u64 la, u32 size, u64 *value, struct ins
     gpa_t at;
     int error = translate(a, la, WALK_READ, &at, fault);
 
-    if (error)
-        return error;
+    if (error) return error;
     *value = 0;
     ram = gmem_ptr(&a->v->partition->memory, at, size, false);
     if (ram) {
@@ -187,8 +174,7 @@ static int read_piece(struct access *a, u64 la, u32 size, u64 *value, struct ins
         return 0;
     }
     *value = device_read(a->v, at.v, size < 4 ? size : 4);
-    if (size == 8)
-        *value |= (u64)device_read(a->v, at.v + 4, 4) << 32;
+    if (size == 8) *value |= (u64)device_read(a->v, at.v + 4, 4) << 32;
     return 0;
 }
 
@@ -197,30 +183,25 @@ static int write_piece(struct access *a, u64 la, u32 size, u64 value, struct ins
     gpa_t at;
     int error = translate(a, la, WALK_WRITE, &at, fault);
 
-    if (error)
-        return error;
+    if (error) return error;
     ram = gmem_ptr(&a->v->partition->memory, at, size, true);
     if (ram) {
         memcpy(ram, &value, size);
         return 0;
     }
     device_write(a->v, at.v, size < 4 ? size : 4, (u32)value);
-    if (size == 8)
-        device_write(a->v, at.v + 4, 4, (u32)(value >> 32));
+    if (size == 8) device_write(a->v, at.v + 4, 4, (u32)(value >> 32));
     return 0;
 }
 
-static u32 first_part(u64 la, u32 size) {
-    return (u32)min_u64(size, PAGE_4K - (la & (PAGE_4K - 1)));
-}
+static u32 first_part(u64 la, u32 size) { return (u32)min_u64(size, PAGE_4K - (la & (PAGE_4K - 1))); }
 
 static int probe_write(void *ctx, u64 la, u32 size, struct insn_fault *fault) {
     u32 first = first_part(la, size);
     gpa_t at;
     int error = translate(ctx, la, WALK_WRITE, &at, fault);
 
-    if (error || first == size)
-        return error;
+    if (error || first == size) return error;
     return translate(ctx, la + first, WALK_WRITE, &at, fault);
 }
 
@@ -229,12 +210,10 @@ static int bus_read(void *ctx, u64 la, u32 size, u64 *value, struct insn_fault *
     u64 byte, all = 0;
     int error;
 
-    if (first == size)
-        return read_piece(ctx, la, size, value, fault);
+    if (first == size) return read_piece(ctx, la, size, value, fault);
     for (u32 i = 0; i < size; i++) {
         error = read_piece(ctx, la + i, 1, &byte, fault);
-        if (error)
-            return error;
+        if (error) return error;
         all |= (byte & 0xff) << (8 * i);
     }
     *value = all;
@@ -245,11 +224,9 @@ static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *
     u32 first = first_part(la, size);
     int error;
 
-    if (first == size)
-        return write_piece(ctx, la, size, value, fault);
+    if (first == size) return write_piece(ctx, la, size, value, fault);
     error = probe_write(ctx, la, size, fault);
-    for (u32 i = 0; i < size && !error; i++)
-        error = write_piece(ctx, la + i, 1, value >> (8 * i) & 0xff, fault);
+    for (u32 i = 0; i < size && !error; i++) error = write_piece(ctx, la + i, 1, value >> (8 * i) & 0xff, fault);
     return error;
 }
 
@@ -279,11 +256,9 @@ static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct 
     cpu->cpl = c->cpl;
     for (u32 i = 0; i < SEG_COUNT; i++) {
         cpu->seg_base[i] = 0;
-        if (i != insn->seg && i != SEG_ES && i != SEG_SS)
-            continue;
+        if (i != insn->seg && i != SEG_ES && i != SEG_SS) continue;
         /* In 64-bit mode only FS and GS have a base. */
-        if (cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS)
-            continue;
+        if (cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS) continue;
         machine.vendor->get_seg(&v->hw, order[i], &s);
         cpu->seg_base[i] = s.base;
     }
@@ -293,10 +268,8 @@ static void store_cpu(struct vcpu *v, const struct vcpu_context *c, const struct
     u64 rsp = machine.vendor->get_reg(&v->hw, REG_RSP);
 
     memcpy(v->hw.gpr, cpu->gpr, sizeof(cpu->gpr));
-    if (cpu->gpr[4] != rsp)
-        machine.vendor->set_reg(&v->hw, REG_RSP, cpu->gpr[4]);
-    if (cpu->rflags != c->rflags)
-        machine.vendor->set_reg(&v->hw, REG_RFLAGS, cpu->rflags);
+    if (cpu->gpr[4] != rsp) machine.vendor->set_reg(&v->hw, REG_RSP, cpu->gpr[4]);
+    if (cpu->rflags != c->rflags) machine.vendor->set_reg(&v->hw, REG_RFLAGS, cpu->rflags);
     if (cpu->rip != c->rip) /* a string instruction that goes on stays where it is */
         machine.vendor->skip(&v->hw, length);
 }
@@ -325,8 +298,7 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
         store_cpu(v, &c, &cpu, insn.length);
 }
 
-/* --- start
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- start --- */
 
 void guest_set_start_state(struct vcpu *v, const struct start_state *s) {
     const struct vendor_ops *ops = machine.vendor;
@@ -336,8 +308,7 @@ void guest_set_start_state(struct vcpu *v, const struct start_state *s) {
 
     ops->set_seg(&v->hw, VSEG_CS, &code);
     for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GS; i++)
-        if (i != VSEG_CS)
-            ops->set_seg(&v->hw, i, &data);
+        if (i != VSEG_CS) ops->set_seg(&v->hw, i, &data);
     ops->set_seg(&v->hw, VSEG_GDTR, &gdtr);
     ops->set_reg(&v->hw, REG_EFER, EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE);
     ops->set_reg(&v->hw, REG_CR4, CR4_PAE);

@@ -36,9 +36,7 @@ void *hostspace_take(u64 bytes) {
     return (void *)(at.v + DIRECT_BASE);
 }
 
-hpa_t hostspace_pa(const void *taken) {
-    return hpa((u64)taken - DIRECT_BASE);
-}
+hpa_t hostspace_pa(const void *taken) { return hpa((u64)taken - DIRECT_BASE); }
 
 static int alloc_table(void *ctx, hpa_t *page) {
     (void)ctx;
@@ -54,8 +52,7 @@ const struct pt_mem hostspace_mem = {.alloc = alloc_table, .virt = table_virt};
 static void map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_type memtype) {
     int error = pt_map(pt, va, at, bytes, rights, memtype);
 
-    if (error)
-        panic("host tables: cannot map 0x%llx: %s", (unsigned long long)va, error_name(error));
+    if (error) panic("host tables: cannot map 0x%llx: %s", (unsigned long long)va, error_name(error));
 }
 
 static void map_direct(struct pt *pt, u64 at, u64 bytes, u32 rights) {
@@ -67,8 +64,7 @@ static void map_direct(struct pt *pt, u64 at, u64 bytes, u32 rights) {
 static void map_image_part(struct pt *pt, const u8 *from, const u8 *to, u32 rights) {
     u64 offset = (u64)from - IMAGE_BASE;
 
-    if (to > from)
-        map(pt, (u64)from, hpa(info->image.v + offset), (u64)(to - from), rights, MEM_WB);
+    if (to > from) map(pt, (u64)from, hpa(info->image.v + offset), (u64)(to - from), rights, MEM_WB);
 }
 
 /* W^X: text is read and executed, everything else never executed. `late` is what `.late` becomes. */
@@ -80,8 +76,7 @@ static void map_image(struct pt *pt, u32 late) {
 }
 
 static void init(struct pt *pt) {
-    if (pt_init(pt, &pt_host, &hostspace_mem, max_leaf))
-        panic("host tables: no root page");
+    if (pt_init(pt, &pt_host, &hostspace_mem, max_leaf)) panic("host tables: no root page");
 }
 
 void hostspace_boot(struct boot_info *boot) {
@@ -105,12 +100,10 @@ static void map_partition(struct pt *pt, struct partition *p) {
     const u32 rw = RIGHT_READ | RIGHT_WRITE;
 
     map_direct(pt, p->block.v, p->block_bytes, rw);
-    for (u32 i = 0; i < p->piece_count; i++)
-        map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw);
+    for (u32 i = 0; i < p->piece_count; i++) map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw);
     /* The pristine images, for a restart. GRUB puts each module on pages of its own. */
     map_direct(pt, (u64)p->kernel - DIRECT_BASE, p->kernel_bytes, RIGHT_READ);
-    if (p->initrd && p->initrd != p->kernel)
-        map_direct(pt, (u64)p->initrd - DIRECT_BASE, p->initrd_bytes, RIGHT_READ);
+    if (p->initrd && p->initrd != p->kernel) map_direct(pt, (u64)p->initrd - DIRECT_BASE, p->initrd_bytes, RIGHT_READ);
 }
 
 static void map_local(struct pt *pt, u8 *pages) {
@@ -144,8 +137,7 @@ u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page) {
     }
     for (u32 i = 0; i < share_count; i++)
         map_direct(&pt, shares[i].at, shares[i].bytes, shares[i].write ? rw : RIGHT_READ);
-    if (p)
-        map_partition(&pt, p);
+    if (p) map_partition(&pt, p);
     *local = pages;
     *vendor_page = hpa(hostspace_pa(pages).v + (local_pages - 1) * PAGE_4K);
     return pt.root.v;
@@ -155,16 +147,12 @@ void hostspace_protect(void) {
     u32 features = cpuid_has_leaf(7) ? cpuid(7, 0).ebx : 0;
     u64 cr4 = read_cr4();
 
-    if (features & BIT(7))
-        cr4 |= CR4_SMEP;
-    if (features & BIT(20))
-        cr4 |= CR4_SMAP;
-    if (cpuid_has_leaf(7) && (cpuid(7, 0).ecx & BIT(2)))
-        cr4 |= CR4_UMIP;
+    if (features & BIT(7)) cr4 |= CR4_SMEP;
+    if (features & BIT(20)) cr4 |= CR4_SMAP;
+    if (cpuid_has_leaf(7) && (cpuid(7, 0).ecx & BIT(2))) cr4 |= CR4_UMIP;
     /* Guests use XCR0 themselves; XGETBV and XSETBV on their behalf need this. PKE stays clear: host pages are all
      * supervisor pages, and QEMU's nested walk would apply it. */
-    if (cpuid(1, 0).ecx & BIT(26))
-        cr4 |= CR4_OSXSAVE;
+    if (cpuid(1, 0).ecx & BIT(26)) cr4 |= CR4_OSXSAVE;
     write_cr4(cr4 | CR4_OSFXSR | CR4_MCE); /* a machine check is told, instead of a reset */
     write_cr0((read_cr0() | CR0_WP | CR0_NE | CR0_MP) & ~(CR0_EM | CR0_TS));
 }

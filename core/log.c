@@ -18,8 +18,7 @@ static struct spinlock log_lock;
 
 void log_text(const char *text) {
     spin_lock(&log_lock);
-    for (const char *c = text; *c; c++)
-        ring_put(&log_ring, (u8)*c);
+    for (const char *c = text; *c; c++) ring_put(&log_ring, (u8)*c);
     ring_put(&log_ring, '\n');
     spin_unlock(&log_lock);
     console_flush(&log_source);

@@ -25,10 +25,6 @@ void machine_partition_ended(void);
 /* This core has nothing more to do: host mode off, asleep for ever. */
 void machine_core_idle(void) noreturn_fn;
 
-static inline u64 tsc_to_ns(u64 ticks) {
-    return (u64)(((u128)ticks * machine.ns_per_tsc_q32) >> 32);
-}
+static inline u64 tsc_to_ns(u64 ticks) { return (u64)(((u128)ticks * machine.ns_per_tsc_q32) >> 32); }
 /* Rounded up, so that a deadline is never early. */
-static inline u64 ns_to_tsc(u64 ns) {
-    return (u64)(((u128)ns * machine.tsc_per_ns_q32) >> 32) + 1;
-}
+static inline u64 ns_to_tsc(u64 ns) { return (u64)(((u128)ns * machine.tsc_per_ns_q32) >> 32) + 1; }

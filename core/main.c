@@ -31,15 +31,13 @@ void machine_core_idle(void) {
 }
 
 void machine_partition_ended(void) {
-    if (__atomic_sub_fetch(&alive, 1, __ATOMIC_ACQ_REL))
-        return;
+    if (__atomic_sub_fetch(&alive, 1, __ATOMIC_ACQ_REL)) return;
     log_line("mullion: every partition has ended, powering off");
     uart_flush();
     power_off(machine.boot->acpi);
 }
 
-/* --- vendor
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- vendor --- */
 
 static void choose_vendor(void) {
     char why[200];
@@ -51,18 +49,15 @@ static void choose_vendor(void) {
                "emulator choose a CPU model with it");
     machine.vendor = intel ? &vmx_ops : &svm_ops;
     machine.caps.longest_run = machine.tsc_hz / LONGEST_RUN_PER_SECOND;
-    if (machine.vendor->probe(&machine.caps, why, sizeof(why)))
-        refuse("%s", why);
+    if (machine.vendor->probe(&machine.caps, why, sizeof(why))) refuse("%s", why);
     log_line("%s: %s", machine.vendor->name, machine.caps.summary);
 }
 
-/* --- the file
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- the file --- */
 
 static const struct boot_module *find_config(void) {
     for (u32 i = 0; i < machine.boot->module_count; i++)
-        if (str_equal(machine.boot->modules[i].name, CONFIG_NAME))
-            return &machine.boot->modules[i];
+        if (str_equal(machine.boot->modules[i].name, CONFIG_NAME)) return &machine.boot->modules[i];
     refuse("there is no module named " CONFIG_NAME "|add a line `module2 /boot/" CONFIG_NAME " " CONFIG_NAME
            "` to grub.cfg");
 }
@@ -81,21 +76,17 @@ static void read_config(void) {
     int code;
 
     arena.base = hostspace_take(arena.size);
-    for (u32 i = 0; i < machine.boot->module_count; i++)
-        names[offer.module_count++] = machine.boot->modules[i].name;
+    for (u32 i = 0; i < machine.boot->module_count; i++) names[offer.module_count++] = machine.boot->modules[i].name;
     code = config_parse(&arena, (const char *)(m->at.v + DIRECT_BASE), m->bytes, &config, &error);
-    if (code)
-        refuse_file(&error);
+    if (code) refuse_file(&error);
     console_setup(config->console);
     /* Memory is checked by placing it: that knows holes and alignment as well. */
-    if (config_check_machine(config, &offer, &error))
-        refuse_file(&error);
+    if (config_check_machine(config, &offer, &error)) refuse_file(&error);
     machine.config = config;
     hostspace_share(arena.base, arena.size, false);
 }
 
-/* --- cores
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- cores --- */
 
 static struct partition *partition_of(u32 core, struct vcpu **vcpu) {
     for (u32 i = 0; i < machine.config->partition_count; i++)
@@ -116,8 +107,7 @@ static noreturn_fn void core_entry(u32 core) {
     (void)core;
     descriptors_load(&this_core->descriptors, LOCAL_FAULT_TOP);
     hostspace_protect();
-    if (!v)
-        cpu_halt_forever();
+    if (!v) cpu_halt_forever();
     if (machine.vendor->cpu_enable((void *)(LOCAL_BASE + LOCAL_VENDOR_PAGE * PAGE_4K), this_core->vendor_page_pa, why,
                                    sizeof(why)))
         refuse("core %u: %s", this_core->core, why);
@@ -125,8 +115,7 @@ static noreturn_fn void core_entry(u32 core) {
     /* No guest runs before every core is ready. */
     if (__atomic_sub_fetch(&enabled, 1, __ATOMIC_ACQ_REL) == 0)
         log_line("mullion: all cores are in host mode, starting the partitions");
-    while (__atomic_load_n(&enabled, __ATOMIC_ACQUIRE))
-        cpu_pause();
+    while (__atomic_load_n(&enabled, __ATOMIC_ACQUIRE)) cpu_pause();
     vcpu_start(v);
     vcpu_loop(v);
 }
@@ -161,8 +150,7 @@ static void switch_boot_core(void) {
     __builtin_unreachable();
 }
 
-/* --- start
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- start --- */
 
 static void build_all(void) {
     u32 count = machine.config->partition_count;
@@ -177,8 +165,7 @@ static void build_all(void) {
 
         machine.partitions[i] = build_partition(c, &inputs[i]);
         console_add_input(&inputs[i]);
-        if (machine.config->focus && str_equal(machine.config->focus, c->name))
-            focus = &inputs[i];
+        if (machine.config->focus && str_equal(machine.config->focus, c->name)) focus = &inputs[i];
     }
     now = rdtsc();
     for (u32 i = 0; i < count; i++) {
@@ -209,17 +196,14 @@ void core_start(struct boot_info *boot) {
     machine.ns_per_tsc_q32 = mul_div(1000000000, BIT(32), boot->tsc_hz);
     machine.tsc_per_ns_q32 = mul_div(boot->tsc_hz, BIT(32), 1000000000);
     choose_vendor();
-    if (machine.vendor->guest_tr)
-        descriptors_drop_fault_stack();
+    if (machine.vendor->guest_tr) descriptors_drop_fault_stack();
     machine.xcr0 = build_xcr0();
     read_config();
     hostspace_share(boot->cores, boot->core_count * sizeof(*boot->cores), false);
     build_all();
-    for (u32 i = 0; i < boot->core_count; i++)
-        prepare_core(i);
+    for (u32 i = 0; i < boot->core_count; i++) prepare_core(i);
     panic_stops_others();
-    for (u32 i = 1; i < boot->core_count; i++)
-        __atomic_store_n(&boot->cores[i].go, true, __ATOMIC_RELEASE);
+    for (u32 i = 1; i < boot->core_count; i++) __atomic_store_n(&boot->cores[i].go, true, __ATOMIC_RELEASE);
     switch_boot_core();
     __builtin_unreachable();
 }

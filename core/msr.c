@@ -16,27 +16,16 @@ static bool is_lapic(u32 msr) {
 int msr_read(struct vcpu *v, u32 msr, u64 *value) {
     const struct msr_entry *e;
 
-    if (is_lapic(msr))
-        return vlapic_msr_read(&v->lapic, msr, value, vcpu_guest_tsc(v));
+    if (is_lapic(msr)) return vlapic_msr_read(&v->lapic, msr, value, vcpu_guest_tsc(v));
     e = msr_find(msr);
-    if (!e)
-        return -E_FAULT;
+    if (!e) return -E_FAULT;
     switch (e->read) {
     case MSR_CONST:
-    case MSR_IGNORE:
-        *value = e->value;
-        return 0;
-    case MSR_TSC_REG:
-        *value = vcpu_guest_tsc(v);
-        return 0;
-    case MSR_EFER_REG:
-        *value = machine.vendor->get_reg(&v->hw, REG_EFER);
-        return 0;
-    case MSR_PAT_REG:
-        *value = machine.vendor->get_reg(&v->hw, REG_PAT);
-        return 0;
-    default:
-        return -E_FAULT;
+    case MSR_IGNORE: *value = e->value; return 0;
+    case MSR_TSC_REG: *value = vcpu_guest_tsc(v); return 0;
+    case MSR_EFER_REG: *value = machine.vendor->get_reg(&v->hw, REG_EFER); return 0;
+    case MSR_PAT_REG: *value = machine.vendor->get_reg(&v->hw, REG_PAT); return 0;
+    default: return -E_FAULT;
     }
 }
 
@@ -45,12 +34,9 @@ static int write_efer(struct vcpu *v, u64 value) {
     const struct vendor_ops *ops = machine.vendor;
     u64 old = ops->get_reg(&v->hw, REG_EFER), allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 
-    if (v->cpuid.ext[1].regs.edx & BIT(25))
-        allowed |= EFER_FFXSR;
-    if (value & ~allowed)
-        return -E_FAULT;
-    if (((old ^ value) & EFER_LME) && (ops->get_reg(&v->hw, REG_CR0) & CR0_PG))
-        return -E_FAULT;
+    if (v->cpuid.ext[1].regs.edx & BIT(25)) allowed |= EFER_FFXSR;
+    if (value & ~allowed) return -E_FAULT;
+    if (((old ^ value) & EFER_LME) && (ops->get_reg(&v->hw, REG_CR0) & CR0_PG)) return -E_FAULT;
     ops->set_reg(&v->hw, REG_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
     return 0;
 }
@@ -60,8 +46,7 @@ static int write_pat(struct vcpu *v, u64 value) {
     for (u32 i = 0; i < 64; i += 8) {
         u64 type = bits_get(value, i, 8);
 
-        if (type > 7 || type == 2 || type == 3)
-            return -E_FAULT;
+        if (type > 7 || type == 2 || type == 3) return -E_FAULT;
     }
     machine.vendor->set_reg(&v->hw, REG_PAT, value);
     return 0;
@@ -87,22 +72,14 @@ static int write_lapic(struct vcpu *v, u32 msr, u64 value) {
 int msr_write(struct vcpu *v, u32 msr, u64 value) {
     const struct msr_entry *e;
 
-    if (is_lapic(msr))
-        return write_lapic(v, msr, value);
+    if (is_lapic(msr)) return write_lapic(v, msr, value);
     e = msr_find(msr);
-    if (!e)
-        return -E_FAULT;
+    if (!e) return -E_FAULT;
     switch (e->write) {
-    case MSR_IGNORE:
-        return 0;
-    case MSR_TSC_REG:
-        write_tsc(v, value);
-        return 0;
-    case MSR_EFER_REG:
-        return write_efer(v, value);
-    case MSR_PAT_REG:
-        return write_pat(v, value);
-    default:
-        return -E_FAULT;
+    case MSR_IGNORE: return 0;
+    case MSR_TSC_REG: write_tsc(v, value); return 0;
+    case MSR_EFER_REG: return write_efer(v, value);
+    case MSR_PAT_REG: return write_pat(v, value);
+    default: return -E_FAULT;
     }
 }

@@ -15,13 +15,9 @@ static bool panicked;
 static bool stop_others __attribute__((
     section(".late"))); /* before that they are parked without an interrupt table: an NMI would reset the machine */
 
-void panic_stops_others(void) {
-    stop_others = true;
-}
+void panic_stops_others(void) { stop_others = true; }
 
-bool panic_in_progress(void) {
-    return __atomic_load_n(&panicked, __ATOMIC_ACQUIRE);
-}
+bool panic_in_progress(void) { return __atomic_load_n(&panicked, __ATOMIC_ACQUIRE); }
 
 void panic(const char *format, ...) {
     char text[200];
@@ -32,8 +28,7 @@ void panic(const char *format, ...) {
     va_start(args, format);
     fmt_v(text, sizeof(text), format, args);
     va_end(args);
-    if (stop_others)
-        lapic_nmi_others();
+    if (stop_others) lapic_nmi_others();
     log_break_lock();
     log_line("panic: %s", text);
     log_line("panic: the machine is stopped; please report these lines");
@@ -50,11 +45,9 @@ void refuse(const char *format, ...) {
     va_end(args);
     for (remedy = text; *remedy && *remedy != '|'; remedy++)
         ;
-    if (*remedy)
-        *remedy++ = 0;
+    if (*remedy) *remedy++ = 0;
     log_line("mullion: cannot start: %s", text);
-    if (*remedy)
-        log_line("mullion: remedy: %s", remedy);
+    if (*remedy) log_line("mullion: remedy: %s", remedy);
     log_line("mullion: halted");
     uart_flush();
     cpu_halt_forever();

@@ -10,8 +10,7 @@
 #include "core/base/panic.h"
 #include "core/machine.h"
 
-/* --- board
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- board --- */
 
 static void poke_vcpu(void *ctx, u32 index) {
     struct partition *p = ctx;
@@ -35,13 +34,11 @@ static void board_intr(void *ctx, bool level) {
     struct partition *p = ctx;
 
     __atomic_store_n(&p->vcpus[0]->intr_line, level, __ATOMIC_RELEASE);
-    if (vlapic_set_lint0(p->lapics[0], level) || level)
-        vcpu_poke(p->vcpus[0], REQUEST_EVENT);
+    if (vlapic_set_lint0(p->lapics[0], level) || level) vcpu_poke(p->vcpus[0], REQUEST_EVENT);
 }
 
 static void board_power(void *ctx, enum power_request request) {
-    if (request != POWER_NONE)
-        partition_end(ctx, request == POWER_OFF ? END_POWER_OFF : END_RESET);
+    if (request != POWER_NONE) partition_end(ctx, request == POWER_OFF ? END_POWER_OFF : END_RESET);
 }
 
 /* After any access: if the board's next deadline moved, vCPU 0, which keeps it, has to know. */
@@ -76,8 +73,7 @@ void partition_port_out(struct vcpu *v, u16 port, u32 size, u32 value) {
     spin_lock(&p->board_lock);
     vboard_out(&p->board, port, size, value, vcpu_guest_ns(v));
     board_unlock(v);
-    if (p->console_tx.head != before)
-        v->console_left = true;
+    if (p->console_tx.head != before) v->console_left = true;
 }
 
 u32 partition_ioapic_read(struct vcpu *v, u32 offset, u32 size) {
@@ -131,14 +127,10 @@ static void input_received(struct console_input *input) {
     vcpu_poke(p->vcpus[0], REQUEST_BOARD);
 }
 
-/* --- load
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- load --- */
 
 /* The first id behind the local APICs', as far as four bits go; local and I/O APIC ids need not differ. */
-static u32 ioapic_id(const struct partition *p) {
-    return p->vcpu_count & 0xf;
-}
+static u32 ioapic_id(const struct partition *p) { return p->vcpu_count & 0xf; }
 
 static void make_board(struct partition *p) {
     const struct vboard_config config = {
@@ -177,22 +169,18 @@ int partition_load(struct partition *p, struct image_error *error) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
         return -E_RANGE;
     }
-    for (u32 i = 0; i < p->vcpu_count; i++)
-        vlapic_reset(p->lapics[i], p->apic_ids[i], i == 0);
+    for (u32 i = 0; i < p->vcpu_count; i++) vlapic_reset(p->lapics[i], p->apic_ids[i], i == 0);
     make_board(p);
     return image_load(&p->memory, &request, &p->start, error);
 }
 
-/* --- end and restart
- * -------------------------------------------------------------------------------------------------------- */
+/* --- end and restart --- */
 
 void partition_end(struct partition *p, enum partition_end why) {
     u32 none = END_NONE;
 
-    if (!__atomic_compare_exchange_n(&p->ending, &none, why, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-        return;
-    for (u32 i = 0; i < p->vcpu_count; i++)
-        vcpu_poke(p->vcpus[i], REQUEST_STOP);
+    if (!__atomic_compare_exchange_n(&p->ending, &none, why, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return;
+    for (u32 i = 0; i < p->vcpu_count; i++) vcpu_poke(p->vcpus[i], REQUEST_STOP);
 }
 
 static const char *end_name(enum partition_end why) {
@@ -215,16 +203,14 @@ static void report_exits(const struct vcpu *v) {
 
     for (u32 i = 0; i < EXIT_REASONS; i++) {
         total += v->exits[i];
-        if (!v->exits[i])
-            continue;
+        if (!v->exits[i]) continue;
         at += fmt(text + at, sizeof(text) - at, " %s %llu", exit_reason_name(i), (unsigned long long)v->exits[i]);
         if (at > 100) {
             log_line("%s: vcpu %u exits:%s", name, v->index, text);
             at = 0;
         }
     }
-    if (at)
-        log_line("%s: vcpu %u exits:%s", name, v->index, text);
+    if (at) log_line("%s: vcpu %u exits:%s", name, v->index, text);
     log_line("%s: vcpu %u exits in all: %llu", name, v->index, (unsigned long long)total);
 }
 
@@ -242,8 +228,7 @@ static void finish(struct partition *p, enum partition_end why) {
 
     console_flush(&p->console);
     log_line("%s: %s", p->config->name, end_name(why));
-    for (u32 i = 0; i < p->vcpu_count; i++)
-        report_exits(p->vcpus[i]);
+    for (u32 i = 0; i < p->vcpu_count; i++) report_exits(p->vcpus[i]);
     if (wants_restart(p, why)) {
         p->restarts++;
         if (p->config->restart_limit)
@@ -251,10 +236,8 @@ static void finish(struct partition *p, enum partition_end why) {
         else
             log_line("%s: restart %u", p->config->name, p->restarts);
         start_time(p);
-        if (partition_load(p, &error))
-            panic("%s: does not load a second time: %s", p->config->name, error.what);
-        for (u32 i = 0; i < p->vcpu_count; i++)
-            __atomic_store_n(&p->vcpus[i]->requests, 0, __ATOMIC_RELAXED);
+        if (partition_load(p, &error)) panic("%s: does not load a second time: %s", p->config->name, error.what);
+        for (u32 i = 0; i < p->vcpu_count; i++) __atomic_store_n(&p->vcpus[i]->requests, 0, __ATOMIC_RELAXED);
         p->stopped = 0;
         __atomic_store_n(&p->ending, END_NONE, __ATOMIC_RELEASE);
     } else {
@@ -272,12 +255,9 @@ void partition_stopped(struct vcpu *v) {
 
     if (why == END_NONE) /* a request from before the restart */
         return;
-    if (__atomic_add_fetch(&p->stopped, 1, __ATOMIC_ACQ_REL) == p->vcpu_count)
-        finish(p, why);
-    while (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) == generation)
-        cpu_pause();
+    if (__atomic_add_fetch(&p->stopped, 1, __ATOMIC_ACQ_REL) == p->vcpu_count) finish(p, why);
+    while (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) == generation) cpu_pause();
     /* Not `ending`: a vCPU that was quicker may run already, and end the partition anew. */
-    if (p->over)
-        machine_core_idle();
+    if (p->over) machine_core_idle();
     vcpu_start(v);
 }

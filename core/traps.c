@@ -11,8 +11,7 @@
 #include "drivers/lapic.h"
 
 void host_interrupt(u8 vector) {
-    if (vector == VECTOR_SPURIOUS)
-        return;
+    if (vector == VECTOR_SPURIOUS) return;
     lapic_eoi();
     if (vector == VECTOR_TIMER && this_core->vcpu)
         this_core->vcpu->timer_due = true;
@@ -33,8 +32,7 @@ static void dump(const struct trap_frame *f) {
              (unsigned long long)f->rdi, (unsigned long long)f->rbp, (unsigned long long)f->r8);
     /* Only a stack that is known to be there is read: this core's own, as far as its top. */
     for (u32 i = 0; i < 16 && f->rsp >= LOCAL_BASE && f->rsp + 8 * i < LOCAL_STACK_TOP; i++)
-        if (stack[i] >> 31 == 0x1ffffffff)
-            log_line("panic: stack +0x%x: 0x%llx", i * 8, (unsigned long long)stack[i]);
+        if (stack[i] >> 31 == 0x1ffffffff) log_line("panic: stack +0x%x: 0x%llx", i * 8, (unsigned long long)stack[i]);
 }
 
 void trap(struct trap_frame *f) {
@@ -64,8 +62,7 @@ void trap(struct trap_frame *f) {
     }
     if (f->vector == VEC_NMI) {
         /* Another core's panic stops this one; a machine's NMI without a panic is counted as noise. */
-        if (panic_in_progress())
-            cpu_halt_forever();
+        if (panic_in_progress()) cpu_halt_forever();
         return;
     }
     log_break_lock();

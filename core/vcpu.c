@@ -19,9 +19,7 @@
  * and a timer that has expired again before each entry would let it execute nothing. */
 #define TIMER_REST 4096
 
-u64 vcpu_guest_tsc(const struct vcpu *v) {
-    return rdtsc() + v->tsc_offset;
-}
+u64 vcpu_guest_tsc(const struct vcpu *v) { return rdtsc() + v->tsc_offset; }
 
 u64 vcpu_guest_ns(const struct vcpu *v) {
     u64 now = rdtsc();
@@ -32,29 +30,22 @@ u64 vcpu_guest_ns(const struct vcpu *v) {
 
 void vcpu_poke(struct vcpu *v, u32 requests) {
     __atomic_fetch_or(&v->requests, requests, __ATOMIC_RELEASE);
-    if (v->core != this_core->core)
-        lapic_send(v->host_apic, VECTOR_KICK);
+    if (v->core != this_core->core) lapic_send(v->host_apic, VECTOR_KICK);
 }
 
 void vcpu_apic_effect(struct vcpu *v, const struct vlapic_effect *fx) {
     v->timers_moved = true;
-    if (fx->ipi)
-        partition_send(v, &fx->msg);
-    if (fx->eoi_broadcast)
-        partition_eoi(v, fx->eoi_vector);
+    if (fx->ipi) partition_send(v, &fx->msg);
+    if (fx->eoi_broadcast) partition_eoi(v, fx->eoi_vector);
 }
 
-/* --- exceptions
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- exceptions --- */
 
-static bool contributory(u8 vector) {
-    return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP);
-}
+static bool contributory(u8 vector) { return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP); }
 
 /* SDM Vol 3A, Interrupt 8: double fault. `first` was being delivered when `second` came. */
 static bool makes_double_fault(u8 first, u8 second) {
-    if (first == VEC_PF)
-        return second == VEC_PF || contributory(second);
+    if (first == VEC_PF) return second == VEC_PF || contributory(second);
     return contributory(first) && contributory(second);
 }
 
@@ -78,20 +69,14 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error) {
     v->fault = (struct vm_event){.type = EVENT_EXCEPTION, .vector = vector, .has_error = has_error, .error = error};
 }
 
-void vcpu_raise_gp(struct vcpu *v) {
-    vcpu_raise(v, VEC_GP, true, 0);
-}
+void vcpu_raise_gp(struct vcpu *v) { vcpu_raise(v, VEC_GP, true, 0); }
 
-void vcpu_raise_ud(struct vcpu *v) {
-    vcpu_raise(v, VEC_UD, false, 0);
-}
+void vcpu_raise_ud(struct vcpu *v) { vcpu_raise(v, VEC_UD, false, 0); }
 
-/* --- events that wait
- * ------------------------------------------------------------------------------------------------------- */
+/* --- events that wait --- */
 
 static void set_window(struct vcpu *v, bool *state, enum event_type type, bool open) {
-    if (*state == open)
-        return;
+    if (*state == open) return;
     *state = open;
     machine.vendor->window(&v->hw, type, open);
 }
@@ -164,12 +149,10 @@ static void deliver(struct vcpu *v) {
     }
     /* What else waits comes by a window. */
     set_window(v, &v->intr_window, EVENT_INTERRUPT, vlapic_pending(&v->lapic) >= 0 || extint_waits(v));
-    if (v->nmi_pending)
-        set_window(v, &v->nmi_window, EVENT_NMI, true);
+    if (v->nmi_pending) set_window(v, &v->nmi_window, EVENT_NMI, true);
 }
 
-/* --- start, INIT, SIPI
- * ------------------------------------------------------------------------------------------------------ */
+/* --- start, INIT, SIPI --- */
 
 void vcpu_start(struct vcpu *v) {
     const struct vendor_ops *ops = machine.vendor;
@@ -216,12 +199,9 @@ static void take_sipi(struct vcpu *v) {
 static void take_events(struct vcpu *v) {
     u32 events = __atomic_exchange_n(&v->lapic.events, 0, __ATOMIC_ACQ_REL);
 
-    if (events & VLAPIC_EVENT_INIT)
-        take_init(v);
-    if ((events & VLAPIC_EVENT_SIPI) && v->state == VCPU_WAIT_SIPI)
-        take_sipi(v);
-    if (events & VLAPIC_EVENT_NMI)
-        v->nmi_pending = true;
+    if (events & VLAPIC_EVENT_INIT) take_init(v);
+    if ((events & VLAPIC_EVENT_SIPI) && v->state == VCPU_WAIT_SIPI) take_sipi(v);
+    if (events & VLAPIC_EVENT_NMI) v->nmi_pending = true;
 }
 
 static void take_requests(struct vcpu *v) {
@@ -231,15 +211,11 @@ static void take_requests(struct vcpu *v) {
         partition_stopped(v);
         return;
     }
-    if (requests & REQUEST_EVENT)
-        take_events(v);
-    if (requests & REQUEST_BOARD)
-        v->timer_due = true;
+    if (requests & REQUEST_EVENT) take_events(v);
+    if (requests & REQUEST_BOARD) v->timer_due = true;
 }
 
-/* --- time
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- time --- */
 
 static void pump_console(struct vcpu *v) {
     struct partition *p = v->partition;
@@ -249,31 +225,26 @@ static void pump_console(struct vcpu *v) {
     v->console_retry = v->console_left ? rdtsc() + ns_to_tsc(CONSOLE_RETRY_NS) : NEVER;
     v->timers_moved = true;
     /* The guest's transmitter may have become ready. */
-    if (before != ring_used(&p->console_tx))
-        partition_board_tick(v);
+    if (before != ring_used(&p->console_tx)) partition_board_tick(v);
 }
 
 static void run_timers(struct vcpu *v) {
     u64 now = rdtsc();
 
     v->timer_due = false;
-    if (now >= v->deadline)
-        v->timer_rest = now + TIMER_REST;
+    if (now >= v->deadline) v->timer_rest = now + TIMER_REST;
     v->deadline = 0; /* the host timer is spent, be it early: a clock of its own, or a count too wide for it */
     v->timers_moved = true;
     vlapic_tick(&v->lapic, vcpu_guest_tsc(v));
-    if (v->index == 0)
-        partition_board_tick(v);
-    if (v->console_left && rdtsc() >= v->console_retry)
-        pump_console(v);
+    if (v->index == 0) partition_board_tick(v);
+    if (v->console_left && rdtsc() >= v->console_retry) pump_console(v);
 }
 
 /* Host TSC at which the guest's TSC reaches `at`, or NEVER if the host's wraps first: the guest may name any time. */
 static u64 host_time(const struct vcpu *v, u64 at) {
     u64 now = rdtsc(), guest = now + v->tsc_offset;
 
-    if (at <= guest)
-        return now;
+    if (at <= guest) return now;
     return at - guest > NEVER - now ? NEVER : now + (at - guest);
 }
 
@@ -281,13 +252,11 @@ static u64 host_time(const struct vcpu *v, u64 at) {
 static u64 next_deadline(const struct vcpu *v) {
     u64 lapic = vlapic_deadline(&v->lapic), at = v->console_retry;
 
-    if (lapic != NEVER)
-        at = min_u64(at, host_time(v, lapic));
+    if (lapic != NEVER) at = min_u64(at, host_time(v, lapic));
     if (v->index == 0) {
         u64 board = __atomic_load_n(&v->partition->board_deadline, __ATOMIC_RELAXED);
 
-        if (board != NEVER)
-            at = min_u64(at, ns_to_tsc(board) + v->partition->tsc_start);
+        if (board != NEVER) at = min_u64(at, ns_to_tsc(board) + v->partition->tsc_start);
     }
     return at;
 }
@@ -296,11 +265,9 @@ static void arm_timers(struct vcpu *v) {
     u64 deadline = max_u64(next_deadline(v), v->timer_rest);
 
     v->timers_moved = false;
-    if (deadline == v->deadline && deadline > rdtsc())
-        return;
+    if (deadline == v->deadline && deadline > rdtsc()) return;
     v->deadline = deadline;
-    if (!machine.vendor->arm_timer(&v->hw, deadline))
-        lapic_timer_arm(deadline);
+    if (!machine.vendor->arm_timer(&v->hw, deadline)) lapic_timer_arm(deadline);
 }
 
 /* Sleeps until something may have changed. */
@@ -317,10 +284,8 @@ static void sleep(struct vcpu *v) {
 static bool can_wake(struct vcpu *v) {
     bool interruptible;
 
-    if (v->state == VCPU_WAIT_SIPI)
-        return false;
-    if (v->nmi_pending || v->fault.type)
-        return true;
+    if (v->state == VCPU_WAIT_SIPI) return false;
+    if (v->nmi_pending || v->fault.type) return true;
     interruptible = vlapic_pending(&v->lapic) >= 0 || extint_waits(v);
     return interruptible && (machine.vendor->get_reg(&v->hw, REG_RFLAGS) & RFLAGS_IF);
 }
@@ -329,12 +294,9 @@ void vcpu_loop(struct vcpu *v) {
     struct vm_exit exit;
 
     for (;;) {
-        if (__atomic_load_n(&v->requests, __ATOMIC_ACQUIRE))
-            take_requests(v);
-        if (v->timer_due)
-            run_timers(v);
-        if (v->timers_moved)
-            arm_timers(v);
+        if (__atomic_load_n(&v->requests, __ATOMIC_ACQUIRE)) take_requests(v);
+        if (v->timer_due) run_timers(v);
+        if (v->timers_moved) arm_timers(v);
         if (v->state != VCPU_RUNNING) {
             if (!can_wake(v)) {
                 sleep(v);
@@ -342,12 +304,10 @@ void vcpu_loop(struct vcpu *v) {
             }
             v->state = VCPU_RUNNING;
         }
-        if (!nothing_waits(v))
-            deliver(v);
+        if (!nothing_waits(v)) deliver(v);
         machine.vendor->run(&v->hw, &exit);
         v->exits[exit.reason]++;
         exit_handlers[exit.reason](v, &exit);
-        if (v->console_left && v->console_retry == NEVER)
-            pump_console(v);
+        if (v->console_left && v->console_retry == NEVER) pump_console(v);
     }
 }

@@ -42,8 +42,7 @@ static bool sum_is_zero(const void *table, u64 bytes) {
     const u8 *b = table;
     u8 sum = 0;
 
-    for (u64 i = 0; i < bytes; i++)
-        sum = (u8)(sum + b[i]);
+    for (u64 i = 0; i < bytes; i++) sum = (u8)(sum + b[i]);
     return sum == 0;
 }
 
@@ -57,18 +56,15 @@ static int map_table(const struct parse *p, u64 at, const char *name, u64 min_by
     const struct acpi_header *h = p->mem->map(p->mem->ctx, hpa(at), sizeof(*h));
     u32 length;
 
-    if (!h)
-        return fail(p, -E_INVAL, "%s: not readable at 0x%llx", name, (unsigned long long)at);
-    if (!signature_is(h, name))
-        return fail(p, -E_INVAL, "%s: other signature at 0x%llx", name, (unsigned long long)at);
+    if (!h) return fail(p, -E_INVAL, "%s: not readable at 0x%llx", name, (unsigned long long)at);
+    if (!signature_is(h, name)) return fail(p, -E_INVAL, "%s: other signature at 0x%llx", name, (unsigned long long)at);
     length = h->length;
     if (length < min_bytes || length > TABLE_BYTES_MAX)
         return fail(p, -E_INVAL, "%s: a length of %u bytes is impossible", name, length);
     h = p->mem->map(p->mem->ctx, hpa(at), length);
     if (!h)
         return fail(p, -E_INVAL, "%s: its %u bytes are not readable at 0x%llx", name, length, (unsigned long long)at);
-    if (!sum_is_zero(h, length))
-        return fail(p, -E_CHECKSUM, "%s: checksum of the table is wrong", name);
+    if (!sum_is_zero(h, length)) return fail(p, -E_CHECKSUM, "%s: checksum of the table is wrong", name);
     *out = h;
     return 0;
 }
@@ -77,21 +73,17 @@ static int map_table(const struct parse *p, u64 at, const char *name, u64 min_by
 
 /* The same processor may be listed as type 0 and as type 9. */
 static void add_cpu(struct host_acpi *out, u32 apic_id, u32 flags) {
-    if (!(flags & MADT_ENABLED))
-        return;
+    if (!(flags & MADT_ENABLED)) return;
     for (u32 i = 0; i < out->cpu_count; i++)
-        if (out->cpus[i].apic_id == apic_id)
-            return;
+        if (out->cpus[i].apic_id == apic_id) return;
     out->cpus_seen++;
-    if (out->cpu_count < out->cpu_max)
-        out->cpus[out->cpu_count++].apic_id = apic_id;
+    if (out->cpu_count < out->cpu_max) out->cpus[out->cpu_count++].apic_id = apic_id;
 }
 
 static int add_ioapic(const struct parse *p, const struct madt_ioapic *e) {
     struct host_acpi *out = p->out;
 
-    if (out->ioapic_count == ACPI_MAX_IOAPICS)
-        return fail(p, -E_INVAL, "APIC: more than %u IOAPICs", ACPI_MAX_IOAPICS);
+    if (out->ioapic_count == ACPI_MAX_IOAPICS) return fail(p, -E_INVAL, "APIC: more than %u IOAPICs", ACPI_MAX_IOAPICS);
     out->ioapics[out->ioapic_count++] =
         (struct host_ioapic){.id = e->id, .gsi_base = e->gsi_base, .address = e->address};
     return 0;
@@ -99,8 +91,7 @@ static int add_ioapic(const struct parse *p, const struct madt_ioapic *e) {
 
 /* "Conforms to the bus" means, for ISA, active high and edge. */
 static void add_override(struct host_acpi *out, const struct madt_override *e) {
-    if (e->bus != 0 || e->source >= ACPI_ISA_LINES)
-        return;
+    if (e->bus != 0 || e->source >= ACPI_ISA_LINES) return;
     out->isa[e->source] = (struct isa_override){
         .gsi = e->gsi,
         .active_low = (e->flags & INTI_POLARITY) == INTI_ACTIVE_LOW,
@@ -111,18 +102,12 @@ static void add_override(struct host_acpi *out, const struct madt_override *e) {
 /* Bytes that an entry of this type has at least; 2 for those that are skipped. */
 static u32 madt_entry_min(u8 type) {
     switch (type) {
-    case MADT_LAPIC:
-        return sizeof(struct madt_lapic);
-    case MADT_IOAPIC:
-        return sizeof(struct madt_ioapic);
-    case MADT_OVERRIDE:
-        return sizeof(struct madt_override);
-    case MADT_LAPIC_ADDRESS:
-        return sizeof(struct madt_lapic_address);
-    case MADT_X2APIC:
-        return sizeof(struct madt_x2apic);
-    default:
-        return 2;
+    case MADT_LAPIC: return sizeof(struct madt_lapic);
+    case MADT_IOAPIC: return sizeof(struct madt_ioapic);
+    case MADT_OVERRIDE: return sizeof(struct madt_override);
+    case MADT_LAPIC_ADDRESS: return sizeof(struct madt_lapic_address);
+    case MADT_X2APIC: return sizeof(struct madt_x2apic);
+    default: return 2;
     }
 }
 
@@ -133,23 +118,15 @@ static int add_entry(const struct parse *p, const void *entry) {
 
     switch (lapic->type) {
     case MADT_LAPIC:
-        if (lapic->apic_id != LAPIC_ID_BROADCAST)
-            add_cpu(p->out, lapic->apic_id, lapic->flags);
+        if (lapic->apic_id != LAPIC_ID_BROADCAST) add_cpu(p->out, lapic->apic_id, lapic->flags);
         break;
     case MADT_X2APIC:
-        if (x2apic->apic_id != X2APIC_ID_BROADCAST)
-            add_cpu(p->out, x2apic->apic_id, x2apic->flags);
+        if (x2apic->apic_id != X2APIC_ID_BROADCAST) add_cpu(p->out, x2apic->apic_id, x2apic->flags);
         break;
-    case MADT_IOAPIC:
-        return add_ioapic(p, entry);
-    case MADT_OVERRIDE:
-        add_override(p->out, entry);
-        break;
-    case MADT_LAPIC_ADDRESS:
-        p->out->lapic_address = address->address;
-        break;
-    default: /* NMI wiring, SAPIC, wake-up mailbox: not needed */
-        break;
+    case MADT_IOAPIC: return add_ioapic(p, entry);
+    case MADT_OVERRIDE: add_override(p->out, entry); break;
+    case MADT_LAPIC_ADDRESS: p->out->lapic_address = address->address; break;
+    default: /* NMI wiring, SAPIC, wake-up mailbox: not needed */ break;
     }
     return 0;
 }
@@ -160,8 +137,7 @@ static int parse_madt(struct parse *p, u64 at) {
     u32 offset = sizeof(*madt);
     int rc = map_table(p, at, "APIC", sizeof(*madt), &h);
 
-    if (rc)
-        return rc;
+    if (rc) return rc;
     madt = (const struct acpi_madt *)h;
     p->out->lapic_address = madt->lapic_address;
     while (offset < h->length) {
@@ -171,8 +147,7 @@ static int parse_madt(struct parse *p, u64 at) {
         if (left < 2 || entry[1] > left || entry[1] < madt_entry_min(entry[0]))
             return fail(p, -E_INVAL, "APIC: the entry at offset %u has an impossible length", offset);
         rc = add_entry(p, entry);
-        if (rc)
-            return rc;
+        if (rc) return rc;
         offset += entry[1];
     }
     p->has_madt = true;
@@ -194,8 +169,7 @@ static int parse_fadt(struct parse *p, u64 at) {
     struct acpi_fadt f = {0}; /* a table of an older revision is shorter: what it lacks is 0 */
     int rc = map_table(p, at, "FACP", ACPI_FADT_V1_BYTES, &h);
 
-    if (rc)
-        return rc;
+    if (rc) return rc;
     memcpy(&f, h, min_u64(h->length, sizeof(f)));
     p->dsdt = f.x_dsdt ? f.x_dsdt : f.dsdt;
     if (f.flags & FADT_RESET_REG && f.reset_reg.address &&
@@ -207,8 +181,7 @@ static int parse_fadt(struct parse *p, u64 at) {
     }
     if (f.flags & FADT_HW_REDUCED) /* no PM1 block and no PM timer: the fields are to be ignored */
         return 0;
-    if (f.pm_tmr_len == 4)
-        out->pm_timer_port = port_of(&f.x_pm_tmr, f.pm_tmr);
+    if (f.pm_tmr_len == 4) out->pm_timer_port = port_of(&f.x_pm_tmr, f.pm_tmr);
     out->pm_timer_32bit = out->pm_timer_port && f.flags & FADT_TMR_VAL_EXT;
     out->pm1a_control = port_of(&f.x_pm1a_cnt, f.pm1a_cnt);
     out->pm1b_control = port_of(&f.x_pm1b_cnt, f.pm1b_cnt);
@@ -232,8 +205,7 @@ static void parse_hpet(const struct parse *p, u64 at) {
 static void parse_aml(const struct parse *p, u64 at, const char *name) {
     const struct acpi_header *h;
 
-    if (p->out->has_s5 || map_table(p, at, name, sizeof(*h), &h))
-        return;
+    if (p->out->has_s5 || map_table(p, at, name, sizeof(*h), &h)) return;
     p->out->has_s5 = aml_find_s5((const u8 *)(h + 1), h->length - sizeof(*h), &p->out->s5_type_a, &p->out->s5_type_b);
 }
 
@@ -244,12 +216,9 @@ static int parse_table(struct parse *p, u64 at) {
 
     if (!h) /* firmware lists tables in odd places; a needed one is missed later, by name */
         return 0;
-    if (signature_is(h, "APIC") && !p->has_madt)
-        return parse_madt(p, at);
-    if (signature_is(h, "FACP") && !p->dsdt)
-        return parse_fadt(p, at);
-    if (signature_is(h, "HPET"))
-        parse_hpet(p, at);
+    if (signature_is(h, "APIC") && !p->has_madt) return parse_madt(p, at);
+    if (signature_is(h, "FACP") && !p->dsdt) return parse_fadt(p, at);
+    if (signature_is(h, "HPET")) parse_hpet(p, at);
     return 0;
 }
 
@@ -264,14 +233,12 @@ static int parse_root(struct parse *p, const struct acpi_header *root, u32 width
         int rc = 0;
 
         memcpy(&at, entries + i * width, width); /* little-endian, as this machine */
-        if (at == 0)
-            continue;
+        if (at == 0) continue;
         if (ssdts)
             parse_aml(p, at, "SSDT");
         else
             rc = parse_table(p, at);
-        if (rc)
-            return rc;
+        if (rc) return rc;
     }
     return 0;
 }
@@ -285,8 +252,7 @@ static int find_root(const struct parse *p, const void *rsdp, u64 bytes, const s
     if (!sum_is_zero(rsdp, ACPI_RSDP_V1_BYTES))
         return fail(p, -E_CHECKSUM, "RSDP: checksum of the first 20 bytes is wrong");
     if (r.revision >= 2 && bytes >= sizeof(r)) {
-        if (!sum_is_zero(rsdp, sizeof(r)))
-            return fail(p, -E_CHECKSUM, "RSDP: extended checksum is wrong");
+        if (!sum_is_zero(rsdp, sizeof(r))) return fail(p, -E_CHECKSUM, "RSDP: extended checksum is wrong");
         if (r.xsdt) {
             *width = 8;
             return map_table(p, r.xsdt, "XSDT", sizeof(**root), root);
@@ -307,18 +273,13 @@ int host_acpi_parse(const void *rsdp, u64 rsdp_bytes, const struct acpi_mem *mem
     memset(out, 0, sizeof(*out));
     out->cpus = cpus;
     out->cpu_max = cpu_max;
-    for (u32 i = 0; i < ACPI_ISA_LINES; i++)
-        out->isa[i].gsi = i;
+    for (u32 i = 0; i < ACPI_ISA_LINES; i++) out->isa[i].gsi = i;
     rc = find_root(&p, rsdp, rsdp_bytes, &root, &width);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     rc = parse_root(&p, root, width, false);
-    if (rc)
-        return rc;
-    if (!p.has_madt)
-        return fail(&p, -E_NOENT, "APIC: the machine has no such table (MADT)");
-    if (p.dsdt)
-        parse_aml(&p, p.dsdt, "DSDT");
+    if (rc) return rc;
+    if (!p.has_madt) return fail(&p, -E_NOENT, "APIC: the machine has no such table (MADT)");
+    if (p.dsdt) parse_aml(&p, p.dsdt, "DSDT");
     rc = parse_root(&p, root, width, true);
     why[0] = 0; /* what optional tables may have left */
     return rc;

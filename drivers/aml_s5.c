@@ -22,9 +22,7 @@ struct cursor {
 };
 
 /* The next byte, or -1 at the end. */
-static int next(struct cursor *c) {
-    return c->at < c->end ? *c->at++ : -1;
-}
+static int next(struct cursor *c) { return c->at < c->end ? *c->at++ : -1; }
 
 /* A constant of up to 32 bits. */
 static bool integer(struct cursor *c, u32 *out) {
@@ -34,24 +32,14 @@ static bool integer(struct cursor *c, u32 *out) {
     *out = op == AML_ONE;
     switch (op) {
     case AML_ZERO:
-    case AML_ONE:
-        return true;
-    case AML_BYTE:
-        bytes = 1;
-        break;
-    case AML_WORD:
-        bytes = 2;
-        break;
-    case AML_DWORD:
-        bytes = 4;
-        break;
-    default:
-        return false;
+    case AML_ONE: return true;
+    case AML_BYTE: bytes = 1; break;
+    case AML_WORD: bytes = 2; break;
+    case AML_DWORD: bytes = 4; break;
+    default: return false;
     }
-    if ((u64)(c->end - c->at) < bytes)
-        return false;
-    for (u32 i = 0; i < bytes; i++)
-        *out |= (u32)c->at[i] << (8 * i);
+    if ((u64)(c->end - c->at) < bytes) return false;
+    for (u32 i = 0; i < bytes; i++) *out |= (u32)c->at[i] << (8 * i);
     c->at += bytes;
     return true;
 }
@@ -62,23 +50,20 @@ static bool package(struct cursor *c, u8 *type_a, u8 *type_b) {
     int length, elements;
     u32 a, b;
 
-    if (next(c) != AML_PACKAGE)
-        return false;
+    if (next(c) != AML_PACKAGE) return false;
     length = next(c);
     if (length < 0 || c->end - c->at < length >> 6) /* bits 7:6: how many bytes follow */
         return false;
     c->at += length >> 6;
     elements = next(c);
-    if (elements < 1 || !integer(c, &a))
-        return false;
+    if (elements < 1 || !integer(c, &a)) return false;
     if (elements == 1) {
         b = a >> 8 & 0xff;
         a &= 0xff;
     } else if (!integer(c, &b)) {
         return false;
     }
-    if (a > SLP_TYP_MAX || b > SLP_TYP_MAX)
-        return false;
+    if (a > SLP_TYP_MAX || b > SLP_TYP_MAX) return false;
     *type_a = (u8)a;
     *type_b = (u8)b;
     return true;
@@ -89,12 +74,9 @@ bool aml_find_s5(const u8 *aml, u64 bytes, u8 *type_a, u8 *type_b) {
         struct cursor c = {aml + i + 4, aml + bytes};
         u8 before = aml[i - 1];
 
-        if (memcmp(aml + i, "_S5_", 4))
-            continue;
-        if (before == AML_ROOT && i >= 2)
-            before = aml[i - 2];
-        if (before == AML_NAME && package(&c, type_a, type_b))
-            return true;
+        if (memcmp(aml + i, "_S5_", 4)) continue;
+        if (before == AML_ROOT && i >= 2) before = aml[i - 2];
+        if (before == AML_NAME && package(&c, type_a, type_b)) return true;
     }
     return false;
 }

@@ -18,16 +18,12 @@ struct reference {
     u64 (*now)(const struct host_acpi *acpi);
 };
 
-static u64 pm_now(const struct host_acpi *acpi) {
-    return inl(acpi->pm_timer_port);
-}
+static u64 pm_now(const struct host_acpi *acpi) { return inl(acpi->pm_timer_port); }
 
 static volatile u64 *hpet(const struct host_acpi *acpi, u32 offset) {
     return (volatile u64 *)(acpi->hpet_address + DIRECT_BASE + offset);
 }
-static u64 hpet_now(const struct host_acpi *acpi) {
-    return *hpet(acpi, 0xf0);
-}
+static u64 hpet_now(const struct host_acpi *acpi) { return *hpet(acpi, 0xf0); }
 
 /* Channel 2 counts down from 0xffff in mode 0 while its gate is open. 8254 datasheet, Read Operations: counter latch.
  */
@@ -77,8 +73,7 @@ static u64 measure(const struct host_acpi *acpi, const struct reference *r) {
         end = rdtsc();
         passed = (now - first) & r->mask;
     } while (passed < r->hz / WINDOW_HZ && ++spins < SPIN_LIMIT);
-    if (passed == 0)
-        return 0;
+    if (passed == 0) return 0;
     return mul_div(end - start, r->hz, passed);
 }
 
@@ -88,11 +83,9 @@ static u64 refine(u64 measured) {
     struct cpuid_result r;
     u64 exact;
 
-    if (!cpuid_has_leaf(0x15))
-        return measured;
+    if (!cpuid_has_leaf(0x15)) return measured;
     r = cpuid(0x15, 0);
-    if (!r.eax || !r.ebx || !r.ecx)
-        return measured;
+    if (!r.eax || !r.ebx || !r.ecx) return measured;
     exact = (u64)r.ecx * r.ebx / r.eax;
     return max_u64(exact, measured) - min_u64(exact, measured) < measured / 200 ? exact : measured;
 }
@@ -101,17 +94,14 @@ u64 clock_calibrate(const struct host_acpi *acpi, const char **source) {
     struct reference r;
     u64 best = 0;
 
-    if (!choose(acpi, &r))
-        return 0;
+    if (!choose(acpi, &r)) return 0;
     /* An SMI or a preempted emulator makes a window too long, never too short: the smallest is nearest. */
     for (u32 i = 0; i < 3; i++) {
         u64 hz;
 
-        if (r.now == pit_now)
-            pit_start();
+        if (r.now == pit_now) pit_start();
         hz = measure(acpi, &r);
-        if (hz && (!best || hz < best))
-            best = hz;
+        if (hz && (!best || hz < best)) best = hz;
     }
     *source = r.name;
     tsc_hz = refine(best);
@@ -121,8 +111,7 @@ u64 clock_calibrate(const struct host_acpi *acpi, const char **source) {
 void clock_wait_us(u64 us) {
     u64 start = rdtsc(), ticks = tsc_hz / 1000000 * us;
 
-    while (rdtsc() - start < ticks)
-        cpu_pause();
+    while (rdtsc() - start < ticks) cpu_pause();
 }
 
 static u8 cmos(u8 index) {
@@ -130,9 +119,7 @@ static u8 cmos(u8 index) {
     return inb(0x71);
 }
 
-static u32 decimal(u8 value, bool binary) {
-    return binary ? value : (u32)(value >> 4) * 10 + (value & 15);
-}
+static u32 decimal(u8 value, bool binary) { return binary ? value : (u32)(value >> 4) * 10 + (value & 15); }
 
 /* Days from 1970-01-01 to a Gregorian date from 1970 to 2399. */
 static u64 days(u32 year, u32 month, u32 day) {
@@ -148,8 +135,7 @@ u64 clock_wall_seconds(void) {
     bool binary;
     u32 second, minute, hour, day, month, year;
 
-    for (u32 i = 0; i < 1000000 && (cmos(0x0a) & 0x80); i++)
-        cpu_pause();
+    for (u32 i = 0; i < 1000000 && (cmos(0x0a) & 0x80); i++) cpu_pause();
     status_b = cmos(0x0b);
     binary = status_b & 4;
     second = decimal(cmos(0), binary);
@@ -160,7 +146,6 @@ u64 clock_wall_seconds(void) {
     day = decimal(cmos(7), binary);
     month = decimal(cmos(8), binary);
     year = 2000 + decimal(cmos(9), binary);
-    if (month < 1 || month > 12 || day < 1 || day > 31)
-        return 0;
+    if (month < 1 || month > 12 || day < 1 || day > 31) return 0;
     return ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
 }

@@ -30,9 +30,7 @@ static struct gate idt[VECTORS] __attribute__((section(".late"), aligned(16)));
 static void (*trap_handler)(struct trap_frame *) __attribute__((section(".late")));
 
 /* Called by the stubs. */
-void trap_dispatch(struct trap_frame *frame) {
-    trap_handler(frame);
-}
+void trap_dispatch(struct trap_frame *frame) { trap_handler(frame); }
 
 void descriptors_setup(void (*on_trap)(struct trap_frame *frame)) {
     trap_handler = on_trap;
@@ -50,9 +48,7 @@ void descriptors_setup(void (*on_trap)(struct trap_frame *frame)) {
     }
 }
 
-void descriptors_drop_fault_stack(void) {
-    idt[VEC_DF].ist = 0;
-}
+void descriptors_drop_fault_stack(void) { idt[VEC_DF].ist = 0; }
 
 void descriptors_load(struct core_descriptors *d, u64 fault_stack) {
     u64 tss = (u64)d->tss;

@@ -25,9 +25,7 @@ static void write(const struct host_ioapic *io, u32 reg, u32 value) {
     *(volatile u32 *)(io->address + DIRECT_BASE + WINDOW) = value;
 }
 
-static u32 pins(const struct host_ioapic *io) {
-    return (read(io, REG_VERSION) >> 16 & 0xff) + 1;
-}
+static u32 pins(const struct host_ioapic *io) { return (read(io, REG_VERSION) >> 16 & 0xff) + 1; }
 
 /* The 8259 pair has no part to play, but firmware leaves its timer line open, at the vector of the double fault, and
  * not every machine asks LINT0 before it delivers that (Bochs does not). Moved to vectors that mean nothing, since a
@@ -39,8 +37,7 @@ static void silence_8259(void) {
     } steps[] = {{0x20, 0x11}, {0xa0, 0x11}, {0x21, 0x20}, {0xa1, 0x28}, {0x21, 0x04},
                  {0xa1, 0x02}, {0x21, 0x01}, {0xa1, 0x01}, {0x21, 0xff}, {0xa1, 0xff}};
 
-    for (u32 i = 0; i < ARRAY_SIZE(steps); i++)
-        outb(steps[i].port, steps[i].value);
+    for (u32 i = 0; i < ARRAY_SIZE(steps); i++) outb(steps[i].port, steps[i].value);
 }
 
 void ioapic_setup(const struct host_acpi *acpi) {
@@ -58,8 +55,7 @@ int ioapic_route_isa(u32 line, u8 vector, u32 apic_id) {
         const struct host_ioapic *io = &machine->ioapics[i];
         u32 pin = isa->gsi - io->gsi_base;
 
-        if (isa->gsi < io->gsi_base || pin >= pins(io))
-            continue;
+        if (isa->gsi < io->gsi_base || pin >= pins(io)) continue;
         write(io, REG_REDIRECTION + 2 * pin, MASKED);
         write(io, REG_REDIRECTION + 2 * pin + 1, apic_id << 24);
         write(io, REG_REDIRECTION + 2 * pin, vector | (isa->active_low ? ACTIVE_LOW : 0) | (isa->level ? LEVEL : 0));

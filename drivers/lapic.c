@@ -39,8 +39,7 @@ static bool x2apic __attribute__((section(".late"))), deadline_mode __attribute_
 static u64 ticks_per_tsc_q32 __attribute__((section(".late"))); /* timer ticks per TSC tick, 32 fractional bits */
 
 static u32 read(u32 reg) {
-    if (x2apic)
-        return (u32)rdmsr(MSR_X2APIC_FIRST + reg / 16);
+    if (x2apic) return (u32)rdmsr(MSR_X2APIC_FIRST + reg / 16);
     return *(volatile u32 *)(address + DIRECT_BASE + reg);
 }
 
@@ -67,36 +66,25 @@ void lapic_enable(void) {
         base |= APIC_BASE_ENABLE;
         wrmsr(MSR_APIC_BASE, base);
     }
-    if (x2apic && !(base & APIC_BASE_X2APIC))
-        wrmsr(MSR_APIC_BASE, base | APIC_BASE_X2APIC);
+    if (x2apic && !(base & APIC_BASE_X2APIC)) wrmsr(MSR_APIC_BASE, base | APIC_BASE_X2APIC);
     write(REG_TPR, 0);
     max_lvt = read(REG_VERSION) >> 16 & 0xff;
     write(REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
     write(REG_LVT_LINT0, LVT_MASKED);
     write(REG_LVT_LINT1, LVT_MASKED);
     write(REG_LVT_ERROR, LVT_MASKED | VECTOR_SPURIOUS);
-    if (max_lvt >= 4)
-        write(REG_LVT_PERF, LVT_MASKED);
-    if (max_lvt >= 5)
-        write(REG_LVT_THERMAL, LVT_MASKED);
+    if (max_lvt >= 4) write(REG_LVT_PERF, LVT_MASKED);
+    if (max_lvt >= 5) write(REG_LVT_THERMAL, LVT_MASKED);
     write(REG_SVR, 0x100 | VECTOR_SPURIOUS);
 }
 
-bool lapic_is_x2apic(void) {
-    return x2apic;
-}
+bool lapic_is_x2apic(void) { return x2apic; }
 
-u64 lapic_address(void) {
-    return address;
-}
+u64 lapic_address(void) { return address; }
 
-u32 lapic_id(void) {
-    return x2apic ? read(REG_ID) : read(REG_ID) >> 24;
-}
+u32 lapic_id(void) { return x2apic ? read(REG_ID) : read(REG_ID) >> 24; }
 
-void lapic_eoi(void) {
-    write(REG_EOI, 0);
-}
+void lapic_eoi(void) { write(REG_EOI, 0); }
 
 static void send(u32 apic_id, u32 low) {
     if (x2apic) {
@@ -106,38 +94,27 @@ static void send(u32 apic_id, u32 low) {
         wrmsr(MSR_X2APIC_FIRST + REG_ICR / 16, (u64)apic_id << 32 | low);
         return;
     }
-    while (read(REG_ICR) & ICR_BUSY)
-        cpu_pause();
+    while (read(REG_ICR) & ICR_BUSY) cpu_pause();
     write(REG_ICR_HIGH, apic_id << 24);
     write(REG_ICR, low);
 }
 
-void lapic_send(u32 apic_id, u8 vector) {
-    send(apic_id, ICR_ASSERT | vector);
-}
+void lapic_send(u32 apic_id, u8 vector) { send(apic_id, ICR_ASSERT | vector); }
 
-void lapic_nmi_others(void) {
-    send(0, ICR_OTHERS | ICR_ASSERT | ICR_NMI);
-}
+void lapic_nmi_others(void) { send(0, ICR_OTHERS | ICR_ASSERT | ICR_NMI); }
 
-void lapic_send_init(u32 apic_id) {
-    send(apic_id, ICR_ASSERT | ICR_INIT);
-}
+void lapic_send_init(u32 apic_id) { send(apic_id, ICR_ASSERT | ICR_INIT); }
 
-void lapic_send_startup(u32 apic_id, u8 page) {
-    send(apic_id, ICR_ASSERT | ICR_STARTUP | page);
-}
+void lapic_send_startup(u32 apic_id, u8 page) { send(apic_id, ICR_ASSERT | ICR_STARTUP | page); }
 
 void lapic_timer_calibrate(u64 tsc_hz) {
     u64 start, end, ticks;
 
-    if (deadline_mode)
-        return;
+    if (deadline_mode) return;
     write(REG_TIMER_DIVIDE, DIVIDE_BY_1);
     write(REG_TIMER_INITIAL, 0xffffffff);
     start = rdtsc();
-    do
-        cpu_pause();
+    do cpu_pause();
     while ((end = rdtsc()) - start < tsc_hz / 200);
     ticks = 0xffffffff - read(REG_TIMER_CURRENT);
     write(REG_TIMER_INITIAL, 0);

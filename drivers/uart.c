@@ -25,11 +25,9 @@ bool uart_init(u16 port) {
     /* The debug port of Bochs and of QEMU's isa-debugcon answers a read with its own number. */
     debug_port = inb(DEBUG_PORT) == DEBUG_PORT;
     base = 0;
-    if (!port)
-        return false;
+    if (!port) return false;
     outb(port + SCRATCH, 0x5a);
-    if (inb(port + SCRATCH) != 0x5a)
-        return false;
+    if (inb(port + SCRATCH) != 0x5a) return false;
     base = port;
     outb(base + IER, 0);
     outb(base + LCR, 0x80);
@@ -41,39 +39,30 @@ bool uart_init(u16 port) {
     return true;
 }
 
-u16 uart_port(void) {
-    return base;
-}
+u16 uart_port(void) { return base; }
 
 u32 uart_room(void) {
-    if (!base)
-        return FIFO_BYTES;
+    if (!base) return FIFO_BYTES;
     return inb(base + LSR) & LSR_THRE ? FIFO_BYTES : 0;
 }
 
 void uart_put(u8 byte) {
-    if (debug_port)
-        outb(DEBUG_PORT, byte);
-    if (base)
-        outb(base + DATA, byte);
+    if (debug_port) outb(DEBUG_PORT, byte);
+    if (base) outb(base + DATA, byte);
 }
 
 bool uart_get(u8 *byte) {
-    if (!base || !(inb(base + LSR) & LSR_DATA))
-        return false;
+    if (!base || !(inb(base + LSR) & LSR_DATA)) return false;
     *byte = inb(base + DATA);
     return true;
 }
 
 void uart_receive_interrupt(bool on) {
-    if (!base)
-        return;
+    if (!base) return;
     outb(base + IER, 0);
-    if (on)
-        outb(base + IER, 1);
+    if (on) outb(base + IER, 1);
 }
 
 void uart_flush(void) {
-    for (u32 i = 0; base && i < SPIN_LIMIT && !(inb(base + LSR) & LSR_EMPTY); i++)
-        cpu_pause();
+    for (u32 i = 0; base && i < SPIN_LIMIT && !(inb(base + LSR) & LSR_EMPTY); i++) cpu_pause();
 }

@@ -15,8 +15,7 @@ u8 scratch[8192] __attribute__((aligned(4096)));
 
 static void breach(const char *text) {
     total.breaches++;
-    if (!breaches_here++)
-        (void)str_copy(first_breach, sizeof(first_breach), text);
+    if (!breaches_here++) (void)str_copy(first_breach, sizeof(first_breach), text);
 }
 
 void check(bool ok, const char *format, ...) {
@@ -58,13 +57,9 @@ void may_fault(void (*run)(void *), void *argument, u64 vectors, const char *wha
     try_fault(run, argument, vectors, false, what, which);
 }
 
-u64 memory_bytes(void) {
-    return option_number("mem", MIB(16));
-}
+u64 memory_bytes(void) { return option_number("mem", MIB(16)); }
 
-bool lenient(void) {
-    return option_given("lenient");
-}
+bool lenient(void) { return option_given("lenient"); }
 
 u64 noise(void) {
     static u64 x = 0x9e3779b97f4a7c15; /* xorshift64: Marsaglia, Xorshift RNGs */
@@ -81,8 +76,7 @@ static void run_list(const struct attempt *list) {
     for (; list->name; list++) {
         u64 before = total.attempts;
 
-        if (option_given("only") && !option_is("only", list->name))
-            continue;
+        if (option_given("only") && !option_is("only", list->name)) continue;
         breaches_here = 0;
         list->run();
         if (breaches_here)
@@ -121,8 +115,7 @@ static u32 cmos(u8 index) {
 static u32 second_of_day(void) {
     u32 begin = cmos(0);
 
-    while (cmos(0) == begin)
-        delay_us(2000);
+    while (cmos(0) == begin) delay_us(2000);
     return (cmos(4) % 24 * 60 + cmos(2)) * 60 + cmos(0);
 }
 
@@ -136,8 +129,7 @@ static void on_exception(struct trap_frame *frame) {
 }
 
 static noreturn_fn void run_deed(const struct attempt *deed) {
-    for (u8 vector = 0; vector < 32; vector++)
-        interrupt_handler(vector, on_exception);
+    for (u8 vector = 0; vector < 32; vector++) interrupt_handler(vector, on_exception);
     print("attack: about to %s now\n", deed->name);
     console_drain();
     deed->run();
@@ -149,8 +141,7 @@ static void run_deeds(void) {
     u32 count = 0;
 
     while (deeds[count].name) {
-        if (option_is("do", deeds[count].name))
-            run_deed(&deeds[count]);
+        if (option_is("do", deeds[count].name)) run_deed(&deeds[count]);
         count++;
     }
     if (option_is("do", "sequence")) {
@@ -158,8 +149,7 @@ static void run_deeds(void) {
         run_deed(&deeds[second_of_day() % count]);
     }
     print("attack: do= must be sequence or one of:");
-    for (u32 i = 0; i < count; i++)
-        print(" %s", deeds[i].name);
+    for (u32 i = 0; i < count; i++) print(" %s", deeds[i].name);
     print("\n");
 }
 

@@ -12,17 +12,12 @@ static void triple_fault(void) {
 }
 
 static void cli_loop(void) {
-    for (;;)
-        __asm__ volatile("cli");
+    for (;;) __asm__ volatile("cli");
 }
 
-static void cli_hlt(void) {
-    cpu_stop();
-}
+static void cli_hlt(void) { cpu_stop(); }
 
-static void jump_to(u64 at) {
-    __asm__ volatile("jmp *%0" ::"r"(at));
-}
+static void jump_to(u64 at) { __asm__ volatile("jmp *%0" ::"r"(at)); }
 
 /* Any exception now has to be delivered through a table where there is no memory. */
 static void idt_nowhere(void) {
@@ -34,25 +29,18 @@ static void idt_nowhere(void) {
     __asm__ volatile("lidt %0\n\tud2" ::"m"(idt));
 }
 
-static void jump(void) {
-    jump_to(0xdeadbeef000);
-}
+static void jump(void) { jump_to(0xdeadbeef000); }
 
-static void jump_non_canonical(void) {
-    jump_to(0x8000000000000000);
-}
+static void jump_non_canonical(void) { jump_to(0x8000000000000000); }
 
 /* Mapped by the page tables, and no memory behind it. */
-static void jump_nowhere(void) {
-    jump_to(option_number("at", 0xb0000000));
-}
+static void jump_nowhere(void) { jump_to(option_number("at", 0xb0000000)); }
 
 static void write_past_end(void) {
     u64 at = option_number("at", option_number("mem", MIB(16)));
 
     print("bad: writing at 0x%lx\n", at);
-    for (u64 i = 0; i < MIB(2); i += 64)
-        *(volatile u64 *)(at + i) = 0xbadbadbadbadbad;
+    for (u64 i = 0; i < MIB(2); i += 64) *(volatile u64 *)(at + i) = 0xbadbadbadbadbad;
 }
 
 static void reset_kbd(void) {
@@ -70,21 +58,16 @@ static void loop_deaf(u32 index) {
 
 /* The reset has to reach a CPU that listens to nothing. */
 static void reset_deaf(void) {
-    if (smp_start(loop_deaf) < 2)
-        return;
-    while (!__atomic_load_n(&looping, __ATOMIC_ACQUIRE))
-        cpu_pause();
+    if (smp_start(loop_deaf) < 2) return;
+    while (!__atomic_load_n(&looping, __ATOMIC_ACQUIRE)) cpu_pause();
     power_reset();
 }
 
-static void skip_two_bytes(struct trap_frame *frame) {
-    frame->rip += 2;
-}
+static void skip_two_bytes(struct trap_frame *frame) { frame->rip += 2; }
 
 static void ud_storm(void) {
     interrupt_handler(VEC_UD, skip_two_bytes);
-    for (;;)
-        __asm__ volatile("ud2");
+    for (;;) __asm__ volatile("ud2");
 }
 
 static void io_storm(void) {
@@ -130,8 +113,7 @@ static void write_range(u32 first, u32 last) {
         /* Those that would end this program itself: its APIC and EFER. */
         if (index == MSR_APIC_BASE || index == MSR_EFER || (index >= MSR_FS_BASE && index <= MSR_KERNEL_GS_BASE))
             continue;
-        if (index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST)
-            continue;
+        if (index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST) continue;
         faults += fault_try(write_msr, &index).raised;
     }
     print("bad: wrote msrs 0x%x to 0x%x, %lu refused\n", first, last, faults);
@@ -145,9 +127,7 @@ static void msr(void) {
 }
 
 /* Pushes until it has run through everything below the stack. */
-static void stack(void) {
-    __asm__ volatile("1:\tpushq $-1\n\tjmp 1b");
-}
+static void stack(void) { __asm__ volatile("1:\tpushq $-1\n\tjmp 1b"); }
 
 static const struct deed {
     const char *name;
@@ -176,8 +156,7 @@ void guest_main(void) {
 
     (void)option_text("do", name, sizeof(name));
     for (u32 i = 0; i < ARRAY_SIZE(deeds); i++) {
-        if (!str_equal(name, deeds[i].name))
-            continue;
+        if (!str_equal(name, deeds[i].name)) continue;
         print("bad: about to %s\n", name);
         console_drain();
         deeds[i].run();
@@ -185,7 +164,6 @@ void guest_main(void) {
         return;
     }
     print("bad: do= must be one of:");
-    for (u32 i = 0; i < ARRAY_SIZE(deeds); i++)
-        print(" %s", deeds[i].name);
+    for (u32 i = 0; i < ARRAY_SIZE(deeds); i++) print(" %s", deeds[i].name);
     print("\n");
 }

@@ -18,9 +18,7 @@ static bool has_peer;
 
 static void empty(void) {}
 
-static void do_cpuid(void) {
-    (void)cpuid(0, 0);
-}
+static void do_cpuid(void) { (void)cpuid(0, 0); }
 /* Two legacy prefixes and a REX: five bytes of the same instruction. */
 static void do_cpuid_prefixed(void) {
     __asm__ volatile(".byte 0x66, 0x67, 0x48, 0x0f, 0xa2" ::"a"(0), "c"(0) : "rbx", "rdx", "memory");
@@ -34,56 +32,26 @@ static void vmmcall(void *argument) {
     (void)argument;
     __asm__ volatile("vmmcall" ::"a"(0) : "memory");
 }
-static void do_vmcall(void) {
-    (void)fault_try(vmcall, NULL);
-}
-static void do_vmmcall(void) {
-    (void)fault_try(vmmcall, NULL);
-}
+static void do_vmcall(void) { (void)fault_try(vmcall, NULL); }
+static void do_vmmcall(void) { (void)fault_try(vmmcall, NULL); }
 static void undefined(void *argument) {
     (void)argument;
     __asm__ volatile("ud2");
 }
-static void do_ud2(void) {
-    (void)fault_try(undefined, NULL);
-}
+static void do_ud2(void) { (void)fault_try(undefined, NULL); }
 
-static void read_apic_base(void) {
-    (void)rdmsr(MSR_APIC_BASE);
-}
-static void write_apic_base(void) {
-    wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE));
-}
-static void read_tsc_msr(void) {
-    (void)rdmsr(MSR_TSC);
-}
-static void read_pic(void) {
-    (void)in8(0x21);
-}
-static void read_pit(void) {
-    (void)in8(0x40);
-}
-static void read_pci(void) {
-    (void)in32(0xcfc);
-}
-static void read_ioapic(void) {
-    (void)mmio_read32(acpi.ioapic);
-}
-static void write_ioapic(void) {
-    mmio_write32(acpi.ioapic, 0);
-}
-static void read_apic_id(void) {
-    (void)lapic_read(LAPIC_ID);
-}
-static void write_tpr(void) {
-    lapic_write(LAPIC_TPR, 0);
-}
-static void write_cr8(void) {
-    __asm__ volatile("movq %0, %%cr8" ::"r"((u64)0) : "memory");
-}
-static void wbinvd(void) {
-    __asm__ volatile("wbinvd" ::: "memory");
-}
+static void read_apic_base(void) { (void)rdmsr(MSR_APIC_BASE); }
+static void write_apic_base(void) { wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE)); }
+static void read_tsc_msr(void) { (void)rdmsr(MSR_TSC); }
+static void read_pic(void) { (void)in8(0x21); }
+static void read_pit(void) { (void)in8(0x40); }
+static void read_pci(void) { (void)in32(0xcfc); }
+static void read_ioapic(void) { (void)mmio_read32(acpi.ioapic); }
+static void write_ioapic(void) { mmio_write32(acpi.ioapic, 0); }
+static void read_apic_id(void) { (void)lapic_read(LAPIC_ID); }
+static void write_tpr(void) { lapic_write(LAPIC_TPR, 0); }
+static void write_cr8(void) { __asm__ volatile("movq %0, %%cr8" ::"r"((u64)0) : "memory"); }
+static void wbinvd(void) { __asm__ volatile("wbinvd" ::: "memory"); }
 static void toggle_pge(void) {
     u64 cr4 = read_cr4();
 
@@ -95,8 +63,7 @@ static void toggle_pge(void) {
 static void await(u32 before) {
     u64 end = rdtsc() + ns_to_ticks((u64)REACH_US * 1000);
 
-    while (received == before && rdtsc() < end)
-        cpu_pause();
+    while (received == before && rdtsc() < end) cpu_pause();
 }
 
 static void ipi_self(void) {
@@ -113,15 +80,12 @@ static void ipi_peer(void) {
     lapic_ipi(smp_apic_id(1), IPI_VECTOR);
     await(before);
 }
-static void arm_timer(void) {
-    timer_at(rdtsc() + ns_to_ticks(1000000000));
-}
+static void arm_timer(void) { timer_at(rdtsc() + ns_to_ticks(1000000000)); }
 static void timer_wake(void) {
     u32 before = received;
 
     timer_at(rdtsc() + ns_to_ticks((u64)WAKE_US * 1000));
-    while (received == before)
-        wait_for_interrupt();
+    while (received == before) wait_for_interrupt();
 }
 
 static void on_interrupt(struct trap_frame *frame) {
@@ -153,16 +117,14 @@ static void sort(u64 *v, u32 n) {
     for (u32 i = 1; i < n; i++) {
         u64 x = v[i];
         u32 k = i;
-        for (; k > 0 && v[k - 1] > x; k--)
-            v[k] = v[k - 1];
+        for (; k > 0 && v[k - 1] > x; k--) v[k] = v[k - 1];
         v[k] = x;
     }
 }
 
 /* subtract: ticks that belong to the arrangement and not to the cost. */
 static void measure(const char *name, void (*operation)(void), u64 subtract) {
-    if (option_given("only") && !option_is("only", name))
-        return;
+    if (option_given("only") && !option_is("only", name)) return;
     operation(); /* once for the caches */
     for (u32 i = 0; i < SAMPLES; i++) {
         u64 start = rdtsc(), took;
@@ -224,8 +186,7 @@ void guest_main(void) {
           lapic_is_x2() ? "x2apic" : "xapic");
     tell_hypercall("vmcall", vmcall);
     tell_hypercall("vmmcall", vmmcall);
-    for (u32 i = 0; i < ARRAY_SIZE(operations); i++)
-        measure(operations[i].name, operations[i].run, 0);
+    for (u32 i = 0; i < ARRAY_SIZE(operations); i++) measure(operations[i].name, operations[i].run, 0);
     timer_stop();
     if (acpi.ioapic) {
         measure("ioapic-read", read_ioapic, 0);

@@ -25,16 +25,13 @@ static u64 last_period; /* 0: none */
 static u32 bucket_of(u64 ns) {
     u32 n = 0;
 
-    for (; ns && n < BUCKETS - 1; ns >>= 1)
-        n++;
+    for (; ns && n < BUCKETS - 1; ns >>= 1) n++;
     return n;
 }
 
 static void account(u64 jitter) {
-    if (!now.counted || jitter < now.min)
-        now.min = jitter;
-    if (jitter > now.max)
-        now.max = jitter;
+    if (!now.counted || jitter < now.min) now.min = jitter;
+    if (jitter > now.max) now.max = jitter;
     now.sum += jitter;
     now.counted++;
     histogram[bucket_of(ticks_to_ns(jitter))]++;
@@ -53,8 +50,7 @@ static void on_timer(struct trap_frame *frame) {
         now.periods++;
         due += period;
     }
-    if (!last_period || now.periods < last_period)
-        timer_at(due);
+    if (!last_period || now.periods < last_period) timer_at(due);
     lapic_eoi();
 }
 
@@ -75,8 +71,7 @@ static void print_histogram(void) {
     interrupts_on();
     print("control-loop: histogram");
     for (u32 i = 0; i < BUCKETS; i++)
-        if (histogram[i])
-            print(" <%lu:%lu", (unsigned long)BIT(i), histogram[i]);
+        if (histogram[i]) print(" <%lu:%lu", (unsigned long)BIT(i), histogram[i]);
     print("\n");
     interrupts_off();
 }
@@ -95,12 +90,10 @@ void guest_main(void) {
     timer_at(due);
     while (!last_period || now.periods < last_period) {
         wait_for_interrupt();
-        if (now.periods / every <= reports)
-            continue;
+        if (now.periods / every <= reports) continue;
         reports = now.periods / every;
         report();
-        if (reports % REPORTS_PER_HISTOGRAM == 0)
-            print_histogram();
+        if (reports % REPORTS_PER_HISTOGRAM == 0) print_histogram();
     }
     print_histogram();
     print("control-loop: done periods %lu missed %lu\n", now.periods, now.missed);

@@ -69,8 +69,7 @@ static u64 number(void) {
     static const u64 edges[] = {0, 1, ~0ull, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x40000000};
     u64 r = next();
 
-    if (r & 1)
-        return edges[(r >> 1) % ARRAY_SIZE(edges)];
+    if (r & 1) return edges[(r >> 1) % ARRAY_SIZE(edges)];
     return next() >> (r >> 8 & 63);
 }
 
@@ -80,8 +79,7 @@ static u64 pick_msr(void) {
     u32 msr = bases[next() % ARRAY_SIZE(bases)] + (u32)(next() & 0x3f);
 
     /* Without these the program itself would not go on. */
-    if (msr == MSR_EFER || msr == MSR_GS_BASE || msr == MSR_TSC)
-        msr = MSR_PAT;
+    if (msr == MSR_EFER || msr == MSR_GS_BASE || msr == MSR_TSC) msr = MSR_PAT;
     return msr;
 }
 
@@ -91,8 +89,7 @@ static bool ends_run(u64 port) {
     static const u16 last[] = {0x64, 0x92, 0xcf9, 0x605};
 
     for (u32 i = 0; i < ARRAY_SIZE(last); i++)
-        if (port <= last[i] && port + 4 > last[i])
-            return true;
+        if (port <= last[i] && port + 4 > last[i]) return true;
     return false;
 }
 
@@ -131,14 +128,10 @@ static void one(void) {
     struct fault f;
 
     o.t = pick_device();
-    if (t->pick == MSR)
-        o.c = pick_msr();
-    if (t->pick == PORT)
-        o.d = pick_port();
-    if (t->pick == DEVICE_STRING)
-        o.c = next() & 15;
-    for (u32 i = 0; i < CODE_BYTES; i++)
-        code[i] = t->code[i];
+    if (t->pick == MSR) o.c = pick_msr();
+    if (t->pick == PORT) o.d = pick_port();
+    if (t->pick == DEVICE_STRING) o.c = next() & 15;
+    for (u32 i = 0; i < CODE_BYTES; i++) code[i] = t->code[i];
     code[CODE_BYTES] = 0xc3;
     f = fault_try(run, &o);
     digest = (digest ^ (index << 8 | (f.raised ? f.vector + 1 : 0))) * 0x100000001b3;
@@ -146,15 +139,13 @@ static void one(void) {
 
 static void on_any(struct trap_frame *frame) {
     interrupts++;
-    if (frame->vector >= 32)
-        lapic_eoi();
+    if (frame->vector >= 32) lapic_eoi();
 }
 
 static u64 seed(void) {
     u64 given = option_number("seed", 1);
 
-    if (option_given("exact"))
-        return given;
+    if (option_given("exact")) return given;
     delay_us(1000000);                     /* the clock must have moved on since the last start */
     for (u8 reg = 0; reg <= 4; reg += 2) { /* seconds, minutes, hours */
         out8(0x70, reg);
@@ -169,8 +160,7 @@ void guest_main(void) {
     state = seed();
     print("fuzzer: seed %lu exact, %lu instructions\n", state, count);
     for (u32 vector = 0; vector < 256; vector++)
-        if (vector >= 32 || vector == VEC_NMI)
-            interrupt_handler((u8)vector, on_any);
+        if (vector >= 32 || vector == VEC_NMI) interrupt_handler((u8)vector, on_any);
     for (u64 i = 0; i < count; i++) {
         one();
         if (i % 64 == 0) {

@@ -16,6 +16,5 @@ void guest_main(void) {
     print("hello: cpu %s, hypervisor %s, %u cpus, tsc %lu kHz by %s\n", vendor, hypervisor_signature(), acpi.cpu_count,
           tsc_hz() / 1000, tsc_source());
     if (option_text("text", text, sizeof(text)))
-        for (const char *c = text; *c; c++)
-            out8((u16)option_number("port", 0), (u8)*c);
+        for (const char *c = text; *c; c++) out8((u16)option_number("port", 0), (u8)*c);
 }

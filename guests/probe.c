@@ -18,8 +18,7 @@ bool lenient_msrs(void) {
     const char *signature = hypervisor_signature();
 
     for (u32 i = 0; i < sizeof(tcg); i++)
-        if (signature[i] != tcg[i])
-            return false;
+        if (signature[i] != tcg[i]) return false;
     return true;
 }
 
@@ -28,8 +27,7 @@ bool wait_count(const u32 *counter, u32 want, u32 ms) {
     bool reached;
 
     interrupts_on();
-    while (!(reached = __atomic_load_n(counter, __ATOMIC_RELAXED) >= want) && rdtsc() < end)
-        cpu_pause();
+    while (!(reached = __atomic_load_n(counter, __ATOMIC_RELAXED) >= want) && rdtsc() < end) cpu_pause();
     interrupts_off();
     return reached;
 }
@@ -39,8 +37,7 @@ static u32 run_list(const struct check *list, u32 *failed) {
 
     for (; list->name; list++) {
         bool ok;
-        if (option_given("only") && !option_is("only", list->name))
-            continue;
+        if (option_given("only") && !option_is("only", list->name)) continue;
         text[0] = 0;
         ok = list->run();
         print("probe: %s %s%s%s\n", list->name, ok ? "ok" : "FAIL", text[0] ? " " : "", text);

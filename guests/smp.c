@@ -20,8 +20,7 @@ static void on_token(struct trap_frame *frame) {
     __atomic_store_n(&tokens[me], mine, __ATOMIC_RELEASE);
     lapic_eoi();
     /* The boot CPU started it and ends it. */
-    if (me != 0 || mine < rounds)
-        lapic_ipi(smp_apic_id((me + 1) % cpus), TOKEN_VECTOR);
+    if (me != 0 || mine < rounds) lapic_ipi(smp_apic_id((me + 1) % cpus), TOKEN_VECTOR);
 }
 
 static void on_timer(struct trap_frame *frame) {
@@ -30,8 +29,7 @@ static void on_timer(struct trap_frame *frame) {
     (void)frame;
     lapic_eoi();
     __atomic_store_n(&ticks[me], ticks[me] + 1, __ATOMIC_RELEASE);
-    if (ticks[me] == want_ticks)
-        timer_stop();
+    if (ticks[me] == want_ticks) timer_stop();
 }
 
 static void work(u32 index) {
@@ -39,8 +37,7 @@ static void work(u32 index) {
     timer_setup(TIMER_VECTOR);
     timer_every(ns_to_ticks(PERIOD_US * 1000));
     __atomic_add_fetch(&ready, 1, __ATOMIC_ACQ_REL);
-    while (index != 0)
-        wait_for_interrupt();
+    while (index != 0) wait_for_interrupt();
 }
 
 static bool all_done(void) {
@@ -60,21 +57,17 @@ void guest_main(void) {
     interrupt_handler(TOKEN_VECTOR, on_token);
     interrupt_handler(TIMER_VECTOR, on_timer);
     started = smp_start(work);
-    if (started != acpi.cpu_count)
-        print("smp: FAIL only %u of %u cpus started\n", started, acpi.cpu_count);
+    if (started != acpi.cpu_count) print("smp: FAIL only %u of %u cpus started\n", started, acpi.cpu_count);
     work(0);
-    while (__atomic_load_n(&ready, __ATOMIC_ACQUIRE) < started)
-        cpu_pause();
+    while (__atomic_load_n(&ready, __ATOMIC_ACQUIRE) < started) cpu_pause();
     __atomic_store_n(&cpus, started, __ATOMIC_RELEASE);
 
     end = rdtsc() + ns_to_ticks((u64)PATIENCE_US * 1000);
     lapic_ipi(smp_apic_id(1 % cpus), TOKEN_VECTOR);
     interrupts_on();
-    while (!all_done() && rdtsc() < end)
-        cpu_pause();
+    while (!all_done() && rdtsc() < end) cpu_pause();
     interrupts_off();
-    for (u32 i = 0; i < cpus; i++)
-        print("smp: cpu %u tokens %lu ticks %lu\n", i, tokens[i], ticks[i]);
+    for (u32 i = 0; i < cpus; i++) print("smp: cpu %u tokens %lu ticks %lu\n", i, tokens[i], ticks[i]);
     if (all_done() && started == acpi.cpu_count)
         print("smp: ok %u cpus\n", cpus);
     else

@@ -48,8 +48,7 @@ static void on_timer(struct trap_frame *frame) {
     u64 now = rdtsc();
 
     (void)frame;
-    if (now > due && now - due > seen.worst)
-        seen.worst = now - due;
+    if (now > due && now - due > seen.worst) seen.worst = now - due;
     seen.periods++;
     due += period;
     while (now >= due) { /* the next one is due already */
@@ -64,13 +63,10 @@ static void on_timer(struct trap_frame *frame) {
 static void on_strange(struct trap_frame *frame) {
     seen.unexpected++;
     strange_vector = (u32)frame->vector;
-    if (frame->vector >= 32)
-        lapic_eoi();
+    if (frame->vector >= 32) lapic_eoi();
 }
 
-static u64 pattern(u64 at) {
-    return (at ^ 0x5ec7e75ec7e75ec7) * 0x9e3779b97f4a7c15;
-}
+static u64 pattern(u64 at) { return (at ^ 0x5ec7e75ec7e75ec7) * 0x9e3779b97f4a7c15; }
 
 /* The memory is looked through in pieces, so that the registers and the keyboard have their turn.
  */
@@ -87,20 +83,16 @@ static void check_memory(volatile u64 *memory, u64 words, u64 *next) {
     }
 }
 
-static bool key(void) {
-    return in8(COM1 + 5) & 1;
-}
+static bool key(void) { return in8(COM1 + 5) & 1; }
 
 void guest_main(void) {
     u64 words = option_number("fill", MIB(4)) / 8, last = option_number("periods", 0), next = 0;
     volatile u64 *memory = (volatile u64 *)(u64)MIB(4);
 
-    for (u64 i = 0; i < words; i++)
-        memory[i] = pattern(i);
+    for (u64 i = 0; i < words; i++) memory[i] = pattern(i);
     period = ns_to_ticks(option_number("period_us", 20000) * 1000);
     for (u32 vector = 32; vector < 256; vector++)
-        if (vector != SPURIOUS_VECTOR)
-            interrupt_handler((u8)vector, on_strange);
+        if (vector != SPURIOUS_VECTOR) interrupt_handler((u8)vector, on_strange);
     interrupt_handler(VEC_NMI, on_strange);
     interrupt_handler(TIMER_VECTOR, on_timer);
     timer_setup(TIMER_VECTOR);

@@ -9,14 +9,11 @@
 
 #define PHYSICAL_LIMIT BIT(52)
 
-static u64 range_end(const struct frame_range *r) {
-    return r->base + r->bytes;
-}
+static u64 range_end(const struct frame_range *r) { return r->base + r->bytes; }
 
 /* base + bytes, or the end of physical memory if that is lower. */
 static u64 clamped_end(u64 base, u64 bytes) {
-    if (base >= PHYSICAL_LIMIT || bytes > PHYSICAL_LIMIT - base)
-        return PHYSICAL_LIMIT;
+    if (base >= PHYSICAL_LIMIT || bytes > PHYSICAL_LIMIT - base) return PHYSICAL_LIMIT;
     return base + bytes;
 }
 
@@ -34,14 +31,11 @@ static bool insert(struct frames *f, u64 base, u64 end) {
     u32 first = 0;
     u32 last;
 
-    while (first < f->count && range_end(&f->ranges[first]) < base)
-        first++;
+    while (first < f->count && range_end(&f->ranges[first]) < base) first++;
     /* [first, last) are those that overlap or touch. */
     last = first;
-    while (last < f->count && f->ranges[last].base <= end)
-        last++;
-    if (last == first && f->count == f->max)
-        return false;
+    while (last < f->count && f->ranges[last].base <= end) last++;
+    if (last == first && f->count == f->max) return false;
     if (last > first) {
         base = min_u64(base, f->ranges[first].base);
         end = max_u64(end, range_end(&f->ranges[last - 1]));
@@ -61,8 +55,7 @@ static bool cut(struct frames *f, u64 base, u64 end) {
         if (r->base < base && end < range_end(r)) {
             u64 upper_end = range_end(r);
 
-            if (f->count == f->max)
-                return false;
+            if (f->count == f->max) return false;
             r->bytes = base - r->base;
             replace(f, i + 1, 0, end, upper_end);
             return true;
@@ -88,19 +81,16 @@ static bool cut(struct frames *f, u64 base, u64 end) {
 int frames_add(struct frames *f, u64 base, u64 bytes) {
     u64 end = align_down(clamped_end(base, bytes), PAGE_4K);
 
-    if (base >= PHYSICAL_LIMIT)
-        return 0;
+    if (base >= PHYSICAL_LIMIT) return 0;
     base = align_up(base, PAGE_4K);
-    if (base >= end)
-        return 0;
+    if (base >= end) return 0;
     return insert(f, base, end) ? 0 : -E_NOMEM;
 }
 
 int frames_reserve(struct frames *f, u64 base, u64 bytes) {
     u64 end = align_up(clamped_end(base, bytes), PAGE_4K);
 
-    if (bytes == 0 || base >= PHYSICAL_LIMIT)
-        return 0;
+    if (bytes == 0 || base >= PHYSICAL_LIMIT) return 0;
     return cut(f, align_down(base, PAGE_4K), end) ? 0 : -E_NOMEM;
 }
 
@@ -108,26 +98,22 @@ bool frames_is_free(const struct frames *f, u64 base, u64 bytes) {
     for (u32 i = 0; i < f->count; i++) {
         const struct frame_range *r = &f->ranges[i];
 
-        if (base >= r->base && base < range_end(r) && bytes <= range_end(r) - base)
-            return true;
+        if (base >= r->base && base < range_end(r) && bytes <= range_end(r) - base) return true;
     }
     return false;
 }
 
 int frames_alloc(struct frames *f, u64 bytes, u64 align, u64 low, u64 high, hpa_t *out) {
-    if (bytes == 0 || !is_aligned(bytes | align, PAGE_4K) || (align & (align - 1)))
-        return -E_INVAL;
+    if (bytes == 0 || !is_aligned(bytes | align, PAGE_4K) || (align & (align - 1))) return -E_INVAL;
     for (u32 i = 0; i < f->count; i++) {
         u64 end = min_u64(range_end(&f->ranges[i]), high);
         u64 from = max_u64(f->ranges[i].base, low);
         u64 base = align_up(from, align);
 
         /* base < from: aligning went past 2^64. */
-        if (base < from || base >= end || end - base < bytes)
-            continue;
+        if (base < from || base >= end || end - base < bytes) continue;
         /* A split that does not fit is no reason to give up: the next range may need none. */
-        if (!cut(f, base, base + bytes))
-            continue;
+        if (!cut(f, base, base + bytes)) continue;
         f->taken += bytes;
         *out = hpa(base);
         return 0;
@@ -138,8 +124,7 @@ int frames_alloc(struct frames *f, u64 bytes, u64 align, u64 low, u64 high, hpa_
 u64 frames_free_bytes(const struct frames *f) {
     u64 sum = 0;
 
-    for (u32 i = 0; i < f->count; i++)
-        sum += f->ranges[i].bytes;
+    for (u32 i = 0; i < f->count; i++) sum += f->ranges[i].bytes;
     return sum;
 }
 
@@ -149,11 +134,9 @@ static bool find_highest(const struct frames *f, u64 bytes, u64 align, struct pi
         const struct frame_range *r = &f->ranges[i];
         u64 base;
 
-        if (r->bytes < bytes)
-            continue;
+        if (r->bytes < bytes) continue;
         base = align_down(range_end(r) - bytes, align);
-        if (base < r->base)
-            continue;
+        if (base < r->base) continue;
         *out = (struct piece){hpa(base), bytes};
         return true;
     }
@@ -167,8 +150,7 @@ static bool find_largest(const struct frames *f, u64 unit, struct piece *out) {
         u64 base = align_up(f->ranges[i].base, unit);
         u64 end = align_down(range_end(&f->ranges[i]), unit);
 
-        if (base < end && end - base >= out->bytes)
-            *out = (struct piece){hpa(base), end - base};
+        if (base < end && end - base >= out->bytes) *out = (struct piece){hpa(base), end - base};
     }
     return out->bytes > 0;
 }
@@ -214,10 +196,8 @@ static int place(struct frames *f, u64 bytes, u64 largest_unit, struct piece *ou
 int frames_place(struct frames *f, u64 memory, struct piece *out, u32 max) {
     int count;
 
-    if (memory == 0)
-        return -E_INVAL;
-    if (memory > PHYSICAL_LIMIT)
-        return -E_NOMEM;
+    if (memory == 0) return -E_INVAL;
+    if (memory > PHYSICAL_LIMIT) return -E_NOMEM;
     memory = align_up(memory, PAGE_4K);
     count = place(f, memory, PAGE_1G, out, max);
     /* Whole GiBs can need more pieces than `max`: rather smaller pages than no partition. */

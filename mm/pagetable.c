@@ -60,37 +60,25 @@
 static u64 x86_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
     u64 entry = at.v | PTE_PRESENT;
 
-    if (rights & RIGHT_WRITE)
-        entry |= PTE_WRITE;
-    if (!(rights & RIGHT_EXEC))
-        entry |= PTE_NO_EXECUTE;
-    if (memtype == MEM_UC)
-        entry |= PTE_CACHE_DISABLE | PTE_WRITE_THROUGH;
-    if (level > 1)
-        entry |= PTE_LARGE;
+    if (rights & RIGHT_WRITE) entry |= PTE_WRITE;
+    if (!(rights & RIGHT_EXEC)) entry |= PTE_NO_EXECUTE;
+    if (memtype == MEM_UC) entry |= PTE_CACHE_DISABLE | PTE_WRITE_THROUGH;
+    if (level > 1) entry |= PTE_LARGE;
     return entry;
 }
 
 /* Rights are the intersection over all levels, so the leaf alone decides. */
-static u64 x86_table(hpa_t at) {
-    return at.v | PTE_PRESENT | PTE_WRITE | PTE_USER;
-}
+static u64 x86_table(hpa_t at) { return at.v | PTE_PRESENT | PTE_WRITE | PTE_USER; }
 
-static bool x86_present(u64 entry) {
-    return entry & PTE_PRESENT;
-}
+static bool x86_present(u64 entry) { return entry & PTE_PRESENT; }
 
-static bool x86_is_leaf(u64 entry, u32 level) {
-    return level == 1 || (entry & PTE_LARGE);
-}
+static bool x86_is_leaf(u64 entry, u32 level) { return level == 1 || (entry & PTE_LARGE); }
 
 static u32 x86_rights(u64 entry) {
     u32 rights = RIGHT_READ;
 
-    if (entry & PTE_WRITE)
-        rights |= RIGHT_WRITE;
-    if (!(entry & PTE_NO_EXECUTE))
-        rights |= RIGHT_EXEC;
+    if (entry & PTE_WRITE) rights |= RIGHT_WRITE;
+    if (!(entry & PTE_NO_EXECUTE)) rights |= RIGHT_EXEC;
     return rights;
 }
 
@@ -98,9 +86,7 @@ static u64 host_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) 
     return x86_leaf(at, rights, memtype, level) | (rights & RIGHT_USER ? PTE_USER : 0);
 }
 
-static u32 host_rights(u64 entry) {
-    return x86_rights(entry) | (entry & PTE_USER ? RIGHT_USER : 0);
-}
+static u32 host_rights(u64 entry) { return x86_rights(entry) | (entry & PTE_USER ? RIGHT_USER : 0); }
 
 /* The nested walk makes user accesses only (APM Vol 2, Nested Paging): an entry without U would
  * fault whatever the guest does. U is thus no right of a region, and npt_rights leaves it out. */
@@ -113,39 +99,26 @@ static u64 npt_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
 static u64 ept_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
     u64 entry = at.v | (memtype == MEM_UC ? EPT_TYPE_UC : EPT_TYPE_WB) << EPT_TYPE_SHIFT;
 
-    if (rights & RIGHT_READ)
-        entry |= EPT_READ;
-    if (rights & RIGHT_WRITE)
-        entry |= EPT_WRITE;
-    if (rights & RIGHT_EXEC)
-        entry |= EPT_EXEC;
-    if (level > 1)
-        entry |= EPT_LARGE;
+    if (rights & RIGHT_READ) entry |= EPT_READ;
+    if (rights & RIGHT_WRITE) entry |= EPT_WRITE;
+    if (rights & RIGHT_EXEC) entry |= EPT_EXEC;
+    if (level > 1) entry |= EPT_LARGE;
     return entry;
 }
 
 /* Bits 7:3 of an entry that refers to a table are reserved or must be zero. */
-static u64 ept_table(hpa_t at) {
-    return at.v | EPT_RWX;
-}
+static u64 ept_table(hpa_t at) { return at.v | EPT_RWX; }
 
-static bool ept_present(u64 entry) {
-    return entry & EPT_RWX;
-}
+static bool ept_present(u64 entry) { return entry & EPT_RWX; }
 
-static bool ept_is_leaf(u64 entry, u32 level) {
-    return level == 1 || (entry & EPT_LARGE);
-}
+static bool ept_is_leaf(u64 entry, u32 level) { return level == 1 || (entry & EPT_LARGE); }
 
 static u32 ept_rights(u64 entry) {
     u32 rights = 0;
 
-    if (entry & EPT_READ)
-        rights |= RIGHT_READ;
-    if (entry & EPT_WRITE)
-        rights |= RIGHT_WRITE;
-    if (entry & EPT_EXEC)
-        rights |= RIGHT_EXEC;
+    if (entry & EPT_READ) rights |= RIGHT_READ;
+    if (entry & EPT_WRITE) rights |= RIGHT_WRITE;
+    if (entry & EPT_EXEC) rights |= RIGHT_EXEC;
     return rights;
 }
 
@@ -180,29 +153,21 @@ const struct pt_format pt_npt = {
 /* --- walker ----------------------------------------------------------------------------------- */
 
 /* Bytes that one entry of this level covers. */
-static u64 level_bytes(u32 level) {
-    return PAGE_4K << (INDEX_BITS * (level - 1));
-}
+static u64 level_bytes(u32 level) { return PAGE_4K << (INDEX_BITS * (level - 1)); }
 
-static u32 level_index(u64 va, u32 level) {
-    return (u32)(va / level_bytes(level)) % ENTRIES;
-}
+static u32 level_index(u64 va, u32 level) { return (u32)(va / level_bytes(level)) % ENTRIES; }
 
 /* Level 4 has no leaves and level 1 nothing else, whatever a format says. */
 static bool is_leaf(const struct pt *pt, u64 entry, u32 level) {
     return level == 1 || (level < LEVELS && pt->format->is_leaf(entry, level));
 }
 
-static u64 *table_of(const struct pt *pt, u64 entry) {
-    return pt->mem->virt(pt->mem->ctx, hpa(entry & ENTRY_ADDRESS));
-}
+static u64 *table_of(const struct pt *pt, u64 entry) { return pt->mem->virt(pt->mem->ctx, hpa(entry & ENTRY_ADDRESS)); }
 
 /* True if every address from first to last has a place in the table. */
 static bool covers(const struct pt *pt, u64 first, u64 last) {
-    if (last < first)
-        return false;
-    if (pt->format->sign_extended)
-        return is_canonical(first) && is_canonical(last) && first >> 63 == last >> 63;
+    if (last < first) return false;
+    if (pt->format->sign_extended) return is_canonical(first) && is_canonical(last) && first >> 63 == last >> 63;
     return last < STAGE2_LIMIT;
 }
 
@@ -229,8 +194,7 @@ static int add_table(struct pt *pt, u64 *entry) {
     hpa_t page;
     int err = pt->mem->alloc(pt->mem->ctx, &page);
 
-    if (err)
-        return err;
+    if (err) return err;
     *entry = pt->format->table(page);
     pt->pages++;
     return 0;
@@ -249,11 +213,9 @@ static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 
         u64 size = level_bytes(level);
 
         if (format->present(*entry)) {
-            if (is_leaf(pt, *entry, level))
-                return -E_OVERLAP;
+            if (is_leaf(pt, *entry, level)) return -E_OVERLAP;
         } else if (leaf_fits(pt, m, *done, level)) {
-            if (pass == PASS_LEAVES)
-                *entry = format->leaf(hpa(m->at.v + *done), m->rights, m->memtype, level);
+            if (pass == PASS_LEAVES) *entry = format->leaf(hpa(m->at.v + *done), m->rights, m->memtype, level);
             *done += size;
             return 0;
         } else if (pass == PASS_CHECK) {
@@ -262,8 +224,7 @@ static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 
         } else {
             int err = add_table(pt, entry);
 
-            if (err)
-                return err;
+            if (err) return err;
         }
         table = table_of(pt, *entry);
     }
@@ -275,8 +236,7 @@ int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *
     *pt = (struct pt){.format = format, .mem = mem};
     pt->max_leaf = (u32)min_u64(max_leaf, LEVELS - 1);
     err = mem->alloc(mem->ctx, &pt->root);
-    if (err)
-        return err;
+    if (err) return err;
     pt->pages = 1;
     return 0;
 }
@@ -284,16 +244,12 @@ int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *
 int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_type memtype) {
     const struct mapping m = {va, at, bytes, rights, memtype};
 
-    if (!is_aligned(va | at.v | bytes, PAGE_4K))
-        return -E_INVAL;
+    if (!is_aligned(va | at.v | bytes, PAGE_4K)) return -E_INVAL;
     /* Host and NPT entries cannot deny a read, and EPT forbids or restricts entries without R
      * (SDM Vol 3C, EPT Misconfigurations). */
-    if (!(rights & RIGHT_READ))
-        return -E_INVAL;
-    if (bytes == 0)
-        return 0;
-    if (!covers(pt, va, va + (bytes - 1)) || bytes > PHYSICAL_LIMIT || at.v > PHYSICAL_LIMIT - bytes)
-        return -E_INVAL;
+    if (!(rights & RIGHT_READ)) return -E_INVAL;
+    if (bytes == 0) return 0;
+    if (!covers(pt, va, va + (bytes - 1)) || bytes > PHYSICAL_LIMIT || at.v > PHYSICAL_LIMIT - bytes) return -E_INVAL;
 
     for (enum pass pass = PASS_CHECK; pass < PASSES; pass++) {
         u64 done = 0;
@@ -301,8 +257,7 @@ int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_t
         while (done < bytes) {
             int err = map_step(pt, &m, pass, &done);
 
-            if (err)
-                return err;
+            if (err) return err;
         }
     }
     return 0;
@@ -312,14 +267,12 @@ struct pt_lookup pt_lookup(const struct pt *pt, u64 va) {
     const struct pt_lookup none = {.leaf_level = 0};
     const u64 *table = table_of(pt, pt->root.v);
 
-    if (!covers(pt, va, va))
-        return none;
+    if (!covers(pt, va, va)) return none;
     for (u32 level = LEVELS;; level--) {
         u64 entry = table[level_index(va, level)];
         u64 offset = va % level_bytes(level);
 
-        if (!pt->format->present(entry))
-            return none;
+        if (!pt->format->present(entry)) return none;
         if (is_leaf(pt, entry, level))
             return (struct pt_lookup){
                 .at = hpa(align_down(entry & ENTRY_ADDRESS, level_bytes(level)) + offset),
@@ -336,8 +289,7 @@ void pt_count_leaves(const struct pt *pt, u64 counts[4]) {
     u32 next[LEVELS + 1] = {0};
     u32 level = LEVELS;
 
-    for (u32 i = 0; i < LEVELS; i++)
-        counts[i] = 0;
+    for (u32 i = 0; i < LEVELS; i++) counts[i] = 0;
     while (level <= LEVELS) {
         u64 entry;
 
@@ -346,8 +298,7 @@ void pt_count_leaves(const struct pt *pt, u64 counts[4]) {
             continue;
         }
         entry = table[level][next[level]++];
-        if (!pt->format->present(entry))
-            continue;
+        if (!pt->format->present(entry)) continue;
         if (is_leaf(pt, entry, level)) {
             counts[level]++;
             continue;

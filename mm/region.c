@@ -6,8 +6,7 @@
 
 static const struct region *find(const struct gmem *mem, u64 at) {
     for (u32 i = 0; i < mem->count; i++)
-        if (at - mem->regions[i].gpa.v < mem->regions[i].bytes)
-            return &mem->regions[i];
+        if (at - mem->regions[i].gpa.v < mem->regions[i].bytes) return &mem->regions[i];
     return NULL;
 }
 
@@ -15,11 +14,9 @@ void *gmem_ptr(const struct gmem *mem, gpa_t at, u64 bytes, bool write) {
     const struct region *r = find(mem, at.v);
     u64 offset;
 
-    if (!r || r->kind == REGION_DEVICE || (write && !(r->rights & RIGHT_WRITE)))
-        return NULL;
+    if (!r || r->kind == REGION_DEVICE || (write && !(r->rights & RIGHT_WRITE))) return NULL;
     offset = at.v - r->gpa.v;
-    if (bytes > r->bytes - offset)
-        return NULL;
+    if (bytes > r->bytes - offset) return NULL;
     return (void *)(r->hpa.v + offset + mem->hva_offset);
 }
 
@@ -27,19 +24,16 @@ void *gmem_ptr(const struct gmem *mem, gpa_t at, u64 bytes, bool write) {
 static u64 span(const struct gmem *mem, u64 at, u64 bytes, bool write) {
     const struct region *r = find(mem, at);
 
-    if (!r || !gmem_ptr(mem, gpa(at), 1, write))
-        return 0;
+    if (!r || !gmem_ptr(mem, gpa(at), 1, write)) return 0;
     return min_u64(bytes, r->bytes - (at - r->gpa.v));
 }
 
 static bool covered(const struct gmem *mem, u64 at, u64 bytes, bool write) {
-    if (at + bytes < at)
-        return false;
+    if (at + bytes < at) return false;
     while (bytes) {
         u64 n = span(mem, at, bytes, write);
 
-        if (n == 0)
-            return false;
+        if (n == 0) return false;
         at += n;
         bytes -= n;
     }
@@ -49,8 +43,7 @@ static bool covered(const struct gmem *mem, u64 at, u64 bytes, bool write) {
 int gmem_read(const struct gmem *mem, gpa_t at, void *to, u64 bytes) {
     u8 *out = to;
 
-    if (!covered(mem, at.v, bytes, false))
-        return -E_RANGE;
+    if (!covered(mem, at.v, bytes, false)) return -E_RANGE;
     while (bytes) {
         u64 n = span(mem, at.v, bytes, false);
 
@@ -65,8 +58,7 @@ int gmem_read(const struct gmem *mem, gpa_t at, void *to, u64 bytes) {
 int gmem_write(const struct gmem *mem, gpa_t at, const void *from, u64 bytes) {
     const u8 *in = from;
 
-    if (!covered(mem, at.v, bytes, true))
-        return -E_RANGE;
+    if (!covered(mem, at.v, bytes, true)) return -E_RANGE;
     while (bytes) {
         u64 n = span(mem, at.v, bytes, true);
 
@@ -79,8 +71,7 @@ int gmem_write(const struct gmem *mem, gpa_t at, const void *from, u64 bytes) {
 }
 
 int gmem_zero(const struct gmem *mem, gpa_t at, u64 bytes) {
-    if (!covered(mem, at.v, bytes, true))
-        return -E_RANGE;
+    if (!covered(mem, at.v, bytes, true)) return -E_RANGE;
     while (bytes) {
         u64 n = span(mem, at.v, bytes, true);
 
@@ -137,8 +128,7 @@ int region_list_build(const struct piece *pieces, u32 piece_count, u64 memory, s
             u64 to = min_u64(min_u64(l->end, memory), piece_first + pieces[i].bytes);
 
             if (from < to) {
-                if (count == max)
-                    return -E_NOMEM;
+                if (count == max) return -E_NOMEM;
                 out[count++] = (struct region){
                     .gpa = gpa(from + l->ahead),
                     .hpa = hpa(pieces[i].base.v + (from - piece_first)),

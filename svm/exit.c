@@ -84,8 +84,7 @@ void svm_decode_exit(struct vcpu_hw *hw, struct vm_exit *exit) {
     u32 code = (u32)b->control.exit_code; /* QEMU 7.2 stores VMEXIT_INVALID as 32 bits in 64 */
 
     exit->code = code;
-    if (b->control.exit_int_info & EVENT_VALID)
-        decode_interrupted(hw, b->control.exit_int_info);
+    if (b->control.exit_int_info & EVENT_VALID) decode_interrupted(hw, b->control.exit_int_info);
     if (code == VMEXIT_NPF) {
         decode_npf(b, exit);
         return;
@@ -96,19 +95,13 @@ void svm_decode_exit(struct vcpu_hw *hw, struct vm_exit *exit) {
         return;
     }
     exit->reason = reasons[code] - 1;
-    if (svm_next_rip)
-        exit->length = (u32)(b->control.next_rip - b->save.rip);
+    if (svm_next_rip) exit->length = (u32)(b->control.next_rip - b->save.rip);
     switch (exit->reason) {
-    case EXIT_IO:
-        decode_io(b, exit);
-        break;
+    case EXIT_IO: decode_io(b, exit); break;
     case EXIT_RDMSR:
-        if (b->control.exit_info_1)
-            exit->reason = EXIT_WRMSR;
+        if (b->control.exit_info_1) exit->reason = EXIT_WRMSR;
         break;
-    case EXIT_CR:
-        exit->cr.known = false;
-        break;
+    case EXIT_CR: exit->cr.known = false; break;
     case EXIT_EXCEPTION:
         exit->event = (struct vm_event){
             .type = EVENT_EXCEPTION,
@@ -120,7 +113,6 @@ void svm_decode_exit(struct vcpu_hw *hw, struct vm_exit *exit) {
     case EXIT_INTERRUPT:
         exit->vector = 0; /* svm_run lets the interrupt table have it */
         break;
-    default:
-        break;
+    default: break;
     }
 }

@@ -7,17 +7,14 @@
 #include "core/base/x86.h"
 #include "svm/svm.h"
 
-/* --- bitmaps
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- bitmaps --- */
 
 void svm_partition_init(struct vendor_partition *p) {
     memset(p->io_bitmap, 0xff, 3 * 4096);
     memset(p->msr_bitmap, 0xff, 2 * 4096);
 }
 
-void svm_allow_port(struct vendor_partition *p, u16 port) {
-    ((u8 *)p->io_bitmap)[port / 8] &= (u8) ~(1u << port % 8);
-}
+void svm_allow_port(struct vendor_partition *p, u16 port) { ((u8 *)p->io_bitmap)[port / 8] &= (u8) ~(1u << port % 8); }
 
 /* Two bits for each MSR, read then write, in three ranges of 8192. */
 void svm_allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write) {
@@ -27,26 +24,18 @@ void svm_allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write) {
         u32 n = msr - bases[i];
         u8 *byte = (u8 *)p->msr_bitmap + i * 2048 + n / 4;
 
-        if (n >= 0x2000)
-            continue;
-        if (read)
-            *byte &= (u8) ~(1u << (n % 4 * 2));
-        if (write)
-            *byte &= (u8) ~(2u << (n % 4 * 2));
+        if (n >= 0x2000) continue;
+        if (read) *byte &= (u8) ~(1u << (n % 4 * 2));
+        if (write) *byte &= (u8) ~(2u << (n % 4 * 2));
     }
 }
 
-/* --- reset
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- reset --- */
 
 /* FS, GS, TR, LDTR and the SYSCALL and SYSENTER registers stay in the processor between exits; these two bring them to
  * the VMCB and back. */
-static void vmsave(struct vcpu_hw *hw) {
-    __asm__ volatile("vmsave" ::"a"(hw->block_pa.v) : "memory");
-}
-static void vmload(struct vcpu_hw *hw) {
-    __asm__ volatile("vmload" ::"a"(hw->block_pa.v) : "memory");
-}
+static void vmsave(struct vcpu_hw *hw) { __asm__ volatile("vmsave" ::"a"(hw->block_pa.v) : "memory"); }
+static void vmload(struct vcpu_hw *hw) { __asm__ volatile("vmload" ::"a"(hw->block_pa.v) : "memory"); }
 
 void svm_vcpu_init(struct vcpu_hw *hw) {
     struct vmcb_control *c = &vmcb_of(hw)->control;
@@ -108,35 +97,22 @@ void svm_vcpu_reset(struct vcpu_hw *hw) {
     b->control.tlb_control = TLB_FLUSH_ALL;
 }
 
-/* --- registers
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- registers --- */
 
 static u64 *field(struct vmcb *b, enum vcpu_reg reg) {
     switch (reg) {
-    case REG_RIP:
-        return &b->save.rip;
-    case REG_RSP:
-        return &b->save.rsp;
-    case REG_RFLAGS:
-        return &b->save.rflags;
-    case REG_CR0:
-        return &b->save.cr0;
-    case REG_CR2:
-        return &b->save.cr2;
-    case REG_CR3:
-        return &b->save.cr3;
-    case REG_CR4:
-        return &b->save.cr4;
-    case REG_DR7:
-        return &b->save.dr7;
-    case REG_PAT:
-        return &b->save.pat;
-    case REG_SHADOW:
-        return &b->control.interrupt_shadow;
-    case REG_TSC_OFFSET:
-        return &b->control.tsc_offset;
-    default:
-        panic("svm: register %d has no field", (int)reg);
+    case REG_RIP: return &b->save.rip;
+    case REG_RSP: return &b->save.rsp;
+    case REG_RFLAGS: return &b->save.rflags;
+    case REG_CR0: return &b->save.cr0;
+    case REG_CR2: return &b->save.cr2;
+    case REG_CR3: return &b->save.cr3;
+    case REG_CR4: return &b->save.cr4;
+    case REG_DR7: return &b->save.dr7;
+    case REG_PAT: return &b->save.pat;
+    case REG_SHADOW: return &b->control.interrupt_shadow;
+    case REG_TSC_OFFSET: return &b->control.tsc_offset;
+    default: panic("svm: register %d has no field", (int)reg);
     }
 }
 
@@ -144,14 +120,10 @@ u64 svm_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg) {
     struct vmcb *b = vmcb_of(hw);
 
     switch (reg) {
-    case REG_EFER:
-        return b->save.efer & ~EFER_SVME;
-    case REG_CPL:
-        return b->save.cpl;
-    case REG_CR8: /* every access exits: the local APIC model has it */
-        return 0;
-    default:
-        return *field(b, reg);
+    case REG_EFER: return b->save.efer & ~EFER_SVME;
+    case REG_CPL: return b->save.cpl;
+    case REG_CR8: /* every access exits: the local APIC model has it */ return 0;
+    default: return *field(b, reg);
     }
 }
 
@@ -162,18 +134,12 @@ void svm_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
     case REG_EFER:
         b->save.efer = value | EFER_SVME; /* APM Vol 2, Canonicalization and Consistency Checks: must be set */
         break;
-    case REG_CPL:
-        b->save.cpl = (u8)value;
-        break;
-    case REG_CR8:
-        break;
-    default:
-        *field(b, reg) = value;
-        break;
+    case REG_CPL: b->save.cpl = (u8)value; break;
+    case REG_CR8: break;
+    default: *field(b, reg) = value; break;
     }
     /* Paging registers changed from outside: no stale translation may stay. */
-    if (reg == REG_CR0 || reg == REG_CR3 || reg == REG_CR4 || reg == REG_EFER)
-        b->control.tlb_control = TLB_FLUSH_ALL;
+    if (reg == REG_CR0 || reg == REG_CR3 || reg == REG_CR4 || reg == REG_EFER) b->control.tlb_control = TLB_FLUSH_ALL;
 }
 
 struct code_address svm_code_address(struct vcpu_hw *hw) {
@@ -215,8 +181,7 @@ static bool stays_in_processor(enum vcpu_seg seg) {
 void svm_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out) {
     const struct vmcb_segment *s = segment_field(vmcb_of(hw), seg);
 
-    if (stays_in_processor(seg))
-        vmsave(hw);
+    if (stays_in_processor(seg)) vmsave(hw);
     *out = (struct segment){
         .selector = s->selector,
         .attributes = (u16)((s->attributes & 0xff) | (s->attributes & 0xf00) << 4),
@@ -229,18 +194,15 @@ void svm_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out) {
 void svm_set_seg(struct vcpu_hw *hw, enum vcpu_seg seg, const struct segment *in) {
     struct vmcb *b = vmcb_of(hw);
 
-    if (stays_in_processor(seg))
-        vmsave(hw);
+    if (stays_in_processor(seg)) vmsave(hw);
     *segment_field(b, seg) = (struct vmcb_segment){
         .selector = in->selector,
         .attributes = in->usable ? (u16)((in->attributes & 0xff) | (in->attributes >> 4 & 0xf00)) : 0,
         .limit = in->limit,
         .base = in->base,
     };
-    if (seg == VSEG_SS)
-        b->save.cpl = (u8)(in->attributes >> 5 & 3);
-    if (stays_in_processor(seg))
-        vmload(hw);
+    if (seg == VSEG_SS) b->save.cpl = (u8)(in->attributes >> 5 & 3);
+    if (stays_in_processor(seg)) vmload(hw);
 }
 
 void svm_dump(struct vcpu_hw *hw, char *out, size_t size) {

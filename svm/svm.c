@@ -10,9 +10,7 @@
 
 /* Lets pending host interrupts and NMIs in through the interrupt table for one moment. FS, GS and TR are the guest's
  * meanwhile: the handlers use none of them, and no gate names a TSS stack (guest_tr). */
-static void open_interrupts(void) {
-    __asm__ volatile("stgi; nop; clgi" ::: "memory");
-}
+static void open_interrupts(void) { __asm__ volatile("stgi; nop; clgi" ::: "memory"); }
 
 /* The IRET that ends an NMI handler was intercepted before it ran. Only after it may the next NMI come, for it may use
  * the same stack: so it is run in a single step (APM Vol 2, Single Stepping), whose #DB is ours. */
@@ -31,18 +29,15 @@ static void end_iret_step(struct vcpu_hw *hw, struct vm_exit *exit) {
 
     hw->iret_step = hw->nmi_blocked = false;
     /* A guest that steps through its own handler gets its #DB as well. */
-    if (hw->iret_rflags & RFLAGS_TF)
-        return;
+    if (hw->iret_rflags & RFLAGS_TF) return;
     b->save.dr6 = hw->iret_dr6;
     exit->reason = EXIT_NMI_WINDOW;
 }
 
 /* A #DB that is given back: what its delivery would have done (SDM Vol 3B, Debug Control Register, GD). */
 static void take_debug(struct vcpu_hw *hw, struct vm_exit *exit) {
-    if (hw->iret_step)
-        end_iret_step(hw, exit);
-    if (exit->reason == EXIT_EXCEPTION)
-        vmcb_of(hw)->save.dr7 &= ~DR7_GD;
+    if (hw->iret_step) end_iret_step(hw, exit);
+    if (exit->reason == EXIT_EXCEPTION) vmcb_of(hw)->save.dr7 &= ~DR7_GD;
 }
 
 /* Exits that the vendor itself has to do something about before core sees them. */
@@ -68,14 +63,11 @@ static void svm_run(struct vcpu_hw *hw, struct vm_exit *exit) {
     b->control.event_injection = 0;
     b->control.tlb_control = 0;
     svm_decode_exit(hw, exit);
-    if (BIT(exit->reason) & OURS)
-        finish_exit(hw, exit);
+    if (BIT(exit->reason) & OURS) finish_exit(hw, exit);
 }
 
 /* With IF clear STGI lets nothing in yet; STI's shadow then covers HLT. */
-static void svm_idle(void) {
-    __asm__ volatile("cli; stgi; sti; hlt; cli; clgi; sti" ::: "memory");
-}
+static void svm_idle(void) { __asm__ volatile("cli; stgi; sti; hlt; cli; clgi; sti" ::: "memory"); }
 
 /* APM Vol 2, Event Injection, table "Guest Exception or Interrupt Types". */
 static void svm_inject(struct vcpu_hw *hw, const struct vm_event *e) {
@@ -97,10 +89,8 @@ static void svm_inject(struct vcpu_hw *hw, const struct vm_event *e) {
 static bool svm_can_inject(struct vcpu_hw *hw, enum event_type type) {
     const struct vmcb *b = vmcb_of(hw);
 
-    if ((b->control.interrupt_shadow & SHADOW_BIT) || (b->control.event_injection & EVENT_VALID))
-        return false;
-    if (type == EVENT_NMI)
-        return !hw->nmi_blocked;
+    if ((b->control.interrupt_shadow & SHADOW_BIT) || (b->control.event_injection & EVENT_VALID)) return false;
+    if (type == EVENT_NMI) return !hw->nmi_blocked;
     return b->save.rflags & RFLAGS_IF;
 }
 
@@ -110,8 +100,7 @@ static void svm_window(struct vcpu_hw *hw, enum event_type type, bool open) {
     struct vmcb *b = vmcb_of(hw);
 
     if (type == EVENT_NMI) {
-        if (open && !hw->nmi_blocked)
-            svm_window(hw, EVENT_INTERRUPT, true); /* held off by a shadow only */
+        if (open && !hw->nmi_blocked) svm_window(hw, EVENT_INTERRUPT, true); /* held off by a shadow only */
         return;
     }
     if (open) {
@@ -138,8 +127,7 @@ static void svm_skip(struct vcpu_hw *hw, u32 length) {
     /* Outside 64-bit mode rip does not grow past its width. */
     b->save.rip = b->save.cs.attributes & BIT(9) ? rip : (u32)rip;
     b->control.interrupt_shadow = 0;
-    if (__builtin_expect(b->save.rflags & RFLAGS_TF, 0))
-        trap_step(hw);
+    if (__builtin_expect(b->save.rflags & RFLAGS_TF, 0)) trap_step(hw);
 }
 
 static bool svm_arm_timer(struct vcpu_hw *hw, u64 deadline) {

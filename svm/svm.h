@@ -4,9 +4,7 @@
 #include "core/base/vendor.h"
 #include "svm/vmcb.h"
 
-static inline struct vmcb *vmcb_of(const struct vcpu_hw *hw) {
-    return hw->block;
-}
+static inline struct vmcb *vmcb_of(const struct vcpu_hw *hw) { return hw->block; }
 
 /* probe.c: read-only after probe. */
 extern bool svm_next_rip, svm_flush_by_asid;

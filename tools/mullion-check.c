@@ -57,9 +57,7 @@ static void add_name(struct names *names, const char *text, size_t length) {
     names->list[names->count++] = name;
 }
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* A directory's files, sorted so that messages are the same everywhere; or the listed names. */
 static int read_modules(const char *spec, struct names *names) {
@@ -74,15 +72,13 @@ static int read_modules(const char *spec, struct names *names) {
         for (const char *s = spec; *s; s += *s == ',') {
             size_t n = strcspn(s, ",");
 
-            if (n)
-                add_name(names, s, n);
+            if (n) add_name(names, s, n);
             s += n;
         }
         return 0;
     }
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        if (entry->d_name[0] != '.')
-            add_name(names, entry->d_name, strlen(entry->d_name));
+        if (entry->d_name[0] != '.') add_name(names, entry->d_name, strlen(entry->d_name));
     closedir(dir);
     qsort(names->list, names->count, sizeof(*names->list), compare_names);
     return 0;
@@ -121,21 +117,16 @@ static int parse_options(int argc, char **argv, struct options *o) {
         size_t length = strcspn(argv[i], "=");
 
         if (argv[i][0] != '-') {
-            if (o->file)
-                return usage("one file at a time, not also ", argv[i]);
+            if (o->file) return usage("one file at a time, not also ", argv[i]);
             o->file = argv[i];
             continue;
         }
         for (size_t k = 0; k < 3; k++)
-            if (strlen(known[k]) == length && !strncmp(argv[i], known[k], length))
-                match = known[k];
-        if (!match)
-            return usage("no such option: ", argv[i]);
+            if (strlen(known[k]) == length && !strncmp(argv[i], known[k], length)) match = known[k];
+        if (!match) return usage("no such option: ", argv[i]);
         value = argv[i][length] ? argv[i] + length + 1 : i + 1 < argc ? argv[++i] : NULL;
-        if (!value)
-            return usage("a value is missing after ", match);
-        if (take_option(o, match, value))
-            return -1;
+        if (!value) return usage("a value is missing after ", match);
+        if (take_option(o, match, value)) return -1;
     }
     return o->file ? 0 : usage("no file is given", "");
 }
@@ -150,8 +141,7 @@ static char *read_file(const char *path, size_t *length) {
     while (!bad) {
         text = grow(text, room);
         *length += fread(text + *length, 1, room - *length, f);
-        if (*length < room || *length > CONFIG_MAX_BYTES)
-            break;
+        if (*length < room || *length > CONFIG_MAX_BYTES) break;
         room *= 2;
     }
     bad = bad || ferror(f);
@@ -160,8 +150,7 @@ static char *read_file(const char *path, size_t *length) {
         free(text);
         text = NULL;
     }
-    if (f)
-        fclose(f);
+    if (f) fclose(f);
     return text;
 }
 
@@ -171,17 +160,14 @@ static void print_source(const char *text, size_t length, const struct config_er
     u32 first = e->column > before ? e->column - before : 1, column = 0;
     size_t at = 0;
 
-    for (u32 line = 1; line < e->line && at < length; at++)
-        line += text[at] == '\n';
-    if (at == 0 && length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
-        at = 3; /* a byte-order mark takes no column */
+    for (u32 line = 1; line < e->line && at < length; at++) line += text[at] == '\n';
+    if (at == 0 && length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) at = 3; /* a byte-order mark takes no column */
     fputs("    ", stderr);
     for (size_t i = at; i < length && text[i] != '\n' && text[i] != '\r'; i++) {
         u8 c = (u8)text[i];
 
         column += (c & 0xc0) != 0x80;
-        if (column < first || column >= first + most)
-            continue;
+        if (column < first || column >= first + most) continue;
         /* A tab counts as one column, so it is shown as one space. */
         fputc(c == '\t' ? ' ' : c < 0x20 || c == 0x7f ? '?' : c, stderr);
     }
@@ -208,15 +194,13 @@ static int check(const struct options *o, const char *text, size_t length) {
 
     arena.base = grow(NULL, arena.size);
     rc = config_parse(&arena, text, length, &config, &error);
-    if (!rc)
-        rc = config_check_machine(config, &o->machine, &error);
+    if (!rc) rc = config_check_machine(config, &o->machine, &error);
     if (rc) {
         rc = mistake(o->file, text, length, &error);
     } else {
         config_report(config, print_line, NULL);
         rc = fflush(stdout) ? EXIT_USAGE : EXIT_GOOD;
-        if (rc)
-            fprintf(stderr, "mullion-check: cannot write: %s\n", strerror(errno));
+        if (rc) fprintf(stderr, "mullion-check: cannot write: %s\n", strerror(errno));
     }
     free(arena.base);
     return rc;
@@ -230,20 +214,16 @@ int main(int argc, char **argv) {
     int rc = EXIT_USAGE;
 
     for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help"))
-            return fputs(help, stdout) < 0 || fflush(stdout) ? EXIT_USAGE : EXIT_GOOD;
-    if (parse_options(argc, argv, &o) || (o.modules && read_modules(o.modules, &names)))
-        goto out;
+        if (!strcmp(argv[i], "--help")) return fputs(help, stdout) < 0 || fflush(stdout) ? EXIT_USAGE : EXIT_GOOD;
+    if (parse_options(argc, argv, &o) || (o.modules && read_modules(o.modules, &names))) goto out;
     text = read_file(o.file, &length);
-    if (!text)
-        goto out;
+    if (!text) goto out;
     o.machine.modules = (const char *const *)names.list;
     o.machine.module_count = (u32)names.count;
     rc = check(&o, text, length);
     free(text);
 out:
-    for (size_t i = 0; i < names.count; i++)
-        free(names.list[i]);
+    for (size_t i = 0; i < names.count; i++) free(names.list[i]);
     free(names.list);
     return rc;
 }

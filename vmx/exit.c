@@ -20,17 +20,12 @@ struct reason {
 
 static enum event_type event_type(u32 info) {
     switch (EVENT_INFO_TYPE(info)) {
-    case EVENT_INFO_INTERRUPT:
-        return EVENT_INTERRUPT;
-    case EVENT_INFO_NMI:
-        return EVENT_NMI;
-    case EVENT_INFO_SOFT_INT:
-        return EVENT_SOFT_INTERRUPT;
+    case EVENT_INFO_INTERRUPT: return EVENT_INTERRUPT;
+    case EVENT_INFO_NMI: return EVENT_NMI;
+    case EVENT_INFO_SOFT_INT: return EVENT_SOFT_INTERRUPT;
     case EVENT_INFO_PRIV_SOFT:
-    case EVENT_INFO_SOFT_EXCEPT:
-        return EVENT_SOFT_EXCEPTION;
-    default:
-        return EVENT_EXCEPTION;
+    case EVENT_INFO_SOFT_EXCEPT: return EVENT_SOFT_EXCEPTION;
+    default: return EVENT_EXCEPTION;
     }
 }
 
@@ -81,17 +76,14 @@ static bool decode_exception(struct vcpu_hw *hw, struct vm_exit *exit) {
         exit->reason = EXIT_NMI;
         return true;
     }
-    if (exit->event.vector == VEC_DB)
-        take_debug();
-    if (exit->event.type == EVENT_SOFT_EXCEPTION)
-        exit->event.length = vmcs_read32(VMCS_EXIT_INSN_LENGTH);
+    if (exit->event.vector == VEC_DB) take_debug();
+    if (exit->event.type == EVENT_SOFT_EXCEPTION) exit->event.length = vmcs_read32(VMCS_EXIT_INSN_LENGTH);
     if (info & EVENT_INFO_ERROR) {
         exit->event.has_error = true;
         exit->event.error = vmcs_read32(VMCS_EXIT_ERROR_CODE);
     }
     /* SDM Vol 3C, Resuming Guest Software after Handling an Exception. */
-    if ((info & EVENT_INFO_NMI_UNBLOCK) && exit->event.vector != VEC_DF && !hw->interrupted.type)
-        block_nmis();
+    if ((info & EVENT_INFO_NMI_UNBLOCK) && exit->event.vector != VEC_DF && !hw->interrupted.type) block_nmis();
     return true;
 }
 
@@ -124,8 +116,7 @@ static bool decode_ept_violation(struct vcpu_hw *hw, struct vm_exit *exit) {
     exit->stage2.walk = (q & (EPTV_LINEAR | EPTV_TRANSLATED)) == EPTV_LINEAR;
     /* An IRET that faults has already opened NMIs, and will run again. SDM Vol 3C, Exit
      * Qualification for EPT Violations: undefined while an event was being delivered. */
-    if ((q & EPTV_NMI_UNBLOCK) && !hw->interrupted.type)
-        block_nmis();
+    if ((q & EPTV_NMI_UNBLOCK) && !hw->interrupted.type) block_nmis();
     return true;
 }
 
@@ -137,10 +128,8 @@ static bool retry_cr0(struct vcpu_hw *hw, u32 gpr) {
     u64 value = gpr == 4 ? vmcs_read(VMCS_GUEST_RSP) : hw->gpr[gpr];
     bool long_mode = vmcs_read64(VMCS_GUEST_EFER) & EFER_LMA;
 
-    if (!long_mode || !(vmcs_read32(VMCS_GUEST_RIGHTS(VSEG_CS)) & RIGHTS_CS_LONG))
-        value = (u32)value;
-    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
-        return false;
+    if (!long_mode || !(vmcs_read32(VMCS_GUEST_RIGHTS(VSEG_CS)) & RIGHTS_CS_LONG)) value = (u32)value;
+    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD))) return false;
     hw->cr0_shadow = value;
     vmcs_write(VMCS_CR0_SHADOW, value);
     return true;
@@ -248,17 +237,14 @@ bool vmx_decode_exit(struct vcpu_hw *hw, struct vm_exit *exit) {
     exit->code = code;
     exit->length = 0;
     /* The upper half holds modifiers, none of them asked for, and the mark of a failed entry. */
-    if (__builtin_expect(code >= ARRAY_SIZE(reasons), 0))
-        return unexpected(exit);
+    if (__builtin_expect(code >= ARRAY_SIZE(reasons), 0)) return unexpected(exit);
     hw->launched = true;
     r = &reasons[code];
     exit->reason = r->reason;
-    if (r->flags & LENGTH)
-        exit->length = vmcs_read32(VMCS_EXIT_INSN_LENGTH);
+    if (r->flags & LENGTH) exit->length = vmcs_read32(VMCS_EXIT_INSN_LENGTH);
     if (r->flags & VECTORING) {
         vectoring = vmcs_read32(VMCS_VECTORING_EVENT);
-        if (vectoring & EVENT_INFO_VALID)
-            keep_interrupted(hw, vectoring);
+        if (vectoring & EVENT_INFO_VALID) keep_interrupted(hw, vectoring);
     }
     return r->decode ? r->decode(hw, exit) : true;
 }

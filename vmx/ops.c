@@ -12,9 +12,7 @@
 #define MSR_BITMAP_WRITE 2048
 #define MSRS_PER_RANGE   0x2000
 
-void vmcs_failed(u32 field, const char *what) {
-    panic("vmx: %s of field 0x%x fails", what, field);
-}
+void vmcs_failed(u32 field, const char *what) { panic("vmx: %s of field 0x%x fails", what, field); }
 
 static void partition_init(struct vendor_partition *p) {
     memset(p->io_bitmap, 0xff, IO_BITMAP_BYTES);
@@ -27,9 +25,7 @@ static void clear_bit(void *bitmap, u32 bit) {
     *byte = (u8)(*byte & ~(1u << bit % 8));
 }
 
-static void allow_port(struct vendor_partition *p, u16 port) {
-    clear_bit(p->io_bitmap, port);
-}
+static void allow_port(struct vendor_partition *p, u16 port) { clear_bit(p->io_bitmap, port); }
 
 static void allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write) {
     u8 *map = p->msr_bitmap;
@@ -37,12 +33,9 @@ static void allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write
 
     /* Other MSRs exit always. */
     ASSERT(msr < MSRS_PER_RANGE || msr - 0xc0000000u < MSRS_PER_RANGE);
-    if (msr >= MSRS_PER_RANGE)
-        map += MSR_BITMAP_HIGH;
-    if (read)
-        clear_bit(map, index);
-    if (write)
-        clear_bit(map + MSR_BITMAP_WRITE, index);
+    if (msr >= MSRS_PER_RANGE) map += MSR_BITMAP_HIGH;
+    if (read) clear_bit(map, index);
+    if (write) clear_bit(map + MSR_BITMAP_WRITE, index);
 }
 
 static bool arm_timer(struct vcpu_hw *hw, u64 deadline) {

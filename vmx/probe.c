@@ -124,13 +124,11 @@ static int choose_controls(u32 words[WORDS], char *why, size_t why_size) {
         words[w] = (u32)allowed[w];
     }
     for (u32 i = 0; i < ARRAY_SIZE(required); i++) {
-        if (!(allowed[required[i].word] >> 32 & required[i].bit))
-            return lacks(required[i].name, why, why_size);
+        if (!(allowed[required[i].word] >> 32 & required[i].bit)) return lacks(required[i].name, why, why_size);
         words[required[i].word] |= required[i].bit;
     }
     for (u32 i = 0; i < ARRAY_SIZE(unwanted); i++)
-        if (allowed[unwanted[i].word] & unwanted[i].bit)
-            return lacks(unwanted[i].name, why, why_size);
+        if (allowed[unwanted[i].word] & unwanted[i].bit) return lacks(unwanted[i].name, why, why_size);
     for (u32 i = 0; i < ARRAY_SIZE(optional); i++)
         if ((allowed[optional[i].word] >> 32 & optional[i].bit) == optional[i].bit)
             words[optional[i].word] |= optional[i].bit;
@@ -138,14 +136,10 @@ static int choose_controls(u32 words[WORDS], char *why, size_t why_size) {
 }
 
 static int check_ept(u64 cap, char *why, size_t why_size) {
-    if (!(cap & CAP_WALK_4))
-        return lacks("four-level ept", why, why_size);
-    if (!(cap & CAP_WRITE_BACK))
-        return lacks("write-back ept tables", why, why_size);
-    if (!(cap & CAP_2M))
-        return lacks("2 MiB ept pages", why, why_size);
-    if (!(cap & CAP_INVEPT) || !(cap & (CAP_INVEPT_SINGLE | CAP_INVEPT_ALL)))
-        return lacks("invept", why, why_size);
+    if (!(cap & CAP_WALK_4)) return lacks("four-level ept", why, why_size);
+    if (!(cap & CAP_WRITE_BACK)) return lacks("write-back ept tables", why, why_size);
+    if (!(cap & CAP_2M)) return lacks("2 MiB ept pages", why, why_size);
+    if (!(cap & CAP_INVEPT) || !(cap & (CAP_INVEPT_SINGLE | CAP_INVEPT_ALL))) return lacks("invept", why, why_size);
     return 0;
 }
 
@@ -173,8 +167,7 @@ static void keep(const u32 words[WORDS], u64 cap) {
 
 /* Optional controls that are useless alone. */
 static void drop_halves(u32 words[WORDS], u64 cap) {
-    if (!(cap & CAP_INVVPID) || !(cap & (CAP_INVVPID_SINGLE | CAP_INVVPID_ALL)))
-        words[SECONDARY] &= ~PROC2_VPID;
+    if (!(cap & CAP_INVVPID) || !(cap & (CAP_INVVPID_SINGLE | CAP_INVVPID_ALL))) words[SECONDARY] &= ~PROC2_VPID;
     if (!(words[ENTRY] & ENTRY_LOAD_PAT) || !(words[EXIT] & EXIT_LOAD_PAT)) {
         words[ENTRY] &= ~ENTRY_LOAD_PAT;
         words[EXIT] &= ~(EXIT_LOAD_PAT | EXIT_SAVE_PAT);
@@ -193,8 +186,7 @@ static void summarize(struct vendor_caps *caps, const u32 words[WORDS]) {
         separator = ", ";
     }
     for (u32 i = 0; i < ARRAY_SIZE(optional) && at < size; i++) {
-        if (!optional[i].name || (words[optional[i].word] & optional[i].bit) == optional[i].bit)
-            continue;
+        if (!optional[i].name || (words[optional[i].word] & optional[i].bit) == optional[i].bit) continue;
         at += fmt(out + at, size - at, "%s%s", separator, optional[i].name);
         separator = ", ";
     }
@@ -207,8 +199,7 @@ static int unlock(char *why, size_t why_size) {
         wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_VMX | FEATURE_LOCKED);
         control = rdmsr(MSR_FEATURE_CONTROL);
     }
-    if (control & FEATURE_VMX)
-        return 0;
+    if (control & FEATURE_VMX) return 0;
     fmt(why, why_size, "VMX is locked off by firmware|enable Intel virtualisation technology in firmware setup");
     return -E_UNSUPPORTED;
 }
@@ -223,20 +214,16 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
         return -E_UNSUPPORTED;
     }
     error = unlock(why, why_size);
-    if (error)
-        return error;
+    if (error) return error;
     error = choose_controls(words, why, why_size);
-    if (error)
-        return error;
+    if (error) return error;
     cap = rdmsr(MSR_VMX_EPT_VPID);
     error = check_ept(cap, why, why_size);
-    if (error)
-        return error;
+    if (error) return error;
     drop_halves(words, cap);
     keep(words, cap);
     vmx.longest_run = (u64)(~0u - 1) << vmx.timer_shift; /* what 32 bits can hold */
-    if (caps->longest_run && caps->longest_run < vmx.longest_run)
-        vmx.longest_run = caps->longest_run;
+    if (caps->longest_run && caps->longest_run < vmx.longest_run) vmx.longest_run = caps->longest_run;
     caps->max_leaf = cap & CAP_1G ? 3 : 2;
     caps->next_rip = true;
     caps->timer = vmx.timer;
@@ -250,15 +237,13 @@ int vmx_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
     bool ok;
     int error = unlock(why, why_size);
 
-    if (error)
-        return error;
+    if (error) return error;
     /* SDM Vol 3D, VMX-Fixed Bits in CR0 and in CR4. */
     write_cr0((read_cr0() | rdmsr(MSR_VMX_CR0_FIXED0)) & rdmsr(MSR_VMX_CR0_FIXED1));
     write_cr4((read_cr4() | CR4_VMXE | rdmsr(MSR_VMX_CR4_FIXED0)) & rdmsr(MSR_VMX_CR4_FIXED1));
     *(u32 *)page = vmx.revision;
     __asm__ volatile("vmxon %[region]" : "=@cca"(ok) : [region] "m"(page_pa.v) : "memory");
-    if (ok)
-        return 0;
+    if (ok) return 0;
     fmt(why, why_size,
         "vmxon fails: this core is in VMX operation already, or differs from the boot core|power "
         "the machine off and on, and load no other hypervisor before this one");
@@ -266,8 +251,7 @@ int vmx_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
 }
 
 void vmx_cpu_disable(void) {
-    if (!(read_cr4() & CR4_VMXE))
-        return;
+    if (!(read_cr4() & CR4_VMXE)) return;
     __asm__ volatile("vmxoff" ::: "cc", "memory");
     write_cr4(read_cr4() & ~CR4_VMXE);
 }

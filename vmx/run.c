@@ -14,8 +14,7 @@ static inline void start_timer(const struct vcpu_hw *hw) {
 
     if (hw->timer_deadline > now) {
         ticks = hw->timer_deadline - now;
-        if (ticks > vmx.longest_run)
-            ticks = vmx.longest_run;
+        if (ticks > vmx.longest_run) ticks = vmx.longest_run;
         ticks = (ticks >> vmx.timer_shift) + 1;
     }
     vmcs_write32(VMCS_PREEMPTION_TIMER, (u32)ticks);
@@ -29,8 +28,7 @@ static void refused(struct vm_exit *exit) {
 
 void vmx_run(struct vcpu_hw *hw, struct vm_exit *exit) {
     do {
-        if (vmx.timer)
-            start_timer(hw);
+        if (vmx.timer) start_timer(hw);
         if (!vmx_enter(hw, hw->launched, &hw->host_rsp)) {
             refused(exit);
             return;

@@ -7,58 +7,38 @@
 
 /* --- registers -------------------------------------------------------------------------------- */
 
-static u32 cpl(void) {
-    return vmcs_read32(VMCS_GUEST_RIGHTS(VSEG_SS)) >> 5 & 3; /* SDM Vol 3C: CPL is SS.DPL */
-}
+static u32 cpl(void) { return vmcs_read32(VMCS_GUEST_RIGHTS(VSEG_SS)) >> 5 & 3; /* SDM Vol 3C: CPL is SS.DPL */ }
 
 static u64 guest_cr0(const struct vcpu_hw *hw) {
     return (vmcs_read(VMCS_GUEST_CR0) & ~vmx.cr0_mask) | (hw->cr0_shadow & vmx.cr0_mask);
 }
 
-static u64 guest_cr4(void) {
-    return vmcs_read(VMCS_GUEST_CR4) & VMX_CR4_GUEST;
-}
+static u64 guest_cr4(void) { return vmcs_read(VMCS_GUEST_CR4) & VMX_CR4_GUEST; }
 
 /* Registers that are one field and nothing else. */
 static u32 field_of(enum vcpu_reg reg) {
     switch (reg) {
-    case REG_RIP:
-        return VMCS_GUEST_RIP.field;
-    case REG_RSP:
-        return VMCS_GUEST_RSP.field;
-    case REG_RFLAGS:
-        return VMCS_GUEST_RFLAGS.field;
-    case REG_CR3:
-        return VMCS_GUEST_CR3.field;
-    case REG_EFER:
-        return VMCS_GUEST_EFER.field;
-    case REG_DR7:
-        return VMCS_GUEST_DR7.field;
-    case REG_PAT:
-        return VMCS_GUEST_PAT.field;
-    case REG_TSC_OFFSET:
-        return VMCS_TSC_OFFSET.field;
-    default:
-        panic("vmx: register %d has no field", (int)reg);
+    case REG_RIP: return VMCS_GUEST_RIP.field;
+    case REG_RSP: return VMCS_GUEST_RSP.field;
+    case REG_RFLAGS: return VMCS_GUEST_RFLAGS.field;
+    case REG_CR3: return VMCS_GUEST_CR3.field;
+    case REG_EFER: return VMCS_GUEST_EFER.field;
+    case REG_DR7: return VMCS_GUEST_DR7.field;
+    case REG_PAT: return VMCS_GUEST_PAT.field;
+    case REG_TSC_OFFSET: return VMCS_TSC_OFFSET.field;
+    default: panic("vmx: register %d has no field", (int)reg);
     }
 }
 
 u64 vmx_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg) {
     switch (reg) {
-    case REG_CR0:
-        return guest_cr0(hw);
-    case REG_CR2: /* see enter.S */
-        return read_cr2();
-    case REG_CR4:
-        return guest_cr4();
-    case REG_CR8: /* every access exits: the local APIC model has it */
-        return 0;
-    case REG_CPL:
-        return cpl();
-    case REG_SHADOW:
-        return (vmcs_read32(VMCS_INTERRUPTIBILITY) & BLOCKED_BY_SHADOW) != 0;
-    default:
-        return reg == REG_PAT && !vmx.pat ? hw->pat : vmcs_get(field_of(reg));
+    case REG_CR0: return guest_cr0(hw);
+    case REG_CR2: /* see enter.S */ return read_cr2();
+    case REG_CR4: return guest_cr4();
+    case REG_CR8: /* every access exits: the local APIC model has it */ return 0;
+    case REG_CPL: return cpl();
+    case REG_SHADOW: return (vmcs_read32(VMCS_INTERRUPTIBILITY) & BLOCKED_BY_SHADOW) != 0;
+    default: return reg == REG_PAT && !vmx.pat ? hw->pat : vmcs_get(field_of(reg));
     }
 }
 
@@ -83,40 +63,26 @@ static void set_cr0(struct vcpu_hw *hw, u64 value) {
 static void set_shadow(bool on) {
     u32 state = vmcs_read32(VMCS_INTERRUPTIBILITY) & ~BLOCKED_BY_SHADOW;
 
-    if (on)
-        state |= vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF ? BLOCKED_BY_STI : BLOCKED_BY_MOV_SS;
+    if (on) state |= vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF ? BLOCKED_BY_STI : BLOCKED_BY_MOV_SS;
     vmcs_write32(VMCS_INTERRUPTIBILITY, state);
 }
 
 void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
     switch (reg) {
-    case REG_CR0:
-        set_cr0(hw, value);
-        break;
-    case REG_CR2:
-        write_cr2(value);
-        break;
-    case REG_CR4:
-        vmcs_write(VMCS_GUEST_CR4, (value & VMX_CR4_GUEST) | CR4_VMXE);
-        break;
-    case REG_EFER:
-        settle_long_mode(guest_cr0(hw), value);
-        break;
+    case REG_CR0: set_cr0(hw, value); break;
+    case REG_CR2: write_cr2(value); break;
+    case REG_CR4: vmcs_write(VMCS_GUEST_CR4, (value & VMX_CR4_GUEST) | CR4_VMXE); break;
+    case REG_EFER: settle_long_mode(guest_cr0(hw), value); break;
     case REG_CR8: /* see vmx_get_reg */
-    case REG_CPL: /* moves with SS */
-        break;
-    case REG_SHADOW:
-        set_shadow(value);
-        break;
+    case REG_CPL: /* moves with SS */ break;
+    case REG_SHADOW: set_shadow(value); break;
     default:
         hw->pat = reg == REG_PAT ? value : hw->pat;
-        if (reg != REG_PAT || vmx.pat)
-            vmcs_set(field_of(reg), reg == REG_RFLAGS ? value | RFLAGS_FIXED : value);
+        if (reg != REG_PAT || vmx.pat) vmcs_set(field_of(reg), reg == REG_RFLAGS ? value | RFLAGS_FIXED : value);
         break;
     }
     /* Paging changed from outside: no stale translation may stay. */
-    if (reg == REG_CR0 || reg == REG_CR3 || reg == REG_CR4 || reg == REG_EFER)
-        vmx_flush_linear(hw);
+    if (reg == REG_CR0 || reg == REG_CR3 || reg == REG_CR4 || reg == REG_EFER) vmx_flush_linear(hw);
 }
 
 void vmx_get_context(struct vcpu_hw *hw, struct vcpu_context *out) {
@@ -140,8 +106,7 @@ void vmx_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out) {
     (void)hw;
     *out = (struct segment){
         .limit = vmcs_read32(VMCS_GUEST_LIMIT(seg)), .base = vmcs_read(VMCS_GUEST_BASE(seg)), .usable = true};
-    if (seg == VSEG_GDTR || seg == VSEG_IDTR)
-        return;
+    if (seg == VSEG_GDTR || seg == VSEG_IDTR) return;
     rights = vmcs_read32(VMCS_GUEST_RIGHTS(seg));
     out->selector = vmcs_read16(VMCS_GUEST_SELECTOR(seg));
     out->attributes = (u16)rights;
@@ -152,8 +117,7 @@ void vmx_set_seg(struct vcpu_hw *hw, enum vcpu_seg seg, const struct segment *in
     (void)hw;
     vmcs_write32(VMCS_GUEST_LIMIT(seg), in->limit);
     vmcs_write(VMCS_GUEST_BASE(seg), in->base);
-    if (seg == VSEG_GDTR || seg == VSEG_IDTR)
-        return;
+    if (seg == VSEG_GDTR || seg == VSEG_IDTR) return;
     vmcs_write16(VMCS_GUEST_SELECTOR(seg), in->selector);
     vmcs_write32(VMCS_GUEST_RIGHTS(seg), in->usable ? in->attributes : RIGHTS_UNUSABLE);
 }
@@ -175,10 +139,8 @@ void vmx_inject(struct vcpu_hw *hw, const struct vm_event *event) {
 
     (void)hw;
     switch (event->type) {
-    case EVENT_NONE:
-        return;
-    case EVENT_INTERRUPT:
-        break;
+    case EVENT_NONE: return;
+    case EVENT_INTERRUPT: break;
     case EVENT_NMI:
         type = EVENT_INFO_NMI;
         make_room_for_nmi();
@@ -191,12 +153,8 @@ void vmx_inject(struct vcpu_hw *hw, const struct vm_event *event) {
             vmcs_write32(VMCS_ENTRY_ERROR_CODE, event->error);
         }
         break;
-    case EVENT_SOFT_INTERRUPT:
-        type = EVENT_INFO_SOFT_INT;
-        break;
-    case EVENT_SOFT_EXCEPTION:
-        type = event->vector == VEC_DB ? EVENT_INFO_PRIV_SOFT : EVENT_INFO_SOFT_EXCEPT;
-        break;
+    case EVENT_SOFT_INTERRUPT: type = EVENT_INFO_SOFT_INT; break;
+    case EVENT_SOFT_EXCEPTION: type = event->vector == VEC_DB ? EVENT_INFO_PRIV_SOFT : EVENT_INFO_SOFT_EXCEPT; break;
     }
     if (event->type == EVENT_SOFT_INTERRUPT || event->type == EVENT_SOFT_EXCEPTION)
         vmcs_write32(VMCS_ENTRY_INSN_LENGTH, event->length);
@@ -207,8 +165,7 @@ bool vmx_can_inject(struct vcpu_hw *hw, enum event_type type) {
     u32 blocked = vmcs_read32(VMCS_INTERRUPTIBILITY);
 
     (void)hw;
-    if (type == EVENT_NMI)
-        return !(blocked & (BLOCKED_BY_NMI | BLOCKED_BY_MOV_SS));
+    if (type == EVENT_NMI) return !(blocked & (BLOCKED_BY_NMI | BLOCKED_BY_MOV_SS));
     return !(blocked & BLOCKED_BY_SHADOW) && (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
 }
 
@@ -241,11 +198,8 @@ void vmx_skip(struct vcpu_hw *hw, u32 length) {
     u32 blocked = vmcs_read32(VMCS_INTERRUPTIBILITY);
 
     (void)hw;
-    if (__builtin_expect((old ^ rip) >> 32 != 0, 0))
-        rip = wrap(rip);
+    if (__builtin_expect((old ^ rip) >> 32 != 0, 0)) rip = wrap(rip);
     vmcs_write(VMCS_GUEST_RIP, rip);
-    if (blocked & BLOCKED_BY_SHADOW)
-        vmcs_write32(VMCS_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_SHADOW);
-    if (__builtin_expect((vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0, 0))
-        mark_single_step();
+    if (blocked & BLOCKED_BY_SHADOW) vmcs_write32(VMCS_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_SHADOW);
+    if (__builtin_expect((vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0, 0)) mark_single_step();
 }

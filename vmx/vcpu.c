@@ -41,9 +41,7 @@ static u64 ept_pointer(const struct vcpu_hw *hw) {
     return hw->partition->stage2_root.v | EPTP_WRITE_BACK | EPTP_WALK_4;
 }
 
-static void flush_stage2(struct vcpu_hw *hw) {
-    invept(vmx.invept_type, ept_pointer(hw));
-}
+static void flush_stage2(struct vcpu_hw *hw) { invept(vmx.invept_type, ept_pointer(hw)); }
 
 void vmx_flush_linear(struct vcpu_hw *hw) {
     const struct descriptor d = {(u16)hw->asid, 0};
@@ -94,10 +92,8 @@ static void write_controls(const struct vcpu_hw *hw) {
     vmcs_write(VMCS_CR0_MASK, vmx.cr0_mask);
     vmcs_write(VMCS_CR4_MASK, ~(u64)VMX_CR4_GUEST);
     vmcs_write(VMCS_CR4_SHADOW, 0); /* none of the others is ever set, as far as the guest sees */
-    if (vmx.vpid)
-        vmcs_write16(VMCS_VPID, (u16)hw->asid);
-    if (vmx.secondary & PROC2_ENCLS)
-        vmcs_write64(VMCS_ENCLS_EXITING, ~0ull);
+    if (vmx.vpid) vmcs_write16(VMCS_VPID, (u16)hw->asid);
+    if (vmx.secondary & PROC2_ENCLS) vmcs_write64(VMCS_ENCLS_EXITING, ~0ull);
 }
 
 /* Base out of a 16-byte descriptor. SDM Vol 3A, TSS Descriptor in 64-Bit Mode. */
@@ -133,8 +129,7 @@ static void write_host_state(void) {
     vmcs_write(VMCS_HOST_CR3, read_cr3());
     vmcs_write(VMCS_HOST_CR4, read_cr4());
     vmcs_write64(VMCS_HOST_EFER, rdmsr(MSR_EFER));
-    if (vmx.pat)
-        vmcs_write64(VMCS_HOST_PAT, rdmsr(MSR_PAT));
+    if (vmx.pat) vmcs_write64(VMCS_HOST_PAT, rdmsr(MSR_PAT));
     vmcs_write(VMCS_HOST_RIP, (u64)vmx_exit_entry);
 }
 
@@ -154,8 +149,7 @@ static void reset_segments(struct vcpu_hw *hw) {
     const struct segment ldt = {0, RIGHTS_LDT, true, 0xffff, 0};
     const struct segment tss = {0, RIGHTS_TSS, true, 0xffff, 0};
 
-    for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GS; i++)
-        vmx_set_seg(hw, i, i == VSEG_CS ? &code : &data);
+    for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GS; i++) vmx_set_seg(hw, i, i == VSEG_CS ? &code : &data);
     vmx_set_seg(hw, VSEG_LDTR, &ldt);
     vmx_set_seg(hw, VSEG_TR, &tss);
     vmx_set_seg(hw, VSEG_GDTR, &data);
@@ -178,15 +172,13 @@ static void reset_direct(void) {
     wrmsr(MSR_CSTAR, 0);
     wrmsr(MSR_SFMASK, 0);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
-    if (vmx.secondary & PROC2_RDTSCP)
-        wrmsr(MSR_TSC_AUX, 0);
+    if (vmx.secondary & PROC2_RDTSCP) wrmsr(MSR_TSC_AUX, 0);
 }
 
 /* SDM Vol 3A, Processor State After Reset: table "IA-32 and Intel 64 Processor States Following
  * Power-up, Reset, or INIT". */
 void vmx_vcpu_reset(struct vcpu_hw *hw) {
-    for (u32 i = 0; i < ARRAY_SIZE(hw->gpr); i++)
-        hw->gpr[i] = 0;
+    for (u32 i = 0; i < ARRAY_SIZE(hw->gpr); i++) hw->gpr[i] = 0;
     hw->gpr[2] = cpuid(1, 0).eax; /* EDX: the processor's signature */
     hw->interrupted.type = EVENT_NONE;
     hw->timer_deadline = NEVER;

@@ -36,42 +36,24 @@ static inline u64 vmcs_get(u32 field) {
     bool ok;
 
     __asm__ volatile("vmread %[field], %[value]" : "=@cca"(ok), [value] "=r"(value) : [field] "r"((u64)field));
-    if (__builtin_expect(!ok, 0))
-        vmcs_failed(field, "vmread");
+    if (__builtin_expect(!ok, 0)) vmcs_failed(field, "vmread");
     return value;
 }
 static inline void vmcs_set(u32 field, u64 value) {
     bool ok;
 
     __asm__ volatile("vmwrite %[value], %[field]" : "=@cca"(ok) : [field] "r"((u64)field), [value] "r"(value));
-    if (__builtin_expect(!ok, 0))
-        vmcs_failed(field, "vmwrite");
+    if (__builtin_expect(!ok, 0)) vmcs_failed(field, "vmwrite");
 }
 
-static inline u16 vmcs_read16(struct vmcs16 f) {
-    return (u16)vmcs_get(f.field);
-}
-static inline u32 vmcs_read32(struct vmcs32 f) {
-    return (u32)vmcs_get(f.field);
-}
-static inline u64 vmcs_read64(struct vmcs64 f) {
-    return vmcs_get(f.field);
-}
-static inline u64 vmcs_read(struct vmcs_natural f) {
-    return vmcs_get(f.field);
-}
-static inline void vmcs_write16(struct vmcs16 f, u16 value) {
-    vmcs_set(f.field, value);
-}
-static inline void vmcs_write32(struct vmcs32 f, u32 value) {
-    vmcs_set(f.field, value);
-}
-static inline void vmcs_write64(struct vmcs64 f, u64 value) {
-    vmcs_set(f.field, value);
-}
-static inline void vmcs_write(struct vmcs_natural f, u64 value) {
-    vmcs_set(f.field, value);
-}
+static inline u16 vmcs_read16(struct vmcs16 f) { return (u16)vmcs_get(f.field); }
+static inline u32 vmcs_read32(struct vmcs32 f) { return (u32)vmcs_get(f.field); }
+static inline u64 vmcs_read64(struct vmcs64 f) { return vmcs_get(f.field); }
+static inline u64 vmcs_read(struct vmcs_natural f) { return vmcs_get(f.field); }
+static inline void vmcs_write16(struct vmcs16 f, u16 value) { vmcs_set(f.field, value); }
+static inline void vmcs_write32(struct vmcs32 f, u32 value) { vmcs_set(f.field, value); }
+static inline void vmcs_write64(struct vmcs64 f, u64 value) { vmcs_set(f.field, value); }
+static inline void vmcs_write(struct vmcs_natural f, u64 value) { vmcs_set(f.field, value); }
 
 /* The parts of vmx_ops: core/base/vendor.h says what each does. */
 int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size);

@@ -32,8 +32,7 @@ struct area {
 static void *take(struct area *a, u64 bytes, u64 align) {
     u64 at = align_up(a->used, align);
 
-    if (at > a->size || bytes > a->size - at)
-        return NULL;
+    if (at > a->size || bytes > a->size - at) return NULL;
     a->used = at + bytes;
     return a->base + at;
 }
@@ -47,8 +46,7 @@ static u8 checksum(const void *table, u64 bytes) {
     const u8 *p = table;
     u8 sum = 0;
 
-    for (u64 i = 0; i < bytes; i++)
-        sum = (u8)(sum + p[i]);
+    for (u64 i = 0; i < bytes; i++) sum = (u8)(sum + p[i]);
     return (u8)-sum;
 }
 
@@ -144,8 +142,7 @@ static struct acpi_madt *add_madt(struct area *a, const u32 *apic_ids, u32 count
     for (u32 i = 0; i < count; i++)
         bytes += apic_ids[i] <= LAPIC_ID_MAX ? sizeof(struct madt_lapic) : sizeof(struct madt_x2apic);
     madt = take(a, bytes, 16);
-    if (!madt)
-        return NULL;
+    if (!madt) return NULL;
     madt->lapic_address = (u32)GUEST_LAPIC_BASE;
     madt->flags = MADT_PCAT_COMPAT;
     tail = (struct madt_tail *)add_cpus((u8 *)(madt + 1), apic_ids, count);
@@ -178,8 +175,7 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     struct acpi_madt *madt;
     u8 *dsdt;
 
-    if (!a.base || vcpu_count > BIOS_BYTES / sizeof(struct madt_lapic))
-        return -E_RANGE;
+    if (!a.base || vcpu_count > BIOS_BYTES / sizeof(struct madt_lapic)) return -E_RANGE;
     memset(a.base, 0, a.size);
     r = take(&a, sizeof(*r), 16);
     xsdt = take(&a, sizeof(*xsdt), 16);
@@ -189,8 +185,7 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     if (!dsdt) /* the largest of them; the others fit if it does */
         return -E_RANGE;
     madt = add_madt(&a, apic_ids, vcpu_count, ioapic_id);
-    if (!madt)
-        return -E_RANGE;
+    if (!madt) return -E_RANGE;
 
     memcpy(dsdt, dsdt_aml, dsdt_aml_bytes);
     memcpy(facs->signature, "FACS", sizeof(facs->signature));

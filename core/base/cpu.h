@@ -55,48 +55,34 @@ static inline u32 inl(u16 port) {
     __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
     return v;
 }
-static inline void outb(u16 port, u8 v) {
-    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline void outw(u16 port, u16 v) {
-    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port));
-}
-static inline void outl(u16 port, u32 v) {
-    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
-}
+static inline void outb(u16 port, u8 v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
+static inline void outw(u16 port, u16 v) { __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port)); }
+static inline void outl(u16 port, u32 v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
 
 static inline u64 read_cr0(void) {
     u64 v;
     __asm__ volatile("mov %%cr0, %0" : "=r"(v));
     return v;
 }
-static inline void write_cr0(u64 v) {
-    __asm__ volatile("mov %0, %%cr0" ::"r"(v) : "memory");
-}
+static inline void write_cr0(u64 v) { __asm__ volatile("mov %0, %%cr0" ::"r"(v) : "memory"); }
 static inline u64 read_cr2(void) {
     u64 v;
     __asm__ volatile("mov %%cr2, %0" : "=r"(v));
     return v;
 }
-static inline void write_cr2(u64 v) {
-    __asm__ volatile("mov %0, %%cr2" ::"r"(v));
-}
+static inline void write_cr2(u64 v) { __asm__ volatile("mov %0, %%cr2" ::"r"(v)); }
 static inline u64 read_cr3(void) {
     u64 v;
     __asm__ volatile("mov %%cr3, %0" : "=r"(v));
     return v;
 }
-static inline void write_cr3(u64 v) {
-    __asm__ volatile("mov %0, %%cr3" ::"r"(v) : "memory");
-}
+static inline void write_cr3(u64 v) { __asm__ volatile("mov %0, %%cr3" ::"r"(v) : "memory"); }
 static inline u64 read_cr4(void) {
     u64 v;
     __asm__ volatile("mov %%cr4, %0" : "=r"(v));
     return v;
 }
-static inline void write_cr4(u64 v) {
-    __asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory");
-}
+static inline void write_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
 
 static inline u64 xgetbv0(void) {
     u32 low, high;
@@ -107,20 +93,11 @@ static inline void xsetbv0(u64 value) {
     __asm__ volatile("xsetbv" ::"c"(0), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
 }
 
-static inline void cpu_pause(void) {
-    __asm__ volatile("pause" ::: "memory");
-}
-static inline void cpu_cli(void) {
-    __asm__ volatile("cli" ::: "memory");
-}
-static inline void cpu_sti(void) {
-    __asm__ volatile("sti" ::: "memory");
-}
+static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
+static inline void cpu_cli(void) { __asm__ volatile("cli" ::: "memory"); }
+static inline void cpu_sti(void) { __asm__ volatile("sti" ::: "memory"); }
 /* Waits for an interrupt with interrupts open, and closes them again. No interrupt is lost in between (STI shadow). */
-static inline void cpu_wait_interrupt(void) {
-    __asm__ volatile("sti; hlt; cli" ::: "memory");
-}
+static inline void cpu_wait_interrupt(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
 static inline noreturn_fn void cpu_halt_forever(void) {
-    for (;;)
-        __asm__ volatile("cli; hlt" ::: "memory");
+    for (;;) __asm__ volatile("cli; hlt" ::: "memory");
 }

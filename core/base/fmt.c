@@ -12,8 +12,7 @@ struct spec {
 };
 
 static void put(struct sink *s, char c) {
-    if (s->length + 1 < s->size)
-        s->out[s->length] = c;
+    if (s->length + 1 < s->size) s->out[s->length] = c;
     s->length++;
 }
 
@@ -21,12 +20,9 @@ static void put_padded(struct sink *s, const char *text, size_t n, const struct 
     int pad = spec->width - (int)n;
 
     if (!spec->left)
-        for (; pad > 0; pad--)
-            put(s, ' ');
-    for (size_t i = 0; i < n; i++)
-        put(s, text[i]);
-    for (; pad > 0; pad--)
-        put(s, ' ');
+        for (; pad > 0; pad--) put(s, ' ');
+    for (size_t i = 0; i < n; i++) put(s, text[i]);
+    for (; pad > 0; pad--) put(s, ' ');
 }
 
 static void put_number(struct sink *s, u64 value, bool negative, u32 base, const struct spec *spec) {
@@ -35,44 +31,33 @@ static void put_number(struct sink *s, u64 value, bool negative, u32 base, const
     size_t n = sizeof(text);
     size_t prefix = (negative ? 1u : 0u) + (spec->alternate && base == 16 ? 2u : 0u);
 
-    do
-        text[--n] = digits[value % base];
+    do text[--n] = digits[value % base];
     while ((value /= base) != 0);
     if (spec->zero && !spec->left)
-        while (sizeof(text) - n + prefix < (size_t)(spec->width > 0 ? spec->width : 0) && n > prefix)
-            text[--n] = '0';
+        while (sizeof(text) - n + prefix < (size_t)(spec->width > 0 ? spec->width : 0) && n > prefix) text[--n] = '0';
     if (spec->alternate && base == 16) {
         text[--n] = 'x';
         text[--n] = '0';
     }
-    if (negative)
-        text[--n] = '-';
+    if (negative) text[--n] = '-';
     put_padded(s, text + n, sizeof(text) - n, spec);
 }
 
 static u64 get_unsigned(va_list *args, int longs) {
     switch (longs) {
-    case -2:
-        return (u8)va_arg(*args, unsigned);
-    case -1:
-        return (u16)va_arg(*args, unsigned);
-    case 0:
-        return va_arg(*args, unsigned);
-    default:
-        return va_arg(*args, unsigned long long);
+    case -2: return (u8)va_arg(*args, unsigned);
+    case -1: return (u16)va_arg(*args, unsigned);
+    case 0: return va_arg(*args, unsigned);
+    default: return va_arg(*args, unsigned long long);
     }
 }
 
 static s64 get_signed(va_list *args, int longs) {
     switch (longs) {
-    case -2:
-        return (s8)va_arg(*args, int);
-    case -1:
-        return (s16)va_arg(*args, int);
-    case 0:
-        return va_arg(*args, int);
-    default:
-        return va_arg(*args, long long);
+    case -2: return (s8)va_arg(*args, int);
+    case -1: return (s16)va_arg(*args, int);
+    case 0: return va_arg(*args, int);
+    default: return va_arg(*args, long long);
     }
 }
 
@@ -88,8 +73,7 @@ static const char *parse_spec(const char *f, struct spec *spec, va_list *args) {
         else
             break;
     }
-    for (; *f >= '0' && *f <= '9'; f++)
-        spec->width = spec->width * 10 + (*f - '0');
+    for (; *f >= '0' && *f <= '9'; f++) spec->width = spec->width * 10 + (*f - '0');
     if (*f == '.') {
         spec->precision = 0;
         f++;
@@ -97,8 +81,7 @@ static const char *parse_spec(const char *f, struct spec *spec, va_list *args) {
             spec->precision = va_arg(*args, int);
             f++;
         }
-        for (; *f >= '0' && *f <= '9'; f++)
-            spec->precision = spec->precision * 10 + (*f - '0');
+        for (; *f >= '0' && *f <= '9'; f++) spec->precision = spec->precision * 10 + (*f - '0');
     }
     for (;; f++) {
         if (*f == 'l')
@@ -115,10 +98,8 @@ static const char *parse_spec(const char *f, struct spec *spec, va_list *args) {
 static void put_string(struct sink *s, const char *text, const struct spec *spec) {
     size_t n = 0;
 
-    if (!text)
-        text = "(null)";
-    while (text[n] && (spec->precision < 0 || n < (size_t)spec->precision))
-        n++;
+    if (!text) text = "(null)";
+    while (text[n] && (spec->precision < 0 || n < (size_t)spec->precision)) n++;
     put_padded(s, text, n, spec);
 }
 
@@ -132,9 +113,7 @@ static void put_verb(struct sink *s, char verb, struct spec *spec, va_list *args
         number = get_signed(args, spec->longs);
         put_number(s, number < 0 ? 0 - (u64)number : (u64)number, number < 0, 10, spec);
         break;
-    case 'u':
-        put_number(s, get_unsigned(args, spec->longs), false, 10, spec);
-        break;
+    case 'u': put_number(s, get_unsigned(args, spec->longs), false, 10, spec); break;
     case 'X':
     case 'x':
         spec->upper = verb == 'X';
@@ -148,16 +127,11 @@ static void put_verb(struct sink *s, char verb, struct spec *spec, va_list *args
         c = (char)va_arg(*args, int);
         put_padded(s, &c, 1, spec);
         break;
-    case 's':
-        put_string(s, va_arg(*args, const char *), spec);
-        break;
-    case '%':
-        put(s, '%');
-        break;
+    case 's': put_string(s, va_arg(*args, const char *), spec); break;
+    case '%': put(s, '%'); break;
     default: /* an unknown verb shows itself */
         put(s, '%');
-        if (verb)
-            put(s, verb);
+        if (verb) put(s, verb);
     }
 }
 
@@ -174,12 +148,10 @@ size_t fmt_v(char *out, size_t size, const char *format, va_list list) {
         }
         f = parse_spec(f + 1, &spec, &args);
         put_verb(&s, *f, &spec, &args);
-        if (!*f)
-            break;
+        if (!*f) break;
     }
     va_end(args);
-    if (size)
-        out[s.length < size ? s.length : size - 1] = 0;
+    if (size) out[s.length < size ? s.length : size - 1] = 0;
     return s.length;
 }
 

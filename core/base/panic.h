@@ -18,6 +18,5 @@ bool panic_in_progress(void);
 
 #define ASSERT(condition)                                                                                              \
     do {                                                                                                               \
-        if (__builtin_expect(!(condition), 0))                                                                         \
-            panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);                                      \
+        if (__builtin_expect(!(condition), 0)) panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);   \
     } while (0)

@@ -11,22 +11,17 @@ struct ring {
     u32 tail; /* written by the reader only */
 };
 
-static inline void ring_init(struct ring *r, void *data, u32 size) {
-    *r = (struct ring){.data = data, .size = size};
-}
+static inline void ring_init(struct ring *r, void *data, u32 size) { *r = (struct ring){.data = data, .size = size}; }
 
 /* Bytes that wait to be read. Exact for the reader, a lower bound for others. */
 static inline u32 ring_used(const struct ring *r) {
     return __atomic_load_n(&r->head, __ATOMIC_ACQUIRE) - __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
 }
-static inline u32 ring_free(const struct ring *r) {
-    return r->size - ring_used(r);
-}
+static inline u32 ring_free(const struct ring *r) { return r->size - ring_used(r); }
 
 /* Writer only. False if full: nothing was written. */
 static inline bool ring_put(struct ring *r, u8 byte) {
-    if (ring_free(r) == 0)
-        return false;
+    if (ring_free(r) == 0) return false;
     r->data[r->head & (r->size - 1)] = byte;
     __atomic_store_n(&r->head, r->head + 1, __ATOMIC_RELEASE);
     return true;
@@ -34,8 +29,7 @@ static inline bool ring_put(struct ring *r, u8 byte) {
 
 /* Reader only. False if empty: *byte is unchanged. */
 static inline bool ring_get(struct ring *r, u8 *byte) {
-    if (ring_used(r) == 0)
-        return false;
+    if (ring_used(r) == 0) return false;
     *byte = r->data[r->tail & (r->size - 1)];
     __atomic_store_n(&r->tail, r->tail + 1, __ATOMIC_RELEASE);
     return true;

@@ -21,10 +21,8 @@ void *memmove(void *to, const void *from, size_t bytes) {
     u8 *t = to;
     const u8 *f = from;
 
-    if (t <= f || t >= f + bytes)
-        return memcpy(to, from, bytes);
-    while (bytes--)
-        t[bytes] = f[bytes];
+    if (t <= f || t >= f + bytes) return memcpy(to, from, bytes);
+    while (bytes--) t[bytes] = f[bytes];
     return to;
 }
 
@@ -41,16 +39,14 @@ int memcmp(const void *a, const void *b, size_t bytes) {
     const u8 *x = a, *y = b;
 
     for (size_t i = 0; i < bytes; i++)
-        if (x[i] != y[i])
-            return x[i] - y[i];
+        if (x[i] != y[i]) return x[i] - y[i];
     return 0;
 }
 
 size_t strlen(const char *s) {
     size_t n = 0;
 
-    while (s[n])
-        n++;
+    while (s[n]) n++;
     return n;
 }
 #endif
@@ -65,16 +61,14 @@ bool str_equal(const char *a, const char *b) {
 
 bool str_starts(const char *s, const char *prefix) {
     while (*prefix)
-        if (*s++ != *prefix++)
-            return false;
+        if (*s++ != *prefix++) return false;
     return true;
 }
 
 bool str_copy(char *to, size_t size, const char *from) {
     size_t n = 0;
 
-    for (; n + 1 < size && from[n]; n++)
-        to[n] = from[n];
+    for (; n + 1 < size && from[n]; n++) to[n] = from[n];
     to[n] = 0;
     return from[n] == 0;
 }

@@ -24,12 +24,8 @@ typedef struct {
     u64 v;
 } hpa_t;
 
-static inline gpa_t gpa(u64 v) {
-    return (gpa_t){v};
-}
-static inline hpa_t hpa(u64 v) {
-    return (hpa_t){v};
-}
+static inline gpa_t gpa(u64 v) { return (gpa_t){v}; }
+static inline hpa_t hpa(u64 v) { return (hpa_t){v}; }
 
 #define KIB(n) ((u64)(n) << 10)
 #define MIB(n) ((u64)(n) << 20)

@@ -36,8 +36,7 @@ static bool find_conflict(const struct claims *c, const struct claim **earlier, 
         for (u32 k = 0; k < i; k++) {
             const struct claim *a = &c->list[k], *b = &c->list[i];
 
-            if (!ranges_overlap(a->base, a->bytes, b->base, b->bytes))
-                continue;
+            if (!ranges_overlap(a->base, a->bytes, b->base, b->bytes)) continue;
             *earlier = place_before(b->at, a->at) ? b : a;
             *later = *earlier == a ? b : a;
             return true;
@@ -62,18 +61,14 @@ static void check_cores(struct reader *r, const struct config *config) {
     char what[32];
     u32 most = 0;
 
-    for (u32 i = 0; i < config->partition_count; i++)
-        most += config->partitions[i].cpu_count;
-    if (!claims_init(r, &c, most))
-        return;
+    for (u32 i = 0; i < config->partition_count; i++) most += config->partitions[i].cpu_count;
+    if (!claims_init(r, &c, most)) return;
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
 
-        for (u32 k = 0; k < p->cpu_count; k++)
-            claim(&c, p->cpus[k], 1, p, p->cpu_at[k]);
+        for (u32 k = 0; k < p->cpu_count; k++) claim(&c, p->cpus[k], 1, p, p->cpu_at[k]);
     }
-    if (!find_conflict(&c, &a, &b))
-        return;
+    if (!find_conflict(&c, &a, &b)) return;
     fmt(what, sizeof(what), "core %u", (u32)b->base);
     report_double(r, a, b, what, "cpus");
 }
@@ -84,18 +79,14 @@ static void check_pci(struct reader *r, const struct config *config) {
     char what[48];
     u32 most = 0;
 
-    for (u32 i = 0; i < config->partition_count; i++)
-        most += config->partitions[i].pci_count;
-    if (!claims_init(r, &c, most))
-        return;
+    for (u32 i = 0; i < config->partition_count; i++) most += config->partitions[i].pci_count;
+    if (!claims_init(r, &c, most)) return;
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
 
-        for (u32 k = 0; k < p->pci_count; k++)
-            claim(&c, p->pci[k], 1, p, p->pci_at[k]);
+        for (u32 k = 0; k < p->pci_count; k++) claim(&c, p->pci[k], 1, p, p->pci_at[k]);
     }
-    if (!find_conflict(&c, &a, &b))
-        return;
+    if (!find_conflict(&c, &a, &b)) return;
     config_pci_text(what, sizeof(what), (u32)b->base);
     report_double(r, a, b, what, "pci");
 }
@@ -103,8 +94,7 @@ static void check_pci(struct reader *r, const struct config *config) {
 u16 config_console_port(const char *console) {
     static const u16 ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 
-    if (str_starts(console, "com") && console[3] >= '1' && console[3] <= '4')
-        return ports[console[3] - '1'];
+    if (str_starts(console, "com") && console[3] >= '1' && console[3] <= '4') return ports[console[3] - '1'];
     return 0;
 }
 
@@ -146,11 +136,9 @@ static void check_port(struct reader *r, const struct config *config, struct con
     for (u32 i = 0; i < ARRAY_SIZE(taken_ports) && !owner; i++) {
         first = taken_ports[i].first;
         last = taken_ports[i].last;
-        if (ranges_overlap(range.base, range.bytes, first, last - first + 1))
-            owner = taken_ports[i].owner;
+        if (ranges_overlap(range.base, range.bytes, first, last - first + 1)) owner = taken_ports[i].owner;
     }
-    if (!owner)
-        return;
+    if (!owner) return;
     problem_add(&r->problems, at, "port 0x%llx belongs to %s", (unsigned long long)max_u64(range.base, first), owner);
     if (first == last)
         problem_remedy(&r->problems, "leave 0x%llx out of ports", (unsigned long long)first);
@@ -165,10 +153,8 @@ static void check_ports(struct reader *r, const struct config *config) {
     char what[32];
     u32 most = 0;
 
-    for (u32 i = 0; i < config->partition_count; i++)
-        most += config->partitions[i].port_count;
-    if (!claims_init(r, &c, most))
-        return;
+    for (u32 i = 0; i < config->partition_count; i++) most += config->partitions[i].port_count;
+    if (!claims_init(r, &c, most)) return;
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
 
@@ -177,8 +163,7 @@ static void check_ports(struct reader *r, const struct config *config) {
             claim(&c, p->ports[k].base, p->ports[k].bytes, p, p->port_at[k]);
         }
     }
-    if (!find_conflict(&c, &a, &b))
-        return;
+    if (!find_conflict(&c, &a, &b)) return;
     fmt(what, sizeof(what), "port 0x%llx", (unsigned long long)max_u64(a->base, b->base));
     report_double(r, a, b, what, "ports");
 }
@@ -187,14 +172,12 @@ static void check_addresses(struct reader *r, const struct config *config) {
     const struct claim *a, *b;
     struct claims c;
 
-    if (!claims_init(r, &c, config->partition_count))
-        return;
+    if (!claims_init(r, &c, config->partition_count)) return;
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
         struct config_place at = {p->line_address, p->column_address};
 
-        if (!p->fixed || !p->memory)
-            continue;
+        if (!p->fixed || !p->memory) continue;
         if (p->memory > CONFIG_MAX_ADDRESS - p->address) {
             problem_add(&r->problems, at, "memory from 0x%llx on ends beyond 52 bits", (unsigned long long)p->address);
             problem_remedy(&r->problems, "leave address out: the hypervisor finds a place");
@@ -202,8 +185,7 @@ static void check_addresses(struct reader *r, const struct config *config) {
         }
         claim(&c, p->address, p->memory, p, at);
     }
-    if (!find_conflict(&c, &a, &b))
-        return;
+    if (!find_conflict(&c, &a, &b)) return;
     problem_add(&r->problems, b->at, "memory 0x%llx-0x%llx overlaps that of %s (line %u)", (unsigned long long)b->base,
                 (unsigned long long)(b->base + b->bytes - 1),
                 problem_quote(a->owner->name, strlen(a->owner->name)).text, a->at.line);
@@ -216,8 +198,7 @@ static void check_guest_address(struct reader *r, const struct config_partition 
                                 struct config_place at) {
     u64 end = min_u64(p->memory, GUEST_PCI_HOLE);
 
-    if (!at.line)
-        return;
+    if (!at.line) return;
     if (p->format != IMAGE_FLAT) {
         problem_add(&r->problems, at, "%s is for images of format \"flat\" only", key);
         problem_remedy(&r->problems, "add format = \"flat\", or remove %s", key);
@@ -231,19 +212,16 @@ static void check_guest_address(struct reader *r, const struct config_partition 
 static void check_flat(struct reader *r, const struct config_partition *p) {
     check_guest_address(r, p, "load", p->load_address, p->load_at);
     check_guest_address(r, p, "entry", p->entry, p->entry_at);
-    if (!p->entry_at.line || p->entry >= p->load_address)
-        return;
+    if (!p->entry_at.line || p->entry >= p->load_address) return;
     problem_add(&r->problems, p->entry_at, "entry 0x%llx lies before the image at 0x%llx", (unsigned long long)p->entry,
                 (unsigned long long)p->load_address);
     problem_remedy(&r->problems, "write \"0x%llx\" or more, or leave entry out", (unsigned long long)p->load_address);
 }
 
 static void check_focus(struct reader *r, const struct config *config) {
-    if (!config->focus || r->lost_table)
-        return;
+    if (!config->focus || r->lost_table) return;
     for (u32 i = 0; i < config->partition_count; i++)
-        if (str_equal(config->focus, config->partitions[i].name))
-            return;
+        if (str_equal(config->focus, config->partitions[i].name)) return;
     problem_add(&r->problems, config->focus_at, "focus names no partition: %s",
                 problem_quote(config->focus, strlen(config->focus)).text);
     if (config->partition_count)
@@ -259,7 +237,6 @@ int config_cross_check(struct reader *r, const struct config *config) {
     check_ports(r, config);
     check_pci(r, config);
     check_addresses(r, config);
-    for (u32 i = 0; i < config->partition_count; i++)
-        check_flat(r, &config->partitions[i]);
+    for (u32 i = 0; i < config->partition_count; i++) check_flat(r, &config->partitions[i]);
     return r->nomem ? -E_NOMEM : 0;
 }

@@ -10,15 +10,13 @@
 void *reader_alloc(struct reader *r, size_t bytes) {
     void *memory = arena_alloc(r->arena, bytes);
 
-    if (!memory)
-        r->nomem = true;
+    if (!memory) r->nomem = true;
     return memory;
 }
 
 static const struct key_rule *find_rule(const struct key_rule *rules, u32 count, const char *key, size_t length) {
     for (u32 i = 0; i < count; i++)
-        if (strlen(rules[i].name) == length && !memcmp(rules[i].name, key, length))
-            return &rules[i];
+        if (strlen(rules[i].name) == length && !memcmp(rules[i].name, key, length)) return &rules[i];
     return NULL;
 }
 
@@ -27,10 +25,8 @@ static const struct key_rule *find_rule(const struct key_rule *rules, u32 count,
 static u32 distance(const char *a, size_t a_length, const char *b, size_t b_length) {
     u32 row[17];
 
-    if (a_length > 16 || b_length > 16)
-        return ~0u;
-    for (u32 j = 0; j <= b_length; j++)
-        row[j] = j;
+    if (a_length > 16 || b_length > 16) return ~0u;
+    for (u32 j = 0; j <= b_length; j++) row[j] = j;
     for (u32 i = 1; i <= a_length; i++) {
         u32 diagonal = row[0];
 
@@ -110,8 +106,7 @@ static void check_name(struct reader *r, const struct toml_node *table) {
         problem_remedy(&r->problems, "use letters, digits, - and _");
         return;
     }
-    if (length >= 1 && length <= CONFIG_MAX_NAME)
-        return;
+    if (length >= 1 && length <= CONFIG_MAX_NAME) return;
     problem_add(&r->problems, table->key_at, "the name of a partition is %zu characters long", length);
     problem_remedy(&r->problems, "use 1 to %u letters, digits, - and _", CONFIG_MAX_NAME);
 }
@@ -125,8 +120,7 @@ static void check_present(struct reader *r, const struct toml_node *table) {
             find_rule(config_partition_keys, config_partition_key_count, needed[i], strlen(needed[i]));
 
         /* The rule is always found; the analyser does not know. */
-        if (!rule || toml_find(table, needed[i], strlen(needed[i])))
-            continue;
+        if (!rule || toml_find(table, needed[i], strlen(needed[i]))) continue;
         problem_add(&r->problems, table->key_at, "partition %s has no %s",
                     problem_quote(table->key, table->key_length).text, needed[i]);
         problem_remedy(&r->problems, "add a line such as %s", rule->example);
@@ -144,15 +138,11 @@ static void read_partition(struct reader *r, const struct toml_node *table, stru
     fmt(title, sizeof(title), "[partition.%s]", problem_quote(table->key, table->key_length).text);
     config_read_table(r, table, title, config_partition_keys, config_partition_key_count, p);
     /* A key that looks missing may be the one that was misspelled. */
-    if (r->problems.count == before)
-        check_present(r, table);
+    if (r->problems.count == before) check_present(r, table);
     /* A wrong format is told already: do not doubt load and entry because of it. */
-    if (p->format == IMAGE_AUTO && toml_find(table, "format", strlen("format")))
-        p->format = IMAGE_FLAT;
-    if (!p->load_at.line)
-        p->load_address = MIB(1);
-    if (!p->entry_at.line)
-        p->entry = p->load_address;
+    if (p->format == IMAGE_AUTO && toml_find(table, "format", strlen("format"))) p->format = IMAGE_FLAT;
+    if (!p->load_at.line) p->load_address = MIB(1);
+    if (!p->entry_at.line) p->entry = p->load_address;
 }
 
 static void read_partitions(struct reader *r, const struct toml_node *tables, struct config *config) {
@@ -161,11 +151,9 @@ static void read_partitions(struct reader *r, const struct toml_node *tables, st
         problem_remedy(&r->problems, "write [partition.NAME]");
         return;
     }
-    if (tables->count == 0)
-        return;
+    if (tables->count == 0) return;
     config->partitions = reader_alloc(r, tables->count * sizeof(*config->partitions));
-    if (!config->partitions)
-        return;
+    if (!config->partitions) return;
     for (const struct toml_node *n = tables->first; n; n = n->next) {
         if (n->kind == TOML_TABLE) {
             read_partition(r, n, &config->partitions[config->partition_count++]);
@@ -206,8 +194,7 @@ static void read_document(struct reader *r, const struct toml_node *root, struct
                                problem_quote(n->key, n->key_length).text);
         }
     }
-    if (r->problems.count || (partitions && partitions->count))
-        return;
+    if (r->problems.count || (partitions && partitions->count)) return;
     problem_add(&r->problems, partitions ? partitions->key_at : (struct config_place){1, 1},
                 "the file has no partition");
     problem_remedy(&r->problems, "add [partition.NAME] with cpus, memory and kernel below it");
@@ -235,17 +222,13 @@ int config_parse(struct arena *arena, const char *text, size_t length, struct co
         return -E_INVAL;
     }
     rc = toml_parse(arena, text, length, &root, &r.problems);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     config = reader_alloc(&r, sizeof(*config));
-    if (!config)
-        return fail_nomem(error);
+    if (!config) return fail_nomem(error);
     config->console = "com1";
     read_document(&r, root, config);
-    if (r.nomem || config_cross_check(&r, config))
-        return fail_nomem(error);
-    if (r.problems.any)
-        return -E_INVAL;
+    if (r.nomem || config_cross_check(&r, config)) return fail_nomem(error);
+    if (r.problems.any) return -E_INVAL;
     *out = config;
     return 0;
 }

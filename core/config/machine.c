@@ -8,8 +8,7 @@
 
 static void check_cores(struct problems *problems, const struct config_partition *p, u32 cpu_count) {
     for (u32 i = 0; i < p->cpu_count; i++) {
-        if (p->cpus[i] < cpu_count)
-            continue;
+        if (p->cpus[i] < cpu_count) continue;
         problem_add(problems, p->cpu_at[i], "core %u does not exist: the machine has %u core%s", p->cpus[i], cpu_count,
                     cpu_count == 1 ? "" : "s");
         if (cpu_count == 1)
@@ -50,19 +49,16 @@ static void list_modules(char *out, size_t size, const struct config_machine *ma
         if (!str_equal(machine->modules[i], CONFIG_FILE_NAME))
             n += fmt(out + n, size - n, "%s%s", n ? ", " : "",
                      problem_quote(machine->modules[i], strlen(machine->modules[i])).text);
-    if (n >= size)
-        memcpy(out + size - 4, "...", 4);
+    if (n >= size) memcpy(out + size - 4, "...", 4);
 }
 
 static void check_module(struct problems *problems, const struct config_machine *machine, const char *key,
                          const char *name, struct config_place at) {
     char list[128];
 
-    if (!name || !machine->modules)
-        return;
+    if (!name || !machine->modules) return;
     for (u32 i = 0; i < machine->module_count; i++)
-        if (str_equal(machine->modules[i], name) && !str_equal(name, CONFIG_FILE_NAME))
-            return;
+        if (str_equal(machine->modules[i], name) && !str_equal(name, CONFIG_FILE_NAME)) return;
     problem_add(problems, at, "there is no module %s for %s", problem_quote(name, strlen(name)).text, key);
     list_modules(list, sizeof(list), machine);
     if (list[0])
@@ -78,8 +74,7 @@ int config_check_machine(const struct config *config, const struct config_machin
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
 
-        if (machine->cpu_count)
-            check_cores(&problems, p, machine->cpu_count);
+        if (machine->cpu_count) check_cores(&problems, p, machine->cpu_count);
         check_module(&problems, machine, "kernel", p->kernel, (struct config_place){p->line_kernel, p->column_kernel});
         check_module(&problems, machine, "initrd", p->initrd, (struct config_place){p->line_initrd, p->column_initrd});
         if (p->pci_count && !machine->pci) {
@@ -87,7 +82,6 @@ int config_check_machine(const struct config *config, const struct config_machin
             problem_remedy(&problems, "remove the key pci");
         }
     }
-    if (machine->memory)
-        check_memory(&problems, config, machine->memory);
+    if (machine->memory) check_memory(&problems, config, machine->memory);
     return problems.any ? -E_INVAL : 0;
 }

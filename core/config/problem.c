@@ -10,8 +10,7 @@ void problem_add(struct problems *p, struct config_place at, const char *what, .
 
     p->count++;
     p->kept = !p->any || place_before(at, first);
-    if (!p->kept)
-        return;
+    if (!p->kept) return;
     p->any = true;
     p->first->line = at.line;
     p->first->column = at.column;
@@ -24,8 +23,7 @@ void problem_add(struct problems *p, struct config_place at, const char *what, .
 void problem_remedy(struct problems *p, const char *remedy, ...) {
     va_list args;
 
-    if (!p->kept)
-        return;
+    if (!p->kept) return;
     va_start(args, remedy);
     fmt_v(p->first->remedy, sizeof(p->first->remedy), remedy, args);
     va_end(args);
@@ -44,8 +42,7 @@ struct quoted problem_quote(const char *text, size_t length) {
         q.text[n++] = c < 0x20 || c >= 0x7f ? '?' : (char)c;
     }
     if (length > most)
-        for (n = most - 3; n < most; n++)
-            q.text[n] = '.';
+        for (n = most - 3; n < most; n++) q.text[n] = '.';
     q.text[n] = 0;
     return q;
 }

@@ -76,20 +76,16 @@ void config_report(const struct config *config, void (*line)(void *ctx, const ch
     struct report r = {line, ctx};
 
     row(&r, "what", "which", "owner", "");
-    for (u32 i = 0; i < config->partition_count; i++)
-        report_cores(&r, &config->partitions[i]);
-    for (u32 i = 0; i < config->partition_count; i++)
-        report_memory(&r, &config->partitions[i]);
+    for (u32 i = 0; i < config->partition_count; i++) report_cores(&r, &config->partitions[i]);
+    for (u32 i = 0; i < config->partition_count; i++) report_memory(&r, &config->partitions[i]);
     report_ports(&r, config);
     row(&r, "interrupt", "all machine lines", "hypervisor", "partitions get virtual ones");
-    for (u32 i = 0; i < config->partition_count; i++)
-        report_pci(&r, &config->partitions[i]);
+    for (u32 i = 0; i < config->partition_count; i++) report_pci(&r, &config->partitions[i]);
     /* A module is copied at start, so that two partitions may name the same one. */
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
 
         row(&r, "module", p->kernel, p->name, "kernel");
-        if (p->initrd)
-            row(&r, "module", p->initrd, p->name, "initrd");
+        if (p->initrd) row(&r, "module", p->initrd, p->name, "initrd");
     }
 }

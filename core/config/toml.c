@@ -44,8 +44,7 @@ int toml_nomem(struct toml_parser *p) {
 
 struct toml_node *toml_find(const struct toml_node *table, const char *key, size_t length) {
     for (struct toml_node *n = table->first; n; n = n->next)
-        if (n->key_length == length && !memcmp(n->key, key, length))
-            return n;
+        if (n->key_length == length && !memcmp(n->key, key, length)) return n;
     return NULL;
 }
 
@@ -60,22 +59,18 @@ bool toml_newline(struct toml_parser *p) {
 }
 
 static void skip_space(struct toml_parser *p) {
-    while (toml_peek(p, 0) == ' ' || toml_peek(p, 0) == '\t')
-        toml_advance(p, 1);
+    while (toml_peek(p, 0) == ' ' || toml_peek(p, 0) == '\t') toml_advance(p, 1);
 }
 
 static void skip_comment(struct toml_parser *p) {
-    if (toml_peek(p, 0) != '#')
-        return;
-    while (toml_peek(p, 0) >= 0 && toml_peek(p, 0) != '\n' && toml_peek(p, 0) != '\r')
-        toml_advance(p, 1);
+    if (toml_peek(p, 0) != '#') return;
+    while (toml_peek(p, 0) >= 0 && toml_peek(p, 0) != '\n' && toml_peek(p, 0) != '\r') toml_advance(p, 1);
 }
 
 static struct toml_node *append(struct toml_parser *p, struct toml_node *parent, const struct key *key) {
     struct toml_node *node = arena_alloc(p->arena, sizeof(*node));
 
-    if (!node)
-        return NULL;
+    if (!node) return NULL;
     if (key) {
         node->key = key->text;
         node->key_length = (u32)key->length;
@@ -99,16 +94,13 @@ static int parse_key(struct toml_parser *p, struct key *key) {
     char *text;
 
     key->at = toml_here(p);
-    if (toml_peek(p, 0) == '"' || toml_peek(p, 0) == '\'')
-        return toml_string(p, false, &key->text, &key->length);
-    while (is_bare(toml_peek(p, n)))
-        n++;
+    if (toml_peek(p, 0) == '"' || toml_peek(p, 0) == '\'') return toml_string(p, false, &key->text, &key->length);
+    while (is_bare(toml_peek(p, n))) n++;
     if (n == 0)
         return toml_error(p, key->at, "a key is written with letters, digits, - and _, or in quotes",
                           "a key is missing here");
     text = arena_alloc(p->arena, n + 1);
-    if (!text)
-        return toml_nomem(p);
+    if (!text) return toml_nomem(p);
     memcpy(text, p->text + p->pos, n);
     key->text = text;
     key->length = n;
@@ -140,8 +132,7 @@ static int step_dotted(struct toml_parser *p, struct toml_node **table, const st
 
     if (!child) {
         child = append(p, *table, key);
-        if (!child)
-            return toml_nomem(p);
+        if (!child) return toml_nomem(p);
         child->kind = TOML_TABLE;
     } else if (child->kind != TOML_TABLE || child->closed) {
         return not_a_table(p, key, child);
@@ -161,8 +152,7 @@ static int step_header(struct toml_parser *p, struct toml_node **table, const st
 
     if (!child) {
         child = append(p, *table, key);
-        if (!child)
-            return toml_nomem(p);
+        if (!child) return toml_nomem(p);
         child->kind = TOML_TABLE;
     } else if (child->closed || (child->kind != TOML_TABLE && child->kind != TOML_ARRAY)) {
         return not_a_table(p, key, child);
@@ -176,18 +166,15 @@ static int parse_path(struct toml_parser *p, bool header, struct toml_node **par
     for (u32 parts = 1;; parts++) {
         int rc = parse_key(p, last);
 
-        if (rc)
-            return rc;
+        if (rc) return rc;
         skip_space(p);
-        if (toml_peek(p, 0) != '.')
-            return 0;
+        if (toml_peek(p, 0) != '.') return 0;
         if (parts == TOML_MAX_DEPTH)
             return toml_error(p, toml_here(p), "use fewer dots", "the key has more than %u parts", TOML_MAX_DEPTH);
         toml_advance(p, 1);
         skip_space(p);
         rc = header ? step_header(p, parent, last) : step_dotted(p, parent, last);
-        if (rc)
-            return rc;
+        if (rc) return rc;
     }
 }
 
@@ -220,19 +207,16 @@ static int begin_pair(struct toml_parser *p, struct toml_node *table) {
     struct key key;
     int rc = parse_path(p, false, &table, &key);
 
-    if (rc)
-        return rc;
+    if (rc) return rc;
     node = toml_find(table, key.text, key.length);
-    if (node)
-        return defined_twice(p, &key, node);
+    if (node) return defined_twice(p, &key, node);
     if (toml_peek(p, 0) != '=')
         return toml_error(p, toml_here(p), "write key = value", "= is missing after the key %s",
                           problem_quote(key.text, key.length).text);
     toml_advance(p, 1);
     skip_space(p);
     node = append(p, table, &key);
-    if (!node)
-        return toml_nomem(p);
+    if (!node) return toml_nomem(p);
     return begin_value(p, node);
 }
 
@@ -258,13 +242,10 @@ static int take_comma(struct toml_parser *p, enum before *before, char bracket) 
         *before = BEFORE_COMMA;
         return 1;
     }
-    if (comma)
-        return toml_error(p, toml_here(p), "remove the comma", "there is no value before the comma");
-    if (*before != BEFORE_VALUE)
-        return 0;
+    if (comma) return toml_error(p, toml_here(p), "remove the comma", "there is no value before the comma");
+    if (*before != BEFORE_VALUE) return 0;
     for (char *c = remedy; *c; c++)
-        if (*c == '?')
-            *c = bracket;
+        if (*c == '?') *c = bracket;
     /* The next thing may stand lines below; what is wrong is that this value is the last. */
     return toml_error(p, p->behind, remedy, "a comma or %c is missing", bracket);
 }
@@ -284,11 +265,9 @@ static int array_step(struct toml_parser *p, enum before *before) {
         return 0;
     }
     rc = take_comma(p, before, ']');
-    if (rc)
-        return rc < 0 ? rc : 0;
+    if (rc) return rc < 0 ? rc : 0;
     node = append(p, array, NULL);
-    if (!node)
-        return toml_nomem(p);
+    if (!node) return toml_nomem(p);
     rc = begin_value(p, node);
     *before = p->open == node ? BEFORE_NOTHING : BEFORE_VALUE;
     return rc;
@@ -309,8 +288,7 @@ static int inline_step(struct toml_parser *p, enum before *before) {
         return 0;
     }
     rc = take_comma(p, before, '}');
-    if (rc)
-        return rc < 0 ? rc : 0;
+    if (rc) return rc < 0 ? rc : 0;
     rc = begin_pair(p, table);
     *before = p->open == table ? BEFORE_VALUE : BEFORE_NOTHING;
     return rc;
@@ -320,8 +298,7 @@ static int parse_pair(struct toml_parser *p) {
     enum before before = BEFORE_NOTHING;
     int rc = begin_pair(p, p->table);
 
-    while (!rc && p->open)
-        rc = p->open->kind == TOML_ARRAY ? array_step(p, &before) : inline_step(p, &before);
+    while (!rc && p->open) rc = p->open->kind == TOML_ARRAY ? array_step(p, &before) : inline_step(p, &before);
     return rc;
 }
 
@@ -331,15 +308,13 @@ static int add_element(struct toml_parser *p, struct toml_node *parent, const st
 
     if (!array) {
         array = append(p, parent, key);
-        if (!array)
-            return toml_nomem(p);
+        if (!array) return toml_nomem(p);
         array->kind = TOML_ARRAY;
     } else if (array->kind != TOML_ARRAY || array->closed) {
         return defined_twice(p, key, array);
     }
     p->table = append(p, array, NULL);
-    if (!p->table)
-        return toml_nomem(p);
+    if (!p->table) return toml_nomem(p);
     p->table->kind = TOML_TABLE;
     p->table->defined = p->section;
     p->table->key_at = p->table->at = key->at;
@@ -352,8 +327,7 @@ static int define_table(struct toml_parser *p, struct toml_node *parent, const s
 
     if (!table) {
         table = append(p, parent, key);
-        if (!table)
-            return toml_nomem(p);
+        if (!table) return toml_nomem(p);
         table->kind = TOML_TABLE;
     } else if (table->kind != TOML_TABLE || table->closed || table->defined) {
         return defined_twice(p, key, table);
@@ -374,8 +348,7 @@ static int parse_header(struct toml_parser *p) {
     p->section++;
     skip_space(p);
     rc = parse_path(p, true, &parent, &key);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     if (toml_peek(p, 0) != ']' || (element && toml_peek(p, 1) != ']'))
         return toml_error(p, toml_here(p), element ? "close the header with ]]" : "close the header with ]",
                           "the header is not closed");
@@ -394,12 +367,10 @@ static int parse_line(struct toml_parser *p) {
         rc = parse_header(p);
     else if (c >= 0 && c != '#' && c != '\n' && c != '\r')
         rc = parse_pair(p);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     skip_space(p);
     skip_comment(p);
-    if (toml_newline(p) || toml_peek(p, 0) < 0)
-        return 0;
+    if (toml_newline(p) || toml_peek(p, 0) < 0) return 0;
     return toml_error(p, toml_here(p), "one key to a line; text stands in quotes, a comment begins with #",
                       "there is more text after the %s", c == '[' ? "header" : "value");
 }
@@ -412,8 +383,7 @@ static int dirty_text(struct toml_parser *p, size_t clean) {
     p->pos = p->start;
     p->line = p->column = 1;
     toml_advance(p, clean - p->start);
-    if (c >= 0x80)
-        return toml_error(p, toml_here(p), "save the file as UTF-8 text", "byte 0x%02x is not UTF-8", c);
+    if (c >= 0x80) return toml_error(p, toml_here(p), "save the file as UTF-8 text", "byte 0x%02x is not UTF-8", c);
     return toml_error(p, toml_here(p), "remove it; in a string write it as an escape such as \\t",
                       "control character 0x%02x in the text", c);
 }
@@ -430,18 +400,14 @@ int toml_parse(struct arena *arena, const char *text, size_t length, struct toml
     int rc = 0;
 
     p.root = p.table = arena_alloc(arena, sizeof(*p.root));
-    if (!p.root)
-        return toml_nomem(&p);
+    if (!p.root) return toml_nomem(&p);
     p.root->kind = TOML_TABLE;
     p.root->at = toml_here(&p);
     /* Some editors begin a file with a byte-order mark: it means nothing and takes no column. */
-    if (p.end >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
-        p.start = p.pos = 3;
-    while (!rc && p.pos < p.end)
-        rc = parse_line(&p);
+    if (p.end >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) p.start = p.pos = 3;
+    while (!rc && p.pos < p.end) rc = parse_line(&p);
     /* Text that ends at a dirty byte may well look cut short: the byte is what is wrong. */
-    if (p.end < length && (rc == 0 || (rc == -E_INVAL && p.at_end)))
-        rc = dirty_text(&p, p.end);
+    if (p.end < length && (rc == 0 || (rc == -E_INVAL && p.at_end))) rc = dirty_text(&p, p.end);
     *root = p.root;
     return rc;
 }

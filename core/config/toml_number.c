@@ -16,15 +16,12 @@ static int peek(const struct word *w, size_t ahead) {
 }
 
 static bool take(struct word *w, char c) {
-    if (peek(w, 0) != c)
-        return false;
+    if (peek(w, 0) != c) return false;
     w->pos++;
     return true;
 }
 
-static bool done(const struct word *w) {
-    return w->pos == w->length;
-}
+static bool done(const struct word *w) { return w->pos == w->length; }
 
 static int digit_of(int c, u32 base) {
     int value = c >= '0' && c <= '9'   ? c - '0'
@@ -43,8 +40,7 @@ static u32 digits(struct word *w, u32 base, u64 *value, bool *overflow) {
     for (;;) {
         int d = digit_of(peek(w, 0), base);
 
-        if (d < 0)
-            return 0;
+        if (d < 0) return 0;
         *overflow |= __builtin_mul_overflow(*value, (u64)base, value);
         *overflow |= __builtin_add_overflow(*value, (u64)d, value);
         n++;
@@ -67,8 +63,7 @@ static u32 skip_digits(struct word *w) {
 static bool fixed_digits(struct word *w, u32 n, u32 *value) {
     *value = 0;
     for (; n; n--, w->pos++) {
-        if (!is_digit(peek(w, 0)))
-            return false;
+        if (!is_digit(peek(w, 0))) return false;
         *value = *value * 10 + (u32)(peek(w, 0) - '0');
     }
     return true;
@@ -93,10 +88,8 @@ static bool partial_time(struct word *w) {
         !fixed_digits(w, 2, &second))
         return false;
     if (take(w, '.')) {
-        if (!is_digit(peek(w, 0)))
-            return false;
-        while (is_digit(peek(w, 0)))
-            w->pos++;
+        if (!is_digit(peek(w, 0))) return false;
+        while (is_digit(peek(w, 0))) w->pos++;
     }
     return hour < 24 && minute < 60 && second <= 60; /* 60: a leap second, RFC 3339, 5.6 */
 }
@@ -104,20 +97,13 @@ static bool partial_time(struct word *w) {
 static bool date_or_time(struct word *w) {
     u32 hour, minute;
 
-    if (peek(w, 2) == ':')
-        return partial_time(w) && done(w);
-    if (!full_date(w))
-        return false;
-    if (done(w))
-        return true;
-    if (!take(w, 'T') && !take(w, 't') && !take(w, ' '))
-        return false;
-    if (!partial_time(w))
-        return false;
-    if (take(w, 'Z') || take(w, 'z') || done(w))
-        return done(w);
-    if (!take(w, '+') && !take(w, '-'))
-        return false;
+    if (peek(w, 2) == ':') return partial_time(w) && done(w);
+    if (!full_date(w)) return false;
+    if (done(w)) return true;
+    if (!take(w, 'T') && !take(w, 't') && !take(w, ' ')) return false;
+    if (!partial_time(w)) return false;
+    if (take(w, 'Z') || take(w, 'z') || done(w)) return done(w);
+    if (!take(w, '+') && !take(w, '-')) return false;
     return fixed_digits(w, 2, &hour) && take(w, ':') && fixed_digits(w, 2, &minute) && done(w) && hour < 24 &&
            minute < 60;
 }
@@ -134,15 +120,12 @@ static bool float_rest(struct word *w) {
     bool any = false;
 
     if (take(w, '.')) {
-        if (!skip_digits(w))
-            return false;
+        if (!skip_digits(w)) return false;
         any = true;
     }
     if (take(w, 'e') || take(w, 'E')) {
-        if (!take(w, '+'))
-            (void)take(w, '-');
-        if (!skip_digits(w))
-            return false;
+        if (!take(w, '+')) (void)take(w, '-');
+        if (!skip_digits(w)) return false;
         any = true;
     }
     return any && done(w);
@@ -151,8 +134,7 @@ static bool float_rest(struct word *w) {
 enum verdict { GOOD, MALFORMED, TOO_LARGE, LEADING_ZERO, BAD_DATE };
 
 static enum verdict signed_value(u64 magnitude, bool negative, bool overflow, s64 *out) {
-    if (overflow || magnitude > (u64)INT64_MAX + (negative ? 1 : 0))
-        return TOO_LARGE;
+    if (overflow || magnitude > (u64)INT64_MAX + (negative ? 1 : 0)) return TOO_LARGE;
     *out = (s64)(negative ? 0 - magnitude : magnitude);
     return GOOD;
 }
@@ -164,18 +146,14 @@ static enum verdict number(struct word *w, struct toml_node *node) {
     u32 base = 10;
 
     node->kind = TOML_FLOAT;
-    if (left == 3 && (!memcmp(w->text + w->pos, "inf", 3) || !memcmp(w->text + w->pos, "nan", 3)))
-        return GOOD;
-    if (plain && peek(w, 0) == '0')
-        base = peek(w, 1) == 'x' ? 16 : peek(w, 1) == 'o' ? 8 : peek(w, 1) == 'b' ? 2 : 10;
+    if (left == 3 && (!memcmp(w->text + w->pos, "inf", 3) || !memcmp(w->text + w->pos, "nan", 3))) return GOOD;
+    if (plain && peek(w, 0) == '0') base = peek(w, 1) == 'x' ? 16 : peek(w, 1) == 'o' ? 8 : peek(w, 1) == 'b' ? 2 : 10;
     if (base != 10)
         w->pos += 2;
     else if (peek(w, 0) == '0' && (is_digit(peek(w, 1)) || peek(w, 1) == '_'))
         return LEADING_ZERO;
-    if (!digits(w, base, &value, &overflow))
-        return MALFORMED;
-    if (base == 10 && !done(w))
-        return float_rest(w) ? GOOD : MALFORMED;
+    if (!digits(w, base, &value, &overflow)) return MALFORMED;
+    if (base == 10 && !done(w)) return float_rest(w) ? GOOD : MALFORMED;
     node->kind = TOML_INTEGER;
     return done(w) ? signed_value(value, minus, overflow, &node->integer) : MALFORMED;
 }
@@ -223,18 +201,13 @@ int toml_scalar(struct toml_parser *p, struct toml_node *node) {
     if (w.length == 0)
         return toml_error(p, at, "write a value: \"text\", a number, or a list in [ ]", "the value is missing");
     switch (judge(&w, node)) {
-    case GOOD:
-        break;
-    case TOO_LARGE:
-        rc = toml_error(p, at, "write a number below 2^63", "%s does not fit in 64 bits", q.text);
-        break;
+    case GOOD: break;
+    case TOO_LARGE: rc = toml_error(p, at, "write a number below 2^63", "%s does not fit in 64 bits", q.text); break;
     case LEADING_ZERO:
         rc = toml_error(p, at, "write it without the leading zero; octal is 0o17, hex is 0x1f", "%s begins with a zero",
                         q.text);
         break;
-    case BAD_DATE:
-        rc = toml_error(p, at, "put text in quotes", "%s is no valid date or time", q.text);
-        break;
+    case BAD_DATE: rc = toml_error(p, at, "put text in quotes", "%s is no valid date or time", q.text); break;
     case MALFORMED:
         rc = toml_error(p, at, "", "%s is neither a number nor text in quotes", q.text);
         problem_remedy(p->problems, "for text write \"%s\"", q.text);

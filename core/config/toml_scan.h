@@ -43,9 +43,7 @@ static inline struct config_place toml_here(const struct toml_parser *p) {
     return (struct config_place){p->line, p->column};
 }
 
-static inline bool is_digit(int c) {
-    return c >= '0' && c <= '9';
-}
+static inline bool is_digit(int c) { return c >= '0' && c <= '9'; }
 
 /* Consumes a newline (LF or CRLF) if there is one. */
 bool toml_newline(struct toml_parser *p);

@@ -10,13 +10,10 @@ static size_t utf8_bytes(const u8 *s, size_t left) {
     u8 low = 0x80, high = 0xbf;
     size_t n;
 
-    if (s[0] < 0x80)
-        return 1;
-    if (s[0] < 0xc2 || s[0] > 0xf4)
-        return 0;
+    if (s[0] < 0x80) return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4) return 0;
     n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (left < n)
-        return 0;
+    if (left < n) return 0;
     if (s[0] == 0xe0)
         low = 0xa0;
     else if (s[0] == 0xed)
@@ -25,11 +22,9 @@ static size_t utf8_bytes(const u8 *s, size_t left) {
         low = 0x90;
     else if (s[0] == 0xf4)
         high = 0x8f;
-    if (s[1] < low || s[1] > high)
-        return 0;
+    if (s[1] < low || s[1] > high) return 0;
     for (size_t i = 2; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
+        if ((s[i] & 0xc0) != 0x80) return 0;
     return n;
 }
 
@@ -41,10 +36,8 @@ size_t toml_clean_prefix(const char *text, size_t length) {
         size_t n = utf8_bytes(s + i, length - i);
         bool control = s[i] < 0x20 || s[i] == 0x7f;
 
-        if (control && s[i] != '\t' && s[i] != '\n' && !(s[i] == '\r' && i + 1 < length && s[i + 1] == '\n'))
-            break;
-        if (n == 0)
-            break;
+        if (control && s[i] != '\t' && s[i] != '\n' && !(s[i] == '\r' && i + 1 < length && s[i + 1] == '\n')) break;
+        if (n == 0) break;
         i += n;
     }
     return i;
@@ -74,12 +67,9 @@ static size_t utf8_put(char *out, u32 code) {
 }
 
 static int hex_value(int c) {
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
+    if (is_digit(c)) return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
     return -1;
 }
 
@@ -116,10 +106,8 @@ static int unicode_escape(struct toml_parser *p, struct string *s, u32 digits, s
 static bool line_continuation(struct toml_parser *p) {
     size_t n = 0;
 
-    while (toml_peek(p, n) == ' ' || toml_peek(p, n) == '\t')
-        n++;
-    if (toml_peek(p, n) != '\n' && toml_peek(p, n) != '\r')
-        return false;
+    while (toml_peek(p, n) == ' ' || toml_peek(p, n) == '\t') n++;
+    if (toml_peek(p, n) != '\n' && toml_peek(p, n) != '\r') return false;
     for (int c = toml_peek(p, 0); c == ' ' || c == '\t' || c == '\n' || c == '\r'; c = toml_peek(p, 0))
         toml_advance(p, 1);
     return true;
@@ -132,10 +120,8 @@ static int escape(struct toml_parser *p, struct string *s) {
 
     toml_advance(p, 1);
     c = toml_peek(p, 0);
-    if (c == 'u')
-        return unicode_escape(p, s, 4, at);
-    if (c == 'U')
-        return unicode_escape(p, s, 8, at);
+    if (c == 'u') return unicode_escape(p, s, 4, at);
+    if (c == 'U') return unicode_escape(p, s, 8, at);
     for (u32 i = 0; from[i]; i++) {
         if (c == from[i]) {
             s->out[s->length++] = to[i];
@@ -143,8 +129,7 @@ static int escape(struct toml_parser *p, struct string *s) {
             return 0;
         }
     }
-    if (s->multi && line_continuation(p))
-        return 0;
+    if (s->multi && line_continuation(p)) return 0;
     return toml_error(p, at, "write \\\\ for a backslash, or use a 'literal' string",
                       "unknown escape after a backslash");
 }
@@ -155,10 +140,8 @@ static size_t extent(const struct toml_parser *p, const struct string *s) {
     size_t n = 0;
 
     for (int c = toml_peek(p, 0); c >= 0; c = toml_peek(p, n)) {
-        if (!s->multi && c == '\n')
-            break;
-        if (c == s->quote && (!s->multi || (toml_peek(p, n + 1) == c && toml_peek(p, n + 2) == c)))
-            break;
+        if (!s->multi && c == '\n') break;
+        if (c == s->quote && (!s->multi || (toml_peek(p, n + 1) == c && toml_peek(p, n + 2) == c))) break;
         n += c == '\\' && s->quote == '"' && toml_peek(p, n + 1) >= 0 ? 2 : 1;
     }
     return n + 2; /* two quotes may stand before the three that close */
@@ -179,12 +162,10 @@ static bool closing(struct toml_parser *p, struct string *s) {
         toml_advance(p, 1);
         return true;
     }
-    while (run < 5 && toml_peek(p, run) == s->quote)
-        run++;
+    while (run < 5 && toml_peek(p, run) == s->quote) run++;
     toml_advance(p, run);
     /* Of four or five quotes the last three close and the others are text. */
-    for (size_t i = run >= 3 ? 3 : 0; i < run; i++)
-        s->out[s->length++] = s->quote;
+    for (size_t i = run >= 3 ? 3 : 0; i < run; i++) s->out[s->length++] = s->quote;
     return run >= 3;
 }
 
@@ -194,15 +175,12 @@ static int decode(struct toml_parser *p, struct string *s) {
     for (;;) {
         int c = toml_peek(p, 0);
 
-        if (c < 0 || (!s->multi && (c == '\n' || c == '\r')))
-            return unclosed(p, s);
+        if (c < 0 || (!s->multi && (c == '\n' || c == '\r'))) return unclosed(p, s);
         if (c == s->quote) {
-            if (closing(p, s))
-                return 0;
+            if (closing(p, s)) return 0;
         } else if (c == '\\' && s->quote == '"') {
             rc = escape(p, s);
-            if (rc)
-                return rc;
+            if (rc) return rc;
         } else {
             if (c != '\r') /* CRLF becomes LF, so that a file means the same however it is saved */
                 s->out[s->length++] = (char)c;
@@ -217,14 +195,11 @@ int toml_string(struct toml_parser *p, bool multi, const char **text, size_t *le
 
     s.multi = multi && toml_peek(p, 1) == s.quote && toml_peek(p, 2) == s.quote;
     toml_advance(p, s.multi ? 3 : 1);
-    if (s.multi)
-        toml_newline(p); /* one that follows the opening quotes at once is not text */
+    if (s.multi) toml_newline(p); /* one that follows the opening quotes at once is not text */
     s.out = arena_alloc(p->arena, extent(p, &s) + 1);
-    if (!s.out)
-        return toml_nomem(p);
+    if (!s.out) return toml_nomem(p);
     rc = decode(p, &s);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     s.out[s.length] = 0;
     *text = s.out;
     *length = s.length;

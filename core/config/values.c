@@ -13,8 +13,7 @@
 static struct quoted quote_node(const struct toml_node *node) {
     struct quoted q;
 
-    if (node->kind == TOML_STRING)
-        return problem_quote(node->text, node->length);
+    if (node->kind == TOML_STRING) return problem_quote(node->text, node->length);
     fmt(q.text, sizeof(q.text), "%lld", (long long)node->integer);
     /* cppcheck-suppress uninitvar ; fmt writes it */
     return q;
@@ -23,8 +22,7 @@ static struct quoted quote_node(const struct toml_node *node) {
 /* "0x" and 1 to 16 hexadecimal digits. */
 static bool parse_hex(const char *text, size_t length, u64 *out) {
     *out = 0;
-    if (length < 3 || length > 18 || text[0] != '0' || text[1] != 'x')
-        return false;
+    if (length < 3 || length > 18 || text[0] != '0' || text[1] != 'x') return false;
     for (size_t i = 2; i < length; i++) {
         char c = text[i];
         u32 digit = c >= '0' && c <= '9'   ? (u32)(c - '0')
@@ -32,8 +30,7 @@ static bool parse_hex(const char *text, size_t length, u64 *out) {
                     : c >= 'A' && c <= 'F' ? (u32)(c - 'A' + 10)
                                            : 16;
 
-        if (digit == 16)
-            return false;
+        if (digit == 16) return false;
         *out = *out << 4 | digit;
     }
     return true;
@@ -44,16 +41,12 @@ bool config_parse_size(const char *text, size_t length, u64 *out) {
     u32 shift = 0;
 
     *out = 0;
-    if (length < 2)
-        return false;
+    if (length < 2) return false;
     for (u32 i = 0; i < 3; i++)
-        if (text[length - 1] == suffix[i])
-            shift = 10 * (i + 1);
-    if (shift == 0)
-        return false;
+        if (text[length - 1] == suffix[i]) shift = 10 * (i + 1);
+    if (shift == 0) return false;
     for (size_t i = 0; i + 1 < length; i++) {
-        if (text[i] < '0' || text[i] > '9' || *out > CONFIG_MAX_ADDRESS)
-            return false;
+        if (text[i] < '0' || text[i] > '9' || *out > CONFIG_MAX_ADDRESS) return false;
         *out = *out * 10 + (u64)(text[i] - '0');
     }
     /* Saturate: what is beyond every machine stays so, and is refused with its own words. */
@@ -67,8 +60,7 @@ static bool take_number(struct reader *r, const struct key_rule *rule, const str
         *out = (u64)node->integer;
         return true;
     }
-    if (node->kind == TOML_STRING && parse_hex(node->text, node->length, out))
-        return true;
+    if (node->kind == TOML_STRING && parse_hex(node->text, node->length, out)) return true;
     problem_add(&r->problems, node->at, "%s must be %s, not %s", rule->name, rule->want, quote_node(node).text);
     problem_remedy(&r->problems, "write for example %s", rule->example);
     return false;
@@ -82,15 +74,13 @@ static bool clean_text(struct reader *r, const struct key_rule *rule, const stru
         u8 c = (u8)node->text[i];
         bool high = c == 0xc2 && (u8)node->text[i + 1] < 0xa0; /* the text ends with a NUL */
 
-        if (c >= 0x20 && c != 0x7f && !high)
-            continue;
+        if (c >= 0x20 && c != 0x7f && !high) continue;
         problem_add(&r->problems, node->at, "%s holds the control character 0x%02x", rule->name,
                     high ? (u8)node->text[i + 1] : c);
         problem_remedy(&r->problems, "write it on one line and without tabs");
         return false;
     }
-    if (node->length <= most)
-        return true;
+    if (node->length <= most) return true;
     problem_add(&r->problems, node->at, "%s is %zu bytes long", rule->name, node->length);
     problem_remedy(&r->problems, "shorten it to at most %zu bytes", most);
     return false;
@@ -100,8 +90,7 @@ static bool clean_text(struct reader *r, const struct key_rule *rule, const stru
 static int take_choice(struct reader *r, const struct key_rule *rule, const struct toml_node *node,
                        const char *const *choices, u32 count) {
     for (u32 i = 0; i < count; i++)
-        if (node->length == strlen(choices[i]) && str_equal(node->text, choices[i]))
-            return (int)i;
+        if (node->length == strlen(choices[i]) && str_equal(node->text, choices[i])) return (int)i;
     problem_add(&r->problems, node->at, "%s must be %s, not %s", rule->name, rule->want, quote_node(node).text);
     problem_remedy(&r->problems, "write for example %s", rule->example);
     return -1;
@@ -112,15 +101,13 @@ static void take_console(struct reader *r, const struct key_rule *rule, const st
     struct config *config = to;
     int i = take_choice(r, rule, node, choices, ARRAY_SIZE(choices));
 
-    if (i >= 0)
-        config->console = choices[i];
+    if (i >= 0) config->console = choices[i];
 }
 
 static void take_focus(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config *config = to;
 
-    if (!clean_text(r, rule, node, CONFIG_MAX_NAME))
-        return;
+    if (!clean_text(r, rule, node, CONFIG_MAX_NAME)) return;
     config->focus = node->text;
     config->focus_at = node->at;
 }
@@ -134,8 +121,7 @@ static bool check_elements(struct reader *r, const struct key_rule *rule, const 
         return false;
     }
     for (const struct toml_node *n = array->first; n; n = n->next) {
-        if (kinds & 1u << n->kind)
-            continue;
+        if (kinds & 1u << n->kind) continue;
         problem_add(&r->problems, n->at, "an element of %s must be %s, not %s", rule->name, want,
                     toml_kind_name(n->kind));
         problem_remedy(&r->problems, "write for example %s", rule->example);
@@ -150,12 +136,10 @@ static void take_cpus(struct reader *r, const struct key_rule *rule, const struc
 
     p->line_cpus = array->at.line;
     p->column_cpus = array->at.column;
-    if (!check_elements(r, rule, array, INTEGER, "a core number"))
-        return;
+    if (!check_elements(r, rule, array, INTEGER, "a core number")) return;
     p->cpus = reader_alloc(r, array->count * sizeof(*p->cpus));
     p->cpu_at = reader_alloc(r, array->count * sizeof(*p->cpu_at));
-    if (!p->cpus || !p->cpu_at)
-        return;
+    if (!p->cpus || !p->cpu_at) return;
     for (const struct toml_node *n = array->first; n; n = n->next, i++) {
         if (n->integer < 0 || n->integer > CONFIG_MAX_CORE) {
             problem_add(&r->problems, n->at, "%lld is no core number", (long long)n->integer);
@@ -179,8 +163,7 @@ static void take_memory(struct reader *r, const struct key_rule *rule, const str
         problem_remedy(&r->problems, "write a whole number and K, M or G, for example %s", rule->example);
         return;
     }
-    if (node->kind == TOML_INTEGER)
-        bytes = (u64)node->integer;
+    if (node->kind == TOML_INTEGER) bytes = (u64)node->integer;
     if (bytes < CONFIG_MIN_MEMORY) {
         problem_add(&r->problems, node->at, "memory %s is too little for a partition", quote_node(node).text);
         problem_remedy(&r->problems, "write at least \"1M\"");
@@ -202,8 +185,7 @@ static void take_address(struct reader *r, const struct key_rule *rule, const st
 
     p->line_address = node->at.line;
     p->column_address = node->at.column;
-    if (!take_number(r, rule, node, &value))
-        return;
+    if (!take_number(r, rule, node, &value)) return;
     if (value >= CONFIG_MAX_ADDRESS) {
         problem_add(&r->problems, node->at, "address 0x%llx is beyond 52 bits", (unsigned long long)value);
         problem_remedy(&r->problems, "leave the key out: the hypervisor finds a place");
@@ -223,11 +205,9 @@ static void take_address(struct reader *r, const struct key_rule *rule, const st
 
 /* Name of a GRUB module. */
 static const char *take_module(struct reader *r, const struct key_rule *rule, const struct toml_node *node) {
-    if (!clean_text(r, rule, node, CONFIG_MAX_MODULE))
-        return NULL;
+    if (!clean_text(r, rule, node, CONFIG_MAX_MODULE)) return NULL;
     for (size_t i = 0; i < node->length; i++) {
-        if (node->text[i] != ' ')
-            continue;
+        if (node->text[i] != ' ') continue;
         problem_add(&r->problems, node->at, "%s holds a space: it is the name of one module", rule->name);
         problem_remedy(&r->problems, "write for example %s", rule->example);
         return NULL;
@@ -264,8 +244,7 @@ static void take_initrd(struct reader *r, const struct key_rule *rule, const str
 static void take_cmdline(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
     struct config_partition *p = to;
 
-    if (clean_text(r, rule, node, CONFIG_MAX_CMDLINE))
-        p->cmdline = node->text;
+    if (clean_text(r, rule, node, CONFIG_MAX_CMDLINE)) p->cmdline = node->text;
 }
 
 static void take_format(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
@@ -274,8 +253,7 @@ static void take_format(struct reader *r, const struct key_rule *rule, const str
     struct config_partition *p = to;
     int i = take_choice(r, rule, node, choices, ARRAY_SIZE(choices));
 
-    if (i >= 0)
-        p->format = formats[i];
+    if (i >= 0) p->format = formats[i];
 }
 
 static void take_load(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
@@ -301,13 +279,10 @@ static bool parse_ports(const struct toml_node *n, struct config_range *out) {
         *out = (struct config_range){(u64)n->integer, 1};
         return n->integer >= 0 && n->integer <= 0xffff;
     }
-    while (dash < n->length && n->text[dash] != '-')
-        dash++;
-    if (!parse_hex(n->text, dash, &out->base))
-        return false;
+    while (dash < n->length && n->text[dash] != '-') dash++;
+    if (!parse_hex(n->text, dash, &out->base)) return false;
     last = out->base;
-    if (dash < n->length && !parse_hex(n->text + dash + 1, n->length - dash - 1, &last))
-        return false;
+    if (dash < n->length && !parse_hex(n->text + dash + 1, n->length - dash - 1, &last)) return false;
     out->bytes = last - out->base + 1;
     return out->base <= last && last <= 0xffff;
 }
@@ -316,12 +291,10 @@ static void take_ports(struct reader *r, const struct key_rule *rule, const stru
     struct config_partition *p = to;
     u32 i = 0;
 
-    if (!check_elements(r, rule, array, INTEGER | STRING, "a port"))
-        return;
+    if (!check_elements(r, rule, array, INTEGER | STRING, "a port")) return;
     p->ports = reader_alloc(r, array->count * sizeof(*p->ports));
     p->port_at = reader_alloc(r, array->count * sizeof(*p->port_at));
-    if (!p->ports || !p->port_at)
-        return;
+    if (!p->ports || !p->port_at) return;
     for (const struct toml_node *n = array->first; n; n = n->next, i++) {
         if (!parse_ports(n, &p->ports[i])) {
             problem_add(&r->problems, n->at, "%s is neither a port nor a range of ports", quote_node(n).text);
@@ -340,19 +313,16 @@ static bool parse_pci(const struct toml_node *n, u32 *out) {
     u32 segment, rest;
     u64 value = 0;
 
-    if (n->length + skip != sizeof(form) - 1)
-        return false;
+    if (n->length + skip != sizeof(form) - 1) return false;
     for (size_t i = 0; i < n->length; i++) {
         char digit[] = {'0', 'x', n->text[i]}, want = form[skip + i];
         u64 d;
 
         if (want == ':' || want == '.') {
-            if (n->text[i] != want)
-                return false;
+            if (n->text[i] != want) return false;
             continue;
         }
-        if (!parse_hex(digit, sizeof(digit), &d) || (want == 'o' && d > 7))
-            return false;
+        if (!parse_hex(digit, sizeof(digit), &d) || (want == 'o' && d > 7)) return false;
         value = value << 4 | d;
     }
     /* value: ssss bb dd f, four bits to a digit; a device number has five bits. */
@@ -366,12 +336,10 @@ static void take_pci(struct reader *r, const struct key_rule *rule, const struct
     struct config_partition *p = to;
     u32 i = 0;
 
-    if (!check_elements(r, rule, array, STRING, "text"))
-        return;
+    if (!check_elements(r, rule, array, STRING, "text")) return;
     p->pci = reader_alloc(r, array->count * sizeof(*p->pci));
     p->pci_at = reader_alloc(r, array->count * sizeof(*p->pci_at));
-    if (!p->pci || !p->pci_at)
-        return;
+    if (!p->pci || !p->pci_at) return;
     for (const struct toml_node *n = array->first; n; n = n->next, i++) {
         if (!parse_pci(n, &p->pci[i])) {
             problem_add(&r->problems, n->at, "%s is no PCI function", quote_node(n).text);
@@ -389,8 +357,7 @@ static void take_on(struct reader *r, const struct key_rule *rule, const struct 
     struct config_partition *p = to;
     int i = take_choice(r, rule, node, choices, ARRAY_SIZE(choices));
 
-    if (i >= 0)
-        p->restart_on = bits[i];
+    if (i >= 0) p->restart_on = bits[i];
 }
 
 static void take_limit(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
@@ -415,8 +382,7 @@ static void take_restart(struct reader *r, const struct key_rule *rule, const st
     u32 before = r->problems.count;
 
     config_read_table(r, table, "restart", restart_keys, ARRAY_SIZE(restart_keys), p);
-    if (r->problems.count != before)
-        return;
+    if (r->problems.count != before) return;
     if (!on) {
         problem_add(&r->problems, table->at, "restart does not say on what");
         problem_remedy(&r->problems, "write for example %s", rule->example);

@@ -31,8 +31,7 @@ bool elf_detect(const struct image_request *request) {
 static int check_header(const u8 *file, u64 bytes, struct image_error *error) {
     u64 table, count;
 
-    if (bytes < ELF_HEADER_BYTES)
-        return load_fail(error, -E_INVAL, "ELF header: the file is too short");
+    if (bytes < ELF_HEADER_BYTES) return load_fail(error, -E_INVAL, "ELF header: the file is too short");
     if (file[4] != ELF_CLASS_64 || file[5] != ELF_DATA_LITTLE)
         return load_fail(error, -E_INVAL, "e_ident: not a 64-bit little-endian file");
     if (file[6] != ELF_VERSION || load_u32(file + 20) != ELF_VERSION)
@@ -78,8 +77,7 @@ static int load_segment(const struct gmem *mem, const struct image_request *requ
         return load_fail(error, -E_INVAL, "p_offset: 0x%llx + 0x%llx bytes lies outside the file",
                          (unsigned long long)s->offset, (unsigned long long)s->file_bytes);
     rc = load_check_range(mem, s->paddr, s->mem_bytes, "p_paddr", error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     return load_copy(mem, s->paddr, (const u8 *)request->kernel + s->offset, s->file_bytes, s->mem_bytes, error);
 }
 
@@ -101,24 +99,19 @@ int elf_load(const struct gmem *mem, const struct image_request *request, struct
     bool entered = false;
     int rc;
 
-    if (!elf_detect(request))
-        return load_fail(error, -E_INVAL, "e_ident: not an ELF file");
+    if (!elf_detect(request)) return load_fail(error, -E_INVAL, "e_ident: not an ELF file");
     rc = check_header(file, request->kernel_bytes, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     rc = load_boot_area(mem, request->cmdline, BOOT_CMDLINE_MAX, start, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     start->rdi = BOOT_CMDLINE;
     start->rsi = request->rsdp.v;
     for (u32 i = 0; i < load_u16(file + 56); i++) {
         struct segment_header s = segment_at(file, i);
 
-        if (s.type != ELF_SEGMENT_LOAD || s.mem_bytes == 0)
-            continue;
+        if (s.type != ELF_SEGMENT_LOAD || s.mem_bytes == 0) continue;
         rc = load_segment(mem, request, &s, error);
-        if (rc)
-            return rc;
+        if (rc) return rc;
         entered = entered || entry_in(&s, load_u64(file + 24), &start->rip);
     }
     if (!entered)

@@ -104,15 +104,12 @@ static int check_setup(const struct image_request *request, struct setup *s, str
     const u8 *file = request->kernel;
     int rc;
 
-    if (!linux_detect(request))
-        return load_fail(error, -E_INVAL, "header: not a Linux bzImage (no HdrS magic)");
+    if (!linux_detect(request)) return load_fail(error, -E_INVAL, "header: not a Linux bzImage (no HdrS magic)");
     rc = check_sizes(file, request->kernel_bytes, s, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     /* At least two sectors are there now, which is all of the header. */
     rc = check_flags(file, s, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     s->pref = load_u64(file + HDR_PREF_ADDRESS);
     s->memory = max_u64(load_u32(file + HDR_INIT_SIZE), s->payload_bytes);
     s->relocatable = file[HDR_RELOCATABLE] != 0;
@@ -138,10 +135,8 @@ static int place_kernel(const struct gmem *mem, const struct setup *s, u64 *at, 
         u64 end = min_u64(run.end, BOOT_MAP_END);
 
         *at = s->pref;
-        if (*at < run.base && s->relocatable)
-            *at = align_up(run.base, s->alignment);
-        if (run.kind == REGION_RAM && *at >= run.base && *at < end && s->memory <= end - *at)
-            return 0;
+        if (*at < run.base && s->relocatable) *at = align_up(run.base, s->alignment);
+        if (run.kind == REGION_RAM && *at >= run.base && *at < end && s->memory <= end - *at) return 0;
     }
     return load_fail(error, -E_RANGE,
                      "init_size: the kernel needs %llu KiB of memory from 0x%llx, give the "
@@ -167,20 +162,17 @@ static int place_initrd(const struct gmem *mem, const struct setup *s, u64 bytes
         u64 base = max_u64(run.base, GUEST_HIGHMEM_BASE);
         u64 end = min_u64(run.end, s->initrd_end_max);
 
-        if (run.kind != REGION_RAM)
-            continue;
+        if (run.kind != REGION_RAM) continue;
         try_high(base, min_u64(end, p->kernel), bytes, &p->initrd);
         try_high(max_u64(base, p->kernel + s->memory), end, bytes, &p->initrd);
     }
-    if (p->initrd)
-        return 0;
+    if (p->initrd) return 0;
     return load_fail(error, -E_RANGE, "initrd: no room for its %llu KiB beside the kernel and below 0x%llx",
                      (unsigned long long)((bytes + 1023) >> 10), (unsigned long long)s->initrd_end_max);
 }
 
 static void put(u8 *at, u64 value, u32 bytes) {
-    for (u32 i = 0; i < bytes; i++)
-        at[i] = (u8)(value >> (8 * i));
+    for (u32 i = 0; i < bytes; i++) at[i] = (u8)(value >> (8 * i));
 }
 
 /* E820 from the region list: RAM is type 1, reserved is type 2; devices are no memory. */
@@ -191,8 +183,7 @@ static int write_e820(const struct gmem *mem, u8 *zp, struct image_error *error)
     while (run_next(mem, &cursor, &run)) {
         u8 *entry = zp + ZP_E820_TABLE + count * E820_BYTES;
 
-        if (count++ == E820_MAX)
-            return load_fail(error, -E_RANGE, "memory: more than 128 separate ranges");
+        if (count++ == E820_MAX) return load_fail(error, -E_RANGE, "memory: more than 128 separate ranges");
         put(entry, run.base, 8);
         put(entry + 8, run.end - run.base, 8);
         put(entry + 16, run.kind == REGION_RAM ? 1 : 2, 4);
@@ -228,25 +219,19 @@ int linux_load(const struct gmem *mem, const struct image_request *request, stru
     int rc;
 
     rc = check_setup(request, &s, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     rc = place_kernel(mem, &s, &p.kernel, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     if (request->initrd && request->initrd_bytes) {
         rc = place_initrd(mem, &s, request->initrd_bytes, &p, error);
-        if (rc)
-            return rc;
+        if (rc) return rc;
     }
     rc = load_boot_area(mem, request->cmdline, s.cmdline_size, start, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     rc = write_zero_page(mem, request, &s, &p, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     rc = load_copy(mem, p.kernel, (const u8 *)request->kernel + s.setup_bytes, s.payload_bytes, s.payload_bytes, error);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     start->rip = p.kernel + ENTRY_64;
     start->rsi = BOOT_ZERO_PAGE;
     return p.initrd ? load_copy(mem, p.initrd, request->initrd, request->initrd_bytes, request->initrd_bytes, error)

@@ -25,31 +25,22 @@ int load_fail(struct image_error *error, int code, const char *format, ...) {
     return code;
 }
 
-u16 load_u16(const u8 *at) {
-    return (u16)(at[0] | at[1] << 8);
-}
+u16 load_u16(const u8 *at) { return (u16)(at[0] | at[1] << 8); }
 
-u32 load_u32(const u8 *at) {
-    return load_u16(at) | (u32)load_u16(at + 2) << 16;
-}
+u32 load_u32(const u8 *at) { return load_u16(at) | (u32)load_u16(at + 2) << 16; }
 
-u64 load_u64(const u8 *at) {
-    return load_u32(at) | (u64)load_u32(at + 4) << 32;
-}
+u64 load_u64(const u8 *at) { return load_u32(at) | (u64)load_u32(at + 4) << 32; }
 
 bool run_next(const struct gmem *mem, u32 *cursor, struct run *out) {
     u32 i = *cursor;
 
-    while (i < mem->count && mem->regions[i].kind == REGION_DEVICE)
-        i++;
-    if (i == mem->count)
-        return false;
+    while (i < mem->count && mem->regions[i].kind == REGION_DEVICE) i++;
+    if (i == mem->count) return false;
     *out = (struct run){mem->regions[i].gpa.v, mem->regions[i].gpa.v + mem->regions[i].bytes, mem->regions[i].kind};
     for (i++; i < mem->count; i++) {
         const struct region *r = &mem->regions[i];
 
-        if (r->kind != out->kind || r->gpa.v != out->end)
-            break;
+        if (r->kind != out->kind || r->gpa.v != out->end) break;
         out->end += r->bytes;
     }
     *cursor = i;
@@ -67,8 +58,7 @@ int load_check_range(const struct gmem *mem, u64 at, u64 bytes, const char *fiel
         return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes covers the boot area 0x1000 to 0xffff", field,
                          (unsigned long long)at, (unsigned long long)bytes);
     while (run_next(mem, &cursor, &run))
-        if (run.kind == REGION_RAM && at >= run.base && at < run.end && bytes <= run.end - at)
-            return 0;
+        if (run.kind == REGION_RAM && at >= run.base && at < run.end && bytes <= run.end - at) return 0;
     return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes is not wholly in the partition's memory", field,
                      (unsigned long long)at, (unsigned long long)bytes);
 }
@@ -91,10 +81,8 @@ static void write_tables(u64 *area) {
     gdt[2] = GDT_CODE64;
     gdt[3] = GDT_DATA;
     pml4[0] = BOOT_PDPT | PTE_TABLE;
-    for (u64 i = 0; i < 4; i++)
-        pdpt[i] = (BOOT_PD + i * PAGE_4K) | PTE_TABLE;
-    for (u64 i = 0; i < 4 * 512; i++)
-        pd[i] = i * PAGE_2M | PTE_2M;
+    for (u64 i = 0; i < 4; i++) pdpt[i] = (BOOT_PD + i * PAGE_4K) | PTE_TABLE;
+    for (u64 i = 0; i < 4 * 512; i++) pd[i] = i * PAGE_2M | PTE_2M;
 }
 
 int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, struct start_state *start,
@@ -106,8 +94,7 @@ int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, struc
     if (length > limit)
         return load_fail(error, -E_INVAL, "cmdline: %llu characters, but the kernel takes at most %llu",
                          (unsigned long long)length, (unsigned long long)limit);
-    if (!area)
-        return load_fail(error, -E_RANGE, "the partition has no memory at 0x1000 for the boot area");
+    if (!area) return load_fail(error, -E_RANGE, "the partition has no memory at 0x1000 for the boot area");
     memset(area, 0, BOOT_AREA_END - BOOT_AREA_BASE);
     write_tables(area);
     memcpy((u8 *)area + (BOOT_CMDLINE - BOOT_AREA_BASE), cmdline, length);

@@ -9,9 +9,7 @@
 #define ALU_FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
 /* Values are `size` bytes wide: 1, 2, 4 or 8. */
-static inline u64 alu_mask(u32 size) {
-    return ~(u64)0 >> (64 - 8 * size);
-}
+static inline u64 alu_mask(u32 size) { return ~(u64)0 >> (64 - 8 * size); }
 
 /* op: ADD, OR, ADC, SBB, AND, SUB, XOR, CMP (the difference) or TEST. Bits of a and b above `size`
  * are ignored; *flags are read (carry) and changed. Returns the result. */

@@ -29,23 +29,17 @@ struct cursor {
 };
 
 /* What to say when the bytes run out: with 15 of them the instruction is too long (#GP). */
-static int too_short(u32 limit) {
-    return limit == INSN_MAX ? -E_INVAL : -E_TRUNCATED;
-}
-static int out_of_bytes(const struct cursor *c) {
-    return too_short(c->limit);
-}
+static int too_short(u32 limit) { return limit == INSN_MAX ? -E_INVAL : -E_TRUNCATED; }
+static int out_of_bytes(const struct cursor *c) { return too_short(c->limit); }
 
 /* Reads `bytes` (1, 2, 4, 8) as a signed number. False if they are not there. */
 static bool take(struct cursor *c, u32 bytes, s64 *out) {
     const u8 *p = c->bytes + c->pos;
     u64 value = 0;
 
-    if (bytes > c->limit - c->pos)
-        return false;
+    if (bytes > c->limit - c->pos) return false;
     c->pos += bytes;
-    for (u32 i = 0; i < bytes; i++)
-        value |= (u64)p[i] << (8 * i);
+    for (u32 i = 0; i < bytes; i++) value |= (u64)p[i] << (8 * i);
     *out = (s64)(value << (64 - 8 * bytes)) >> (64 - 8 * bytes);
     return true;
 }
@@ -53,8 +47,7 @@ static bool take(struct cursor *c, u32 bytes, s64 *out) {
 static inline u8 operand_size(enum insn_mode mode, u32 prefixes, u8 rex, u32 flags) {
     u8 size;
 
-    if (flags & OP_BYTE)
-        return 1;
+    if (flags & OP_BYTE) return 1;
     if (rex & REX_W)
         size = 8;
     else if (!!(prefixes & PREFIX_OPERAND) != (mode == INSN_16))
@@ -69,8 +62,7 @@ static inline u8 operand_size(enum insn_mode mode, u32 prefixes, u8 rex, u32 fla
 static inline u8 address_size(enum insn_mode mode, u32 prefixes) {
     u8 size = (u8)(2u << mode);
 
-    if (prefixes & PREFIX_ADDRESS)
-        return mode == INSN_32 ? 2 : 4;
+    if (prefixes & PREFIX_ADDRESS) return mode == INSN_32 ? 2 : 4;
     return size;
 }
 
@@ -93,8 +85,7 @@ static int memory_16(struct cursor *c, struct insn *out, u8 mod, u8 rm) {
         disp_bytes = 2;
     }
     set_seg(c, out, out->base == REG_BP ? SEG_SS : SEG_DS);
-    if (disp_bytes && !take(c, disp_bytes, &out->disp))
-        return out_of_bytes(c);
+    if (disp_bytes && !take(c, disp_bytes, &out->disp)) return out_of_bytes(c);
     return 0;
 }
 
@@ -108,8 +99,7 @@ static int memory_32(struct cursor *c, struct insn *out, u8 mod, u8 rm) {
     if (with_sib) {
         u8 sib, index;
 
-        if (c->pos == c->limit)
-            return out_of_bytes(c);
+        if (c->pos == c->limit) return out_of_bytes(c);
         sib = c->bytes[c->pos++];
         base = sib & 7;
         index = (u8)(((sib >> 3) & 7) | ((c->rex & REX_X) << 2));
@@ -126,15 +116,13 @@ static int memory_32(struct cursor *c, struct insn *out, u8 mod, u8 rm) {
         out->base = (u8)(base | ((c->rex & REX_B) << 3));
     }
     set_seg(c, out, out->base == REG_SP || out->base == REG_BP ? SEG_SS : SEG_DS);
-    if (disp_bytes && !take(c, disp_bytes, &out->disp))
-        return out_of_bytes(c);
+    if (disp_bytes && !take(c, disp_bytes, &out->disp)) return out_of_bytes(c);
     return 0;
 }
 
 /* Without REX, byte registers 4 to 7 are AH, CH, DH and BH. */
 static u8 byte_register(const struct cursor *c, u8 reg, bool *high) {
-    if (c->rex || reg < 4)
-        return reg;
+    if (c->rex || reg < 4) return reg;
     *high = true;
     return reg & 3;
 }
@@ -142,31 +130,26 @@ static u8 byte_register(const struct cursor *c, u8 reg, bool *high) {
 static int form_rm(struct cursor *c, struct insn *out, u32 flags, bool with_reg) {
     u8 modrm, mod, rm;
 
-    if (c->pos == c->limit)
-        return out_of_bytes(c);
+    if (c->pos == c->limit) return out_of_bytes(c);
     modrm = c->bytes[c->pos++];
     mod = modrm >> 6;
     rm = modrm & 7;
     if (with_reg) {
         out->reg = (u8)(((modrm >> 3) & 7) | ((c->rex & REX_R) << 1));
-        if (out->size == 1)
-            out->reg = byte_register(c, out->reg, &out->reg_high);
+        if (out->size == 1) out->reg = byte_register(c, out->reg, &out->reg_high);
     }
     if (flags & OP_SRC) {
         out->src_size = flags & OP_SRC8 ? 1 : flags & OP_SRC16 ? 2 : 4;
         /* MOVSXD to a 16-bit register reads 16 bits. SDM Vol 2B, MOVSX/MOVSXD. */
-        if (out->src_size == 4 && out->size == 2)
-            out->src_size = 2;
+        if (out->src_size == 4 && out->size == 2) out->src_size = 2;
     }
     if (mod == 3) {
         out->rm = (u8)(rm | ((c->rex & REX_B) << 3));
-        if (out->size == 1 || out->src_size == 1)
-            out->rm = byte_register(c, out->rm, &out->rm_high);
+        if (out->size == 1 || out->src_size == 1) out->rm = byte_register(c, out->rm, &out->rm_high);
         return 0;
     }
     out->memory = true;
-    if (out->address_size == 2)
-        return memory_16(c, out, mod, rm);
+    if (out->address_size == 2) return memory_16(c, out, mod, rm);
     return memory_32(c, out, mod, rm);
 }
 
@@ -175,14 +158,12 @@ static int form_rm(struct cursor *c, struct insn *out, u32 flags, bool with_reg)
 static int form_control(struct cursor *c, struct insn *out) {
     u8 modrm;
 
-    if (c->pos == c->limit)
-        return out_of_bytes(c);
+    if (c->pos == c->limit) return out_of_bytes(c);
     modrm = c->bytes[c->pos++];
     out->size = c->mode == INSN_64 ? 8 : 4;
     out->reg = (u8)(((modrm >> 3) & 7) | ((c->rex & REX_R) << 1));
     out->rm = (u8)((modrm & 7) | ((c->rex & REX_B) << 3));
-    if (out->op == INSN_MOV_FROM_DR || out->op == INSN_MOV_TO_DR)
-        return out->reg < 8 ? 0 : -E_INVAL;
+    if (out->op == INSN_MOV_FROM_DR || out->op == INSN_MOV_TO_DR) return out->reg < 8 ? 0 : -E_INVAL;
     /* CR0, CR2, CR3, CR4, CR8 exist. */
     return out->reg <= 8 && (0x11du >> out->reg) & 1 ? 0 : -E_INVAL;
 }
@@ -192,28 +173,15 @@ static int form_control(struct cursor *c, struct insn *out) {
 static int form_system(struct cursor *c, struct insn *out) {
     u8 modrm;
 
-    if (c->pos == c->limit)
-        return out_of_bytes(c);
+    if (c->pos == c->limit) return out_of_bytes(c);
     modrm = c->bytes[c->pos];
     switch (modrm) {
-    case 0xc1:
-        out->op = INSN_VMCALL;
-        break;
-    case 0xc8:
-        out->op = INSN_MONITOR;
-        break;
-    case 0xc9:
-        out->op = INSN_MWAIT;
-        break;
-    case 0xd1:
-        out->op = INSN_XSETBV;
-        break;
-    case 0xd9:
-        out->op = INSN_VMMCALL;
-        break;
-    case 0xf9:
-        out->op = INSN_RDTSCP;
-        break;
+    case 0xc1: out->op = INSN_VMCALL; break;
+    case 0xc8: out->op = INSN_MONITOR; break;
+    case 0xc9: out->op = INSN_MWAIT; break;
+    case 0xd1: out->op = INSN_XSETBV; break;
+    case 0xd9: out->op = INSN_VMMCALL; break;
+    case 0xf9: out->op = INSN_RDTSCP; break;
     default:
         switch ((modrm >> 3) & 7) {
         case 4:
@@ -227,13 +195,11 @@ static int form_system(struct cursor *c, struct insn *out) {
             out->size = 2;
             return form_rm(c, out, 0, false);
         case 7:
-            if (modrm >= 0xc0)
-                return -E_UNSUPPORTED;
+            if (modrm >= 0xc0) return -E_UNSUPPORTED;
             out->op = INSN_INVLPG;
             out->size = 1;
             return form_rm(c, out, 0, false);
-        default:
-            return -E_UNSUPPORTED;
+        default: return -E_UNSUPPORTED;
         }
     }
     c->pos++;
@@ -248,8 +214,7 @@ static int form_xchg_acc(const struct cursor *c, struct insn *out) {
         out->rm = 8;
         return 0;
     }
-    if (!out->rep)
-        return -E_UNSUPPORTED;
+    if (!out->rep) return -E_UNSUPPORTED;
     out->op = INSN_PAUSE;
     out->to_memory = false;
     return 0;
@@ -257,10 +222,8 @@ static int form_xchg_acc(const struct cursor *c, struct insn *out) {
 
 static void form_opreg(const struct cursor *c, struct insn *out, u8 opcode) {
     out->rm = (u8)((opcode & 7) | ((c->rex & REX_B) << 3));
-    if (out->size == 1)
-        out->rm = byte_register(c, out->rm, &out->rm_high);
-    if (out->op == INSN_XCHG)
-        out->reg = 0;
+    if (out->size == 1) out->rm = byte_register(c, out->rm, &out->rm_high);
+    if (out->op == INSN_XCHG) out->reg = 0;
 }
 
 static void form_string(const struct cursor *c, struct insn *out, u32 flags) {
@@ -272,42 +235,28 @@ static void form_string(const struct cursor *c, struct insn *out, u32 flags) {
         out->base = REG_SI;
         set_seg(c, out, SEG_DS);
     }
-    if (out->op == INSN_STOS || out->op == INSN_LODS || out->op == INSN_SCAS)
-        out->reg = 0;
+    if (out->op == INSN_STOS || out->op == INSN_LODS || out->op == INSN_SCAS) out->reg = 0;
 }
 
 static int operands(struct cursor *c, struct insn *out, const struct opcode *e, u32 flags) {
     switch ((enum insn_form)e->form) {
     case FORM_RM_LONG:
-        if (c->mode != INSN_64)
-            return -E_UNSUPPORTED;
+        if (c->mode != INSN_64) return -E_UNSUPPORTED;
         return form_rm(c, out, flags, true);
-    case FORM_RM:
-        return form_rm(c, out, flags, true);
-    case FORM_OPREG:
-        form_opreg(c, out, c->bytes[c->pos - 1]);
-        return 0;
-    case FORM_ACC:
-        out->reg = 0;
-        return 0;
+    case FORM_RM: return form_rm(c, out, flags, true);
+    case FORM_OPREG: form_opreg(c, out, c->bytes[c->pos - 1]); return 0;
+    case FORM_ACC: out->reg = 0; return 0;
     case FORM_MOFFS:
         out->reg = 0;
         out->memory = true;
         set_seg(c, out, SEG_DS);
         return take(c, out->address_size, &out->disp) ? 0 : out_of_bytes(c);
-    case FORM_STRING:
-        form_string(c, out, flags);
-        return 0;
-    case FORM_XCHG_ACC:
-        return form_xchg_acc(c, out);
-    case FORM_CONTROL:
-        return form_control(c, out);
-    case FORM_SYSTEM:
-        return form_system(c, out);
-    case FORM_PLAIN:
-        return 0;
-    default:
-        return -E_INVAL;
+    case FORM_STRING: form_string(c, out, flags); return 0;
+    case FORM_XCHG_ACC: return form_xchg_acc(c, out);
+    case FORM_CONTROL: return form_control(c, out);
+    case FORM_SYSTEM: return form_system(c, out);
+    case FORM_PLAIN: return 0;
+    default: return -E_INVAL;
     }
 }
 
@@ -317,8 +266,7 @@ static int immediate(struct cursor *c, struct insn *out, u32 flags) {
 
     if ((flags & (OP_IMMZ | OP_IMMV)) && !(flags & OP_BYTE))
         bytes = out->size == 8 && (flags & OP_IMMZ) ? 4 : out->size;
-    if (!take(c, bytes, &value))
-        return out_of_bytes(c);
+    if (!take(c, bytes, &value)) return out_of_bytes(c);
     out->has_imm = true;
     out->imm = flags & OP_IMM8U ? (u8)value : (u64)value;
     return 0;
@@ -330,24 +278,19 @@ static int decode_operands(struct cursor *c, struct insn *out, const struct opco
     bool group = e->form == FORM_GROUP;
     int error;
 
-    if ((flags & OP_NO64) && c->mode == INSN_64)
-        return -E_INVAL;
+    if ((flags & OP_NO64) && c->mode == INSN_64) return -E_INVAL;
     if (group) {
-        if (c->pos == c->limit)
-            return out_of_bytes(c);
+        if (c->pos == c->limit) return out_of_bytes(c);
         e = &insn_groups[e->op][(c->bytes[c->pos] >> 3) & 7];
         flags |= e->flags;
     }
-    if (e->form == FORM_UNSUPPORTED)
-        return out->lock && !(flags & OP_LOCKABLE) ? -E_INVAL : -E_UNSUPPORTED;
+    if (e->form == FORM_UNSUPPORTED) return out->lock && !(flags & OP_LOCKABLE) ? -E_INVAL : -E_UNSUPPORTED;
     out->op = (enum insn_op)e->op;
     out->size = operand_size(c->mode, c->prefixes, c->rex, flags);
     out->to_memory = flags & OP_TO_RM;
     error = group && e->form == FORM_RM ? form_rm(c, out, flags, false) : operands(c, out, e, flags);
-    if (error)
-        return error;
-    if (out->lock && !((flags & OP_LOCKABLE) && out->memory))
-        return -E_INVAL;
+    if (error) return error;
+    if (out->lock && !((flags & OP_LOCKABLE) && out->memory)) return -E_INVAL;
     return flags & OP_IMM ? immediate(c, out, flags) : 0;
 }
 
@@ -396,8 +339,7 @@ static int __attribute__((noinline)) decode_any(const u8 *bytes, size_t count, e
     for (;;) {
         u8 byte;
 
-        if (pos == limit)
-            return too_short(limit);
+        if (pos == limit) return too_short(limit);
         byte = bytes[pos++];
         e = &insn_one_byte[byte];
         if (e->form == FORM_PREFIX) {
@@ -416,8 +358,7 @@ static int __attribute__((noinline)) decode_any(const u8 *bytes, size_t count, e
         }
     }
     if (e->form == FORM_ESCAPE) {
-        if (pos == limit)
-            return too_short(limit);
+        if (pos == limit) return too_short(limit);
         e = &insn_two_byte[bytes[pos++]];
     }
     if (prefixes) {
@@ -431,8 +372,7 @@ static int __attribute__((noinline)) decode_any(const u8 *bytes, size_t count, e
             (struct cursor){
                 .bytes = bytes, .limit = limit, .pos = pos, .mode = mode, .prefixes = prefixes, .rex = rex, .seg = seg},
             out, e);
-    if (prefixes & PREFIX_LOCK)
-        return -E_INVAL;
+    if (prefixes & PREFIX_LOCK) return -E_INVAL;
     out->op = (enum insn_op)e->op;
     out->size = operand_size(mode, prefixes, rex, 0);
     out->length = (u8)pos;
@@ -444,16 +384,14 @@ int insn_decode(const u8 *bytes, size_t count, enum insn_mode mode, struct insn 
     u8 length = 1;
 
     clear(out);
-    if (count < 2)
-        return decode_any(bytes, count, mode, out);
+    if (count < 2) return decode_any(bytes, count, mode, out);
     e = &insn_one_byte[bytes[0]];
     if (e->form == FORM_ESCAPE) {
         e = &insn_two_byte[bytes[1]];
         length = 2;
     }
     /* CPUID, HLT, RDMSR and the like, as compilers and people write them. */
-    if (e->form != FORM_PLAIN || e->flags != 0)
-        return decode_any(bytes, count, mode, out);
+    if (e->form != FORM_PLAIN || e->flags != 0) return decode_any(bytes, count, mode, out);
     out->op = (enum insn_op)e->op;
     out->length = length;
     out->size = operand_size(mode, 0, 0, 0);

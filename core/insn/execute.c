@@ -43,8 +43,7 @@ static void reg_write(struct insn_cpu *cpu, u8 reg, bool high, u32 size, u64 val
 
 /* In 64-bit mode only FS and GS have a base; elsewhere linear addresses have 32 bits. */
 static u64 linear_at(const struct insn_cpu *cpu, enum insn_seg seg, u64 offset) {
-    if (cpu->mode == INSN_64)
-        return seg == SEG_FS || seg == SEG_GS ? cpu->seg_base[seg] + offset : offset;
+    if (cpu->mode == INSN_64) return seg == SEG_FS || seg == SEG_GS ? cpu->seg_base[seg] + offset : offset;
     return (u32)(cpu->seg_base[seg] + offset);
 }
 
@@ -56,20 +55,16 @@ static u64 linear(const struct insn *insn, const struct insn_cpu *cpu, u64 add) 
         offset += cpu->rip + insn->length;
     else if (insn->base != INSN_NO_REG)
         offset += cpu->gpr[insn->base & 15];
-    if (insn->index != INSN_NO_REG)
-        offset += cpu->gpr[insn->index & 15] * insn->scale;
+    if (insn->index != INSN_NO_REG) offset += cpu->gpr[insn->index & 15] * insn->scale;
     return linear_at(cpu, insn->seg, offset & alu_mask(insn->address_size));
 }
 
-u64 insn_linear(const struct insn *insn, const struct insn_cpu *cpu) {
-    return linear(insn, cpu, 0);
-}
+u64 insn_linear(const struct insn *insn, const struct insn_cpu *cpu) { return linear(insn, cpu, 0); }
 
 static int mem_read(const struct execution *x, u64 la, u32 size, u64 *value) {
     int error = x->bus->read(x->bus->ctx, la, size, value, x->fault);
 
-    if (!error)
-        *value &= alu_mask(size);
+    if (!error) *value &= alu_mask(size);
     return error;
 }
 
@@ -82,15 +77,13 @@ static int mem_probe(const struct execution *x, u64 la, u32 size) {
 }
 
 static int rm_read(const struct execution *x, u64 la, u32 size, u64 *value) {
-    if (x->insn->memory)
-        return mem_read(x, la, size, value);
+    if (x->insn->memory) return mem_read(x, la, size, value);
     *value = reg_read(x->cpu, x->insn->rm, x->insn->rm_high, size);
     return 0;
 }
 
 static int rm_write(const struct execution *x, u64 la, u32 size, u64 value) {
-    if (x->insn->memory)
-        return mem_write(x, la, size, value);
+    if (x->insn->memory) return mem_write(x, la, size, value);
     reg_write(x->cpu, x->insn->rm, x->insn->rm_high, size, value);
     return 0;
 }
@@ -100,8 +93,7 @@ static int rm_read_for_write(const struct execution *x, u64 la, u32 size, u64 *v
     if (x->insn->memory) {
         int error = mem_probe(x, la, size);
 
-        if (error)
-            return error;
+        if (error) return error;
     }
     return rm_read(x, la, size, value);
 }
@@ -118,13 +110,10 @@ static int do_mov(const struct execution *x) {
     u32 from = i->op == INSN_MOV ? i->size : i->src_size;
     int error;
 
-    if (i->to_memory)
-        return rm_write(x, la, i->size, other_operand(x));
+    if (i->to_memory) return rm_write(x, la, i->size, other_operand(x));
     error = rm_read(x, la, from, &value);
-    if (error)
-        return error;
-    if (i->op == INSN_MOVSX)
-        value = (u64)((s64)(value << (64 - 8 * from)) >> (64 - 8 * from));
+    if (error) return error;
+    if (i->op == INSN_MOVSX) value = (u64)((s64)(value << (64 - 8 * from)) >> (64 - 8 * from));
     reg_write(x->cpu, i->reg, i->reg_high, i->size, value);
     return 0;
 }
@@ -147,15 +136,13 @@ static int do_binary(const struct execution *x) {
         else
             error = rm_read(x, la, i->size, &b);
     }
-    if (error)
-        return error;
+    if (error) return error;
     a = alu_binary(i->op, a, b, i->size, &flags);
     if (keep && i->to_memory)
         error = rm_write(x, la, i->size, a);
     else if (keep)
         reg_write(x->cpu, i->reg, i->reg_high, i->size, a);
-    if (!error)
-        x->cpu->rflags = flags;
+    if (!error) x->cpu->rflags = flags;
     return error;
 }
 
@@ -164,12 +151,10 @@ static int do_unary(const struct execution *x) {
     u64 la = linear(i, x->cpu, 0), a, flags = x->cpu->rflags;
     int error = rm_read_for_write(x, la, i->size, &a);
 
-    if (error)
-        return error;
+    if (error) return error;
     a = alu_unary(i->op, a, i->size, &flags);
     error = rm_write(x, la, i->size, a);
-    if (!error)
-        x->cpu->rflags = flags;
+    if (!error) x->cpu->rflags = flags;
     return error;
 }
 
@@ -180,19 +165,15 @@ static int do_exchange(const struct execution *x) {
     u64 la = linear(i, x->cpu, 0), old, value, flags = x->cpu->rflags;
     int error = rm_read_for_write(x, la, i->size, &old);
 
-    if (error)
-        return error;
+    if (error) return error;
     value = reg_read(x->cpu, i->reg, i->reg_high, i->size);
-    if (i->op == INSN_XADD)
-        value = alu_binary(INSN_ADD, old, value, i->size, &flags);
+    if (i->op == INSN_XADD) value = alu_binary(INSN_ADD, old, value, i->size, &flags);
     if (i->memory) {
         error = mem_write(x, la, i->size, value);
-        if (error)
-            return error;
+        if (error) return error;
     }
     reg_write(x->cpu, i->reg, i->reg_high, i->size, old);
-    if (!i->memory)
-        reg_write(x->cpu, i->rm, i->rm_high, i->size, value);
+    if (!i->memory) reg_write(x->cpu, i->rm, i->rm_high, i->size, value);
     x->cpu->rflags = flags;
     return 0;
 }
@@ -206,16 +187,12 @@ static int do_cmpxchg(const struct execution *x) {
     int error = rm_read_for_write(x, la, i->size, &old);
     bool equal;
 
-    if (error)
-        return error;
+    if (error) return error;
     difference = alu_binary(INSN_CMP, reg_read(x->cpu, REG_A, false, i->size), old, i->size, &flags);
     equal = difference == 0;
-    if (i->memory || equal)
-        error = rm_write(x, la, i->size, equal ? other_operand(x) : old);
-    if (error)
-        return error;
-    if (!equal)
-        reg_write(x->cpu, REG_A, false, i->size, old);
+    if (i->memory || equal) error = rm_write(x, la, i->size, equal ? other_operand(x) : old);
+    if (error) return error;
+    if (!equal) reg_write(x->cpu, REG_A, false, i->size, old);
     x->cpu->rflags = flags;
     return 0;
 }
@@ -240,20 +217,15 @@ static int do_bit(const struct execution *x) {
         error = rm_read(x, la, i->size, &value);
     else
         error = rm_read_for_write(x, la, i->size, &value);
-    if (error)
-        return error;
+    if (error) return error;
     value = alu_bit(i->op, value, bit, &flags);
-    if (i->op != INSN_BT)
-        error = rm_write(x, la, i->size, value);
-    if (!error)
-        x->cpu->rflags = flags;
+    if (i->op != INSN_BT) error = rm_write(x, la, i->size, value);
+    if (!error) x->cpu->rflags = flags;
     return error;
 }
 
 /* The stack pointer is as wide as the mode: right for every flat stack. */
-static u32 stack_width(const struct insn_cpu *cpu) {
-    return cpu->mode == INSN_64 ? 8 : cpu->mode == INSN_32 ? 4 : 2;
-}
+static u32 stack_width(const struct insn_cpu *cpu) { return cpu->mode == INSN_64 ? 8 : cpu->mode == INSN_32 ? 4 : 2; }
 
 static int do_push(const struct execution *x) {
     const struct insn *i = x->insn;
@@ -263,15 +235,11 @@ static int do_push(const struct execution *x) {
     int error = 0;
 
     if (!i->has_imm) {
-        if (i->memory)
-            error = mem_probe(x, at, i->size);
-        if (!error)
-            error = rm_read(x, linear(i, x->cpu, 0), i->size, &value);
+        if (i->memory) error = mem_probe(x, at, i->size);
+        if (!error) error = rm_read(x, linear(i, x->cpu, 0), i->size, &value);
     }
-    if (!error)
-        error = mem_write(x, at, i->size, value);
-    if (!error)
-        reg_write(x->cpu, REG_SP, false, width, sp);
+    if (!error) error = mem_write(x, at, i->size, value);
+    if (!error) reg_write(x->cpu, REG_SP, false, width, sp);
     return error;
 }
 
@@ -284,17 +252,12 @@ static int do_pop(const struct execution *x) {
     u64 la = linear(i, x->cpu, i->base == REG_SP ? i->size : 0), value;
     int error = 0;
 
-    if (i->memory)
-        error = mem_probe(x, la, i->size);
-    if (!error)
-        error = mem_read(x, linear_at(x->cpu, SEG_SS, sp), i->size, &value);
-    if (!error && i->memory)
-        error = mem_write(x, la, i->size, value);
-    if (error)
-        return error;
+    if (i->memory) error = mem_probe(x, la, i->size);
+    if (!error) error = mem_read(x, linear_at(x->cpu, SEG_SS, sp), i->size, &value);
+    if (!error && i->memory) error = mem_write(x, la, i->size, value);
+    if (error) return error;
     reg_write(x->cpu, REG_SP, false, width, sp + i->size);
-    if (!i->memory)
-        reg_write(x->cpu, i->rm, false, i->size, value);
+    if (!i->memory) reg_write(x->cpu, i->rm, false, i->size, value);
     return 0;
 }
 
@@ -309,8 +272,7 @@ static int do_port(const struct execution *x) {
         return x->bus->out(x->bus->ctx, port, i->size, value, x->fault);
     }
     error = x->bus->in(x->bus->ctx, port, i->size, &value, x->fault);
-    if (!error)
-        reg_write(x->cpu, REG_A, false, i->size, value);
+    if (!error) reg_write(x->cpu, REG_A, false, i->size, value);
     return error;
 }
 
@@ -328,20 +290,16 @@ static int string_element(const struct execution *x) {
     switch (i->op) {
     case INSN_MOVS:
         error = mem_probe(x, target, i->size);
-        if (!error)
-            error = mem_read(x, source, i->size, &a);
+        if (!error) error = mem_read(x, source, i->size, &a);
         return error ? error : mem_write(x, target, i->size, a);
-    case INSN_STOS:
-        return mem_write(x, target, i->size, reg_read(cpu, REG_A, false, i->size));
+    case INSN_STOS: return mem_write(x, target, i->size, reg_read(cpu, REG_A, false, i->size));
     case INSN_LODS:
         error = mem_read(x, source, i->size, &a);
-        if (!error)
-            reg_write(cpu, REG_A, false, i->size, a);
+        if (!error) reg_write(cpu, REG_A, false, i->size, a);
         return error;
     case INSN_CMPS:
         error = mem_read(x, source, i->size, &a);
-        if (!error)
-            error = mem_read(x, target, i->size, &b);
+        if (!error) error = mem_read(x, target, i->size, &b);
         break;
     case INSN_SCAS:
         a = reg_read(cpu, REG_A, false, i->size);
@@ -349,15 +307,13 @@ static int string_element(const struct execution *x) {
         break;
     case INSN_INS:
         error = mem_probe(x, target, i->size);
-        if (!error)
-            error = x->bus->in(x->bus->ctx, port, i->size, &value, x->fault);
+        if (!error) error = x->bus->in(x->bus->ctx, port, i->size, &value, x->fault);
         return error ? error : mem_write(x, target, i->size, value);
     default: /* OUTS */
         error = mem_read(x, source, i->size, &a);
         return error ? error : x->bus->out(x->bus->ctx, port, i->size, (u32)a, x->fault);
     }
-    if (!error)
-        alu_binary(INSN_CMP, a, b, i->size, &cpu->rflags);
+    if (!error) alu_binary(INSN_CMP, a, b, i->size, &cpu->rflags);
     return error;
 }
 
@@ -377,21 +333,15 @@ static int do_string(const struct execution *x, bool *more) {
     u64 count = reg_read(cpu, REG_C, false, i->address_size);
     int error;
 
-    if (repeat && count == 0)
-        return 0;
+    if (repeat && count == 0) return 0;
     error = string_element(x);
-    if (error)
-        return error;
-    if (i->op == INSN_MOVS || i->op == INSN_LODS || i->op == INSN_CMPS || i->op == INSN_OUTS)
-        step(x, REG_SI);
-    if (i->op != INSN_LODS && i->op != INSN_OUTS)
-        step(x, REG_DI);
-    if (!repeat)
-        return 0;
+    if (error) return error;
+    if (i->op == INSN_MOVS || i->op == INSN_LODS || i->op == INSN_CMPS || i->op == INSN_OUTS) step(x, REG_SI);
+    if (i->op != INSN_LODS && i->op != INSN_OUTS) step(x, REG_DI);
+    if (!repeat) return 0;
     reg_write(cpu, REG_C, false, i->address_size, count - 1);
     *more = count != 1;
-    if (compares && !!(cpu->rflags & RFLAGS_ZF) != i->rep)
-        *more = false;
+    if (compares && !!(cpu->rflags & RFLAGS_ZF) != i->rep) *more = false;
     return 0;
 }
 
@@ -399,8 +349,7 @@ static int dispatch(const struct execution *x, bool *more) {
     switch (x->insn->op) {
     case INSN_MOV:
     case INSN_MOVZX:
-    case INSN_MOVSX:
-        return do_mov(x);
+    case INSN_MOVSX: return do_mov(x);
     case INSN_ADD:
     case INSN_OR:
     case INSN_ADC:
@@ -409,40 +358,30 @@ static int dispatch(const struct execution *x, bool *more) {
     case INSN_SUB:
     case INSN_XOR:
     case INSN_CMP:
-    case INSN_TEST:
-        return do_binary(x);
+    case INSN_TEST: return do_binary(x);
     case INSN_INC:
     case INSN_DEC:
     case INSN_NOT:
-    case INSN_NEG:
-        return do_unary(x);
+    case INSN_NEG: return do_unary(x);
     case INSN_XCHG:
-    case INSN_XADD:
-        return do_exchange(x);
-    case INSN_CMPXCHG:
-        return do_cmpxchg(x);
+    case INSN_XADD: return do_exchange(x);
+    case INSN_CMPXCHG: return do_cmpxchg(x);
     case INSN_BT:
     case INSN_BTS:
     case INSN_BTR:
-    case INSN_BTC:
-        return do_bit(x);
-    case INSN_PUSH:
-        return do_push(x);
-    case INSN_POP:
-        return do_pop(x);
+    case INSN_BTC: return do_bit(x);
+    case INSN_PUSH: return do_push(x);
+    case INSN_POP: return do_pop(x);
     case INSN_IN:
-    case INSN_OUT:
-        return do_port(x);
+    case INSN_OUT: return do_port(x);
     case INSN_INS:
     case INSN_OUTS:
     case INSN_MOVS:
     case INSN_STOS:
     case INSN_LODS:
     case INSN_CMPS:
-    case INSN_SCAS:
-        return do_string(x, more);
-    default:
-        return -E_UNSUPPORTED;
+    case INSN_SCAS: return do_string(x, more);
+    default: return -E_UNSUPPORTED;
     }
 }
 
@@ -453,14 +392,11 @@ int insn_execute(const struct insn *insn, struct insn_cpu *cpu, const struct ins
     bool more = false;
     int error;
 
-    if ((input && !bus->in) || (output && !bus->out))
-        return -E_UNSUPPORTED;
+    if ((input && !bus->in) || (output && !bus->out)) return -E_UNSUPPORTED;
     error = dispatch(&x, &more);
-    if (error || more)
-        return error;
+    if (error || more) return error;
     cpu->rip += insn->length;
-    if (cpu->mode != INSN_64)
-        cpu->rip = (u32)cpu->rip;
+    if (cpu->mode != INSN_64) cpu->rip = (u32)cpu->rip;
     cpu->rflags &= ~RFLAGS_RF;
     return 0;
 }

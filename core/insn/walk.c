@@ -49,10 +49,8 @@ static bool window_move(struct window *w, u64 at) {
     const struct region *r = w->mem->regions, *end = r + w->mem->count;
 
     for (; r < end; r++) {
-        if (at - r->gpa.v >= r->bytes)
-            continue;
-        if (r->kind == REGION_DEVICE)
-            return false;
+        if (at - r->gpa.v >= r->bytes) continue;
+        if (r->kind == REGION_DEVICE) return false;
         w->base = r->gpa.v;
         w->bytes = r->bytes;
         w->host = (u8 *)(r->hpa.v + w->mem->hva_offset);
@@ -65,8 +63,7 @@ static bool window_move(struct window *w, u64 at) {
 /* Host address of guest-physical `at`, or NULL. Regions begin and end on page borders, so what
  * does not cross a page does not leave the window. */
 static inline u8 *window_at(struct window *w, u64 at) {
-    if (__builtin_expect(at - w->base >= w->bytes, 0) && !window_move(w, at))
-        return NULL;
+    if (__builtin_expect(at - w->base >= w->bytes, 0) && !window_move(w, at)) return NULL;
     return w->host + (at - w->base);
 }
 
@@ -75,10 +72,8 @@ static int __attribute__((noinline))
 page_fault(const struct walk_cpu *cpu, u64 la, u32 access, u64 why, struct insn_fault *fault) {
     u64 error = why;
 
-    if (access & WALK_WRITE)
-        error |= PF_WRITE;
-    if (cpu->cpl == 3 && !(access & WALK_SYSTEM))
-        error |= PF_USER;
+    if (access & WALK_WRITE) error |= PF_WRITE;
+    if (cpu->cpl == 3 && !(access & WALK_SYSTEM)) error |= PF_USER;
     /* SDM Vol 3A, Page-Fault Exceptions: I/D is reported only where it could matter. */
     if ((access & WALK_FETCH) && ((cpu->cr4 & CR4_SMEP) || ((cpu->cr4 & CR4_PAE) && (cpu->efer & EFER_NXE))))
         error |= PF_FETCH;
@@ -89,14 +84,12 @@ page_fault(const struct walk_cpu *cpu, u64 la, u32 access, u64 why, struct insn_
 /* rights: entries of all levels ANDed; no_exec: any of them says NX. SDM Vol 3A, Determination of
  * Access Rights. */
 static inline bool permitted(const struct walk_cpu *cpu, u32 access, u64 rights, bool no_exec) {
-    if ((access & WALK_FETCH) && no_exec)
-        return false;
+    if ((access & WALK_FETCH) && no_exec) return false;
     if (cpu->cpl == 3 && !(access & WALK_SYSTEM))
         return (rights & PTE_USER) && (!(access & WALK_WRITE) || (rights & PTE_WRITE));
     if (rights & PTE_USER) {
         if (access & WALK_FETCH) {
-            if (cpu->cr4 & CR4_SMEP)
-                return false;
+            if (cpu->cr4 & CR4_SMEP) return false;
         } else if ((cpu->cr4 & CR4_SMAP) && ((access & WALK_SYSTEM) || !(cpu->rflags & RFLAGS_AC))) {
             return false;
         }
@@ -125,11 +118,9 @@ static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la
         u64 entry, bits = PTE_ACCESSED, offset = BIT(shift) - 1;
         bool leaf;
 
-        if (!slot)
-            return -E_RANGE;
+        if (!slot) return -E_RANGE;
         entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
-        if (!(entry & PTE_PRESENT))
-            return page_fault(cpu, la, access, 0, fault);
+        if (!(entry & PTE_PRESENT)) return page_fault(cpu, la, access, 0, fault);
         leaf = shift == 12 || (entry & PTE_LARGE);
         /* A large page has no address bits below its size (bit 12 is PAT); a PML4E is never one. */
         if ((entry & reserved) || (leaf && shift > 12 && (shift == 39 || (entry & offset & ~0x1fffull))))
@@ -137,14 +128,11 @@ static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la
         if (leaf) {
             if (!permitted(cpu, access, rights & entry, (no_exec | entry) & PTE_NX))
                 return page_fault(cpu, la, access, PF_PRESENT, fault);
-            if (access & WALK_WRITE)
-                bits |= PTE_DIRTY;
+            if (access & WALK_WRITE) bits |= PTE_DIRTY;
         }
         if (__builtin_expect((entry & bits) != bits, 0)) {
-            if (!w->writable)
-                return -E_RANGE;
-            if (!mark_wide(slot, entry, bits) && --retries)
-                continue;
+            if (!w->writable) return -E_RANGE;
+            if (!mark_wide(slot, entry, bits) && --retries) continue;
         }
         if (leaf) {
             *out = gpa((entry & PTE_ADDRESS & ~offset) | (la & offset));
@@ -164,13 +152,10 @@ static int walk_pae(struct window *w, const struct walk_cpu *cpu, u64 la, u32 ac
     u64 *slot = (u64 *)(void *)window_at(w, (cpu->cr3 & 0xffffffe0) + ((la >> 30) & 3) * sizeof(u64));
     u64 entry;
 
-    if (!slot)
-        return -E_RANGE;
+    if (!slot) return -E_RANGE;
     entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
-    if (!(entry & PTE_PRESENT))
-        return page_fault(cpu, la, access, 0, fault);
-    if (entry & (reserved | PDPTE_RESERVED))
-        return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
+    if (!(entry & PTE_PRESENT)) return page_fault(cpu, la, access, 0, fault);
+    if (entry & (reserved | PDPTE_RESERVED)) return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
     return walk_wide(w, cpu, la, access, entry & PTE_ADDRESS, 21, reserved | PAE_RESERVED, out, fault);
 }
 
@@ -179,20 +164,15 @@ static int finish_narrow(const struct window *w, const struct walk_cpu *cpu, u64
                          u32 rights, struct insn_fault *fault) {
     u32 bits = PTE_ACCESSED | (access & WALK_WRITE ? PTE_DIRTY : 0);
 
-    if (!permitted(cpu, access, rights & entry, false))
-        return page_fault(cpu, la, access, PF_PRESENT, fault);
-    if ((entry & bits) == bits)
-        return 0;
-    if (!w->writable)
-        return -E_RANGE;
+    if (!permitted(cpu, access, rights & entry, false)) return page_fault(cpu, la, access, PF_PRESENT, fault);
+    if ((entry & bits) == bits) return 0;
+    if (!w->writable) return -E_RANGE;
     return mark_narrow(slot, entry, bits) ? 0 : 1;
 }
 
 /* A 4 MiB page: address bits 39:32 lie in 20:13 (PSE-36), 21 is reserved. SDM Vol 3A, 32-Bit
  * Paging. */
-static u64 large_narrow(u32 entry) {
-    return (entry & 0xffc00000u) | bits_get(entry, 13, 8) << 32;
-}
+static u64 large_narrow(u32 entry) { return (entry & 0xffc00000u) | bits_get(entry, 13, 8) << 32; }
 
 static int walk_narrow(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
                        struct insn_fault *fault) {
@@ -205,11 +185,9 @@ static int walk_narrow(struct window *w, const struct walk_cpu *cpu, u64 la, u32
         u32 entry;
         bool leaf;
 
-        if (!slot)
-            return -E_RANGE;
+        if (!slot) return -E_RANGE;
         entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
-        if (!(entry & PTE_PRESENT))
-            return page_fault(cpu, la, access, 0, fault);
+        if (!(entry & PTE_PRESENT)) return page_fault(cpu, la, access, 0, fault);
         leaf = shift == 12 || ((entry & PTE_LARGE) && (cpu->cr4 & CR4_PSE));
         page = leaf && shift == 22 ? large_narrow(entry) : entry & 0xfffff000;
         if (leaf && shift == 22 && ((entry & BIT(21)) || (page & cpu->reserved)))
@@ -217,16 +195,13 @@ static int walk_narrow(struct window *w, const struct walk_cpu *cpu, u64 la, u32
         if (leaf) {
             int result = finish_narrow(w, cpu, la, access, slot, entry, rights, fault);
 
-            if (result > 0 && --retries)
-                continue;
+            if (result > 0 && --retries) continue;
             *out = gpa(page | (la & offset));
             return result < 0 ? result : 0;
         }
         if (!(entry & PTE_ACCESSED)) {
-            if (!w->writable)
-                return -E_RANGE;
-            if (!mark_narrow(slot, entry, PTE_ACCESSED) && --retries)
-                continue;
+            if (!w->writable) return -E_RANGE;
+            if (!mark_narrow(slot, entry, PTE_ACCESSED) && --retries) continue;
         }
         rights &= entry;
         table = page;
@@ -245,8 +220,7 @@ static int translate(struct window *w, const struct walk_cpu *cpu, u64 la, u32 a
     u64 reserved = cpu->reserved | (cpu->efer & EFER_NXE ? 0 : PTE_NX);
 
     if (__builtin_expect((cpu->efer & EFER_LMA) != 0, 1)) {
-        if (!is_canonical(la))
-            return not_canonical(fault);
+        if (!is_canonical(la)) return not_canonical(fault);
         return walk_wide(w, cpu, la, access, cpu->cr3 & PTE_ADDRESS, 39, reserved, out, fault);
     }
     la = (u32)la;
@@ -254,8 +228,7 @@ static int translate(struct window *w, const struct walk_cpu *cpu, u64 la, u32 a
         *out = gpa(la);
         return 0;
     }
-    if (cpu->cr4 & CR4_PAE)
-        return walk_pae(w, cpu, la, access, reserved, out, fault);
+    if (cpu->cr4 & CR4_PAE) return walk_pae(w, cpu, la, access, reserved, out, fault);
     return walk_narrow(w, cpu, la, access, out, fault);
 }
 
@@ -287,8 +260,7 @@ struct quick {
 static inline bool quick_step(struct quick *q, u64 la, u32 shift) {
     u64 at = (q->entry & PTE_ADDRESS) + ((la >> shift) & 0xff8) - q->base;
 
-    if (at >= q->bytes)
-        return false;
+    if (at >= q->bytes) return false;
     q->entry = __atomic_load_n((const u64 *)(const void *)(q->host + at), __ATOMIC_RELAXED);
     q->rights &= q->entry;
     return (q->entry & q->mask) == q->want;
@@ -299,8 +271,7 @@ static inline bool quick_step(struct quick *q, u64 la, u32 shift) {
 static inline u64 quick_leaf(struct quick *q, u64 la) {
     u64 size;
 
-    if (!quick_step(q, la, 36))
-        return 0;
+    if (!quick_step(q, la, 36)) return 0;
     if (!quick_step(q, la, 27)) {
         size = PAGE_1G;
     } else if (!quick_step(q, la, 18)) {
@@ -309,8 +280,7 @@ static inline u64 quick_leaf(struct quick *q, u64 la) {
         q->mask &= ~PTE_LARGE; /* PAT */
         return quick_step(q, la, 9) ? PAGE_4K : 0;
     }
-    if ((q->entry & q->mask) != (q->want | PTE_LARGE) || (q->entry & PTE_ADDRESS & (size - 1) & ~0x1fffull))
-        return 0;
+    if ((q->entry & q->mask) != (q->want | PTE_LARGE) || (q->entry & PTE_ADDRESS & (size - 1) & ~0x1fffull)) return 0;
     return size;
 }
 
@@ -325,23 +295,19 @@ static inline bool fetch_quick(const struct gmem *mem, const struct walk_cpu *cp
     if (!(cpu->efer & EFER_LMA) || max - 8 > 8 || (la & (PAGE_4K - 1)) + max > PAGE_4K || !is_canonical(la))
         return false;
     do {
-        if (r == mem->regions)
-            return false;
+        if (r == mem->regions) return false;
         r--;
     } while (at - r->gpa.v >= r->bytes);
-    if (r->kind == REGION_DEVICE)
-        return false;
+    if (r->kind == REGION_DEVICE) return false;
     q.base = r->gpa.v;
     q.bytes = r->bytes;
     q.host = (const u8 *)(r->hpa.v + mem->hva_offset);
     q.want = PTE_PRESENT | PTE_ACCESSED | (cpu->cpl == 3 ? PTE_USER : 0);
     q.mask = q.want | PTE_NX | PTE_LARGE | cpu->reserved;
     size = quick_leaf(&q, la);
-    if (size == 0 || (q.rights && cpu->cpl != 3 && (cpu->cr4 & CR4_SMEP)))
-        return false;
+    if (size == 0 || (q.rights && cpu->cpl != 3 && (cpu->cr4 & CR4_SMEP))) return false;
     at = ((q.entry & PTE_ADDRESS & ~(size - 1)) | (la & (size - 1))) - q.base;
-    if (at >= q.bytes)
-        return false;
+    if (at >= q.bytes) return false;
     copy_short(out, q.host + at, max);
     return true;
 }
@@ -359,11 +325,9 @@ fetch_slow(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, 
         u8 *from;
         int error = translate(&w, cpu, la, WALK_FETCH, &at, done ? &later : fault);
 
-        if (error)
-            return done ? (int)done : error;
+        if (error) return done ? (int)done : error;
         from = window_at(&w, at.v);
-        if (!from)
-            return done ? (int)done : -E_RANGE;
+        if (!from) return done ? (int)done : -E_RANGE;
         memcpy(out + done, from, n);
         done += n;
         la += n;
@@ -372,7 +336,6 @@ fetch_slow(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, 
 }
 
 int walk_fetch(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max, struct insn_fault *fault) {
-    if (__builtin_expect(fetch_quick(mem, cpu, la, out, max), 1))
-        return (int)max;
+    if (__builtin_expect(fetch_quick(mem, cpu, la, out, max), 1)) return (int)max;
     return fetch_slow(mem, cpu, la, out, max, fault);
 }

@@ -21,14 +21,12 @@ struct code_window {
 static inline const u8 *walk_code(const struct code_window *w, u64 cr3, u64 la) {
     u64 entry = cr3, seen = ~(u64)0, page = PAGE_4K, offset;
 
-    if ((la & (PAGE_4K - 1)) > PAGE_4K - WALK_CODE_BYTES)
-        return NULL;
+    if ((la & (PAGE_4K - 1)) > PAGE_4K - WALK_CODE_BYTES) return NULL;
         /* Each table is checked to lie in the window before it is read; whether all entries count is asked once, at the
          * end. */
 #define WALK_CODE_STEP(shift)                                                                                          \
     offset = (entry & WALK_CODE_FRAME) - w->gpa;                                                                       \
-    if (offset >= w->bytes)                                                                                            \
-        return NULL;                                                                                                   \
+    if (offset >= w->bytes) return NULL;                                                                               \
     entry = *(const volatile u64 *)(w->host + offset + (la >> ((shift)-3) & 0xff8));                                   \
     seen &= entry
 
@@ -46,7 +44,6 @@ static inline const u8 *walk_code(const struct code_window *w, u64 cr3, u64 la) 
     }
 #undef WALK_CODE_STEP
     offset = (entry & WALK_CODE_FRAME & ~(page - 1)) + (la & (page - 1)) - w->gpa;
-    if (offset >= w->bytes || (seen & WALK_CODE_SEEN) != WALK_CODE_SEEN)
-        return NULL;
+    if (offset >= w->bytes || (seen & WALK_CODE_SEEN) != WALK_CODE_SEEN) return NULL;
     return w->host + offset;
 }

@@ -37,14 +37,11 @@ struct build {
 static struct cpuid_regs host(const struct build *b, u32 leaf, u32 sub) {
     struct cpuid_regs r = {0};
 
-    if (leaf < EXT ? leaf <= b->host_basic : leaf <= b->host_ext)
-        b->rq->host(b->rq->ctx, leaf, sub, &r);
+    if (leaf < EXT ? leaf <= b->host_basic : leaf <= b->host_ext) b->rq->host(b->rq->ctx, leaf, sub, &r);
     return r;
 }
 
-static u32 when(bool condition, u32 bits) {
-    return condition ? bits : 0;
-}
+static u32 when(bool condition, u32 bits) { return condition ? bits : 0; }
 
 /* Appends a subleaf to the entry; the subleaves of one entry are added in order, nothing between.
  */
@@ -53,8 +50,7 @@ static void add_sub(struct build *b, struct cpuid_entry *e, struct cpuid_regs r)
         b->full = true;
         return;
     }
-    if (e->subs == 0)
-        e->first = (u16)b->subs;
+    if (e->subs == 0) e->first = (u16)b->subs;
     e->flags |= CPUID_SUBLEAVES;
     e->subs++;
     b->t->sub[b->subs++] = r;
@@ -122,11 +118,9 @@ static void leaf_d(struct build *b) {
     u32 size = XSAVE_LEGACY_BYTES;
     struct cpuid_regs parts[XCR0_PARTS] = {{0}};
 
-    if (!allowed || b->host_basic < 0xd)
-        return;
+    if (!allowed || b->host_basic < 0xd) return;
     for (u32 i = 2; i < XCR0_PARTS; i++) {
-        if (!(allowed & BIT(i)))
-            continue;
+        if (!(allowed & BIT(i))) continue;
         parts[i] = host(b, 0xd, i);
         parts[i].ecx &= LD_ECX_ALIGN;
         parts[i].edx = 0;
@@ -134,8 +128,7 @@ static void leaf_d(struct build *b) {
     }
     add_sub(b, e, (struct cpuid_regs){(u32)allowed, size, size, 0});
     add_sub(b, e, (struct cpuid_regs){host(b, 0xd, 1).eax & LD1_EAX_PLAIN, 0, 0, 0});
-    for (u32 i = 2; i < XCR0_PARTS && allowed >> i; i++)
-        add_sub(b, e, parts[i]);
+    for (u32 i = 2; i < XCR0_PARTS && allowed >> i; i++) add_sub(b, e, parts[i]);
     e->flags |= CPUID_XSAVE_NOW;
 }
 
@@ -144,15 +137,12 @@ static void leaf_d(struct build *b) {
 static void clock_leaves(struct build *b) {
     u64 hz = b->rq->tsc_hz;
 
-    if (hz <= 0xffffffff)
-        b->t->basic[0x15].regs = (struct cpuid_regs){1, 1, (u32)hz, 0};
+    if (hz <= 0xffffffff) b->t->basic[0x15].regs = (struct cpuid_regs){1, 1, (u32)hz, 0};
     b->t->basic[0x16].regs.eax = (u32)((hz + 500000) / 1000000);
     b->t->basic[0x16].regs.ebx = b->t->basic[0x16].regs.eax;
 }
 
-static struct cpuid_regs *ext(struct build *b, u32 leaf) {
-    return &b->t->ext[leaf - EXT].regs;
-}
+static struct cpuid_regs *ext(struct build *b, u32 leaf) { return &b->t->ext[leaf - EXT].regs; }
 
 static void ext_features(struct build *b) {
     bool avx = (b->rq->xcr0_allowed & XCR0_AVX) != 0;
@@ -164,8 +154,7 @@ static void ext_features(struct build *b) {
                when(b->amd && b->rq->vcpu_count > 1, E1_ECX_CMP_LEGACY) | when(b->caches_amd, E1_ECX_TOPOEXT),
         .edx = r.edx & (E1_EDX_PLAIN | when(b->amd, E1_EDX_AMD_COPY)),
     };
-    if (b->amd)
-        b->t->ext[1].flags = CPUID_APIC;
+    if (b->amd) b->t->ext[1].flags = CPUID_APIC;
 }
 
 static void ext_leaves(struct build *b) {
@@ -179,15 +168,13 @@ static void ext_leaves(struct build *b) {
     r = host(b, EXT + 8, 0);
     /* Stage 2 has four levels: addresses of 48 bits, whatever the machine has beyond. */
     ext(b, EXT + 8)->eax = (u32)min_u64(r.eax & 0xff, 48) | 48u << 8;
-    if (!b->amd)
-        return;
+    if (!b->amd) return;
     ext(b, EXT + 8)->ebx = r.ebx & E8_EBX_PLAIN;
     ext(b, EXT + 8)->ecx = (u32)min_u64(cores - 1, 255) | b->core_bits << 12;
     *ext(b, EXT + 0x19) = host(b, EXT + 0x19, 0); /* TLBs for 1 GiB pages */
     ext(b, EXT + 0x1a)->eax = host(b, EXT + 0x1a, 0).eax & E1A_EAX_PLAIN;
     ext(b, EXT + 0x21)->eax = host(b, EXT + 0x21, 0).eax & E21_EAX_PLAIN;
-    if (!b->caches_amd)
-        return;
+    if (!b->caches_amd) return;
     cache_leaf(b, EXT + 0x1d, &b->t->ext[0x1d], 0);
     /* One thread per core, one node: APM Vol 3, Function 8000_001Eh. */
     *ext(b, EXT + 0x1e) = (struct cpuid_regs){b->rq->apic_id, b->rq->vcpu & 0xff, 0, 0};
@@ -235,17 +222,14 @@ u64 policy_xcr0(void (*host_cpuid)(void *ctx, u32 leaf, u32 sub, struct cpuid_re
     u64 machine;
 
     host_cpuid(ctx, 0, 0, &r);
-    if (r.eax < 0xd)
-        return 0;
+    if (r.eax < 0xd) return 0;
     host_cpuid(ctx, 1, 0, &r);
-    if (!(r.ecx & L1_ECX_XSAVE))
-        return 0;
+    if (!(r.ecx & L1_ECX_XSAVE)) return 0;
     host_cpuid(ctx, 0xd, 0, &r);
     machine = r.eax & (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512);
     /* The three parts of AVX-512 are enabled together, and only over AVX. SDM Vol 1, Enabling the
      * XSAVE Feature Set. */
-    if ((machine & (XCR0_AVX512 | XCR0_AVX)) != (XCR0_AVX512 | XCR0_AVX))
-        machine &= ~XCR0_AVX512;
+    if ((machine & (XCR0_AVX512 | XCR0_AVX)) != (XCR0_AVX512 | XCR0_AVX)) machine &= ~XCR0_AVX512;
     return machine;
 }
 
@@ -253,8 +237,7 @@ int cpuid_table_build(struct cpuid_table *table, const struct cpuid_request *req
     struct build b = {.t = table, .rq = request};
 
     memset(table, 0, sizeof(*table));
-    while (BIT(b.core_bits) < request->vcpu_count)
-        b.core_bits++;
+    while (BIT(b.core_bits) < request->vcpu_count) b.core_bits++;
     first_leaves(&b);
     feature_leaves(&b);
     cache_leaf(&b, 4, &table->basic[4], (u32)min_u64(BIT(b.core_bits) - 1, 63));

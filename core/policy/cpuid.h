@@ -55,12 +55,9 @@ u64 policy_xcr0(void (*host)(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *ou
 int cpuid_table_build(struct cpuid_table *table, const struct cpuid_request *request) must_check;
 /* The entry of a leaf, or NULL if it is beyond every class. Inline, as it is on the shortest exit path. */
 static inline const struct cpuid_entry *cpuid_find(const struct cpuid_table *table, u32 leaf) {
-    if (leaf < CPUID_BASIC)
-        return &table->basic[leaf];
-    if (leaf - 0x80000000u < CPUID_EXT)
-        return &table->ext[leaf - 0x80000000u];
-    if (leaf - 0x40000000u < CPUID_HYP)
-        return &table->hyp[leaf - 0x40000000u];
+    if (leaf < CPUID_BASIC) return &table->basic[leaf];
+    if (leaf - 0x80000000u < CPUID_EXT) return &table->ext[leaf - 0x80000000u];
+    if (leaf - 0x40000000u < CPUID_HYP) return &table->hyp[leaf - 0x40000000u];
     return NULL;
 }
 /* The answer, by direct index: no search. cr4, xcr0, apic_base: the guest's. xsave sizes for XCR0

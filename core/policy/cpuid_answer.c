@@ -11,8 +11,7 @@ static u32 xsave_bytes(const struct cpuid_regs *sub, u32 subs, u64 xcr0) {
     u32 size = XSAVE_LEGACY_BYTES;
 
     for (u32 i = 2; i < subs; i++)
-        if (xcr0 & BIT(i))
-            size = (u32)max_u64(size, (u64)sub[i].ebx + sub[i].eax);
+        if (xcr0 & BIT(i)) size = (u32)max_u64(size, (u64)sub[i].ebx + sub[i].eax);
     return size;
 }
 
@@ -25,8 +24,7 @@ static void answer_sub(const struct cpuid_table *table, const struct cpuid_entry
         *out = subs[sub];
     else if (leaf == 0xb) /* SDM Vol 2A, CPUID: beyond the last level ECX[7:0] and EDX still tell */
         *out = (struct cpuid_regs){0, 0, sub & 0xff, subs[0].edx};
-    if (e->flags & CPUID_XSAVE_NOW && sub == 0)
-        out->ebx = xsave_bytes(subs, e->subs, xcr0);
+    if (e->flags & CPUID_XSAVE_NOW && sub == 0) out->ebx = xsave_bytes(subs, e->subs, xcr0);
 }
 
 void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0, u64 apic_base,
@@ -34,12 +32,8 @@ void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u
     const struct cpuid_entry *e = cpuid_find(table, leaf);
 
     *out = e ? e->regs : (struct cpuid_regs){0};
-    if (!e)
-        return;
-    if (e->flags & CPUID_SUBLEAVES)
-        answer_sub(table, e, leaf, sub, xcr0, out);
-    if (e->flags & CPUID_OSXSAVE && cr4 & CR4_OSXSAVE)
-        out->ecx |= L1_ECX_OSXSAVE;
-    if (e->flags & (CPUID_OSXSAVE | CPUID_APIC) && !(apic_base & APIC_BASE_ENABLE))
-        out->edx &= ~L1_EDX_APIC;
+    if (!e) return;
+    if (e->flags & CPUID_SUBLEAVES) answer_sub(table, e, leaf, sub, xcr0, out);
+    if (e->flags & CPUID_OSXSAVE && cr4 & CR4_OSXSAVE) out->ecx |= L1_ECX_OSXSAVE;
+    if (e->flags & (CPUID_OSXSAVE | CPUID_APIC) && !(apic_base & APIC_BASE_ENABLE)) out->edx &= ~L1_EDX_APIC;
 }

@@ -71,7 +71,6 @@ const struct msr_entry *msr_find(u32 msr) {
         else
             high = middle;
     }
-    if (low == ARRAY_SIZE(msr_table) || msr < msr_table[low].first)
-        return NULL;
+    if (low == ARRAY_SIZE(msr_table) || msr < msr_table[low].first) return NULL;
     return &msr_table[low];
 }

@@ -9,14 +9,10 @@ static bool addressed(const struct vlapic *l, u32 i, u32 src, const struct apic_
     static const struct apic_msg everyone = {.dest = 0xffffffff, .x2apic = true};
 
     switch (msg->shorthand) {
-    case APIC_SELF:
-        return i == src && vlapic_match(l, &everyone);
-    case APIC_ALL:
-        return vlapic_match(l, &everyone);
-    case APIC_OTHERS:
-        return i != src && vlapic_match(l, &everyone);
-    default:
-        return vlapic_match(l, msg);
+    case APIC_SELF: return i == src && vlapic_match(l, &everyone);
+    case APIC_ALL: return vlapic_match(l, &everyone);
+    case APIC_OTHERS: return i != src && vlapic_match(l, &everyone);
+    default: return vlapic_match(l, msg);
     }
 }
 
@@ -29,8 +25,7 @@ static u32 arbitrate(struct vlapic *const *lapics, u32 count, u32 src, const str
     for (u32 i = 0; i < count; i++) {
         u32 priority;
 
-        if (!vlapic_enabled(lapics[i]) || !addressed(lapics[i], i, src, msg))
-            continue;
+        if (!vlapic_enabled(lapics[i]) || !addressed(lapics[i], i, src, msg)) continue;
         priority = vlapic_ppr(lapics[i]);
         if (winner == count || priority < lowest || (priority == lowest && lapics[i]->id < lapics[winner]->id)) {
             winner = i;
@@ -53,14 +48,10 @@ static void signal_init(struct vlapic *l) {
 static bool deliver(struct vlapic *l, const struct apic_msg *msg) {
     switch (msg->delivery) {
     case APIC_FIXED:
-    case APIC_LOWEST:
-        return vlapic_post(l, msg->vector, msg->level);
-    case APIC_NMI:
-        __atomic_fetch_or(&l->events, VLAPIC_EVENT_NMI, __ATOMIC_SEQ_CST);
-        return true;
+    case APIC_LOWEST: return vlapic_post(l, msg->vector, msg->level);
+    case APIC_NMI: __atomic_fetch_or(&l->events, VLAPIC_EVENT_NMI, __ATOMIC_SEQ_CST); return true;
     case APIC_INIT:
-        if (msg->level && !msg->assert)
-            return false; /* INIT level de-assert */
+        if (msg->level && !msg->assert) return false; /* INIT level de-assert */
         signal_init(l);
         return true;
     case APIC_STARTUP:
@@ -68,11 +59,8 @@ static bool deliver(struct vlapic *l, const struct apic_msg *msg) {
         __atomic_store_n(&l->sipi_vector, msg->vector, __ATOMIC_SEQ_CST);
         __atomic_fetch_or(&l->events, VLAPIC_EVENT_SIPI, __ATOMIC_SEQ_CST);
         return true;
-    case APIC_EXTINT:
-        __atomic_fetch_or(&l->events, VLAPIC_EVENT_EXTINT, __ATOMIC_SEQ_CST);
-        return true;
-    default:
-        return false; /* SMI: there is no system-management mode */
+    case APIC_EXTINT: __atomic_fetch_or(&l->events, VLAPIC_EVENT_EXTINT, __ATOMIC_SEQ_CST); return true;
+    default: return false; /* SMI: there is no system-management mode */
     }
 }
 
@@ -81,11 +69,9 @@ void apicbus_send(struct vlapic *const *lapics, u32 count, u32 src, const struct
     if (msg->delivery == APIC_LOWEST) {
         u32 winner = arbitrate(lapics, count, src, msg);
 
-        if (winner < count && deliver(lapics[winner], msg))
-            poke(ctx, winner);
+        if (winner < count && deliver(lapics[winner], msg)) poke(ctx, winner);
         return;
     }
     for (u32 i = 0; i < count; i++)
-        if (addressed(lapics[i], i, src, msg) && deliver(lapics[i], msg))
-            poke(ctx, i);
+        if (addressed(lapics[i], i, src, msg) && deliver(lapics[i], msg)) poke(ctx, i);
 }

@@ -8,8 +8,7 @@
 #define IOAPIC_DATA 0x10 /* IOWIN */
 
 static void set_line(struct vboard *b, u32 line, bool level) {
-    if ((b->lines >> line & 1) == level)
-        return;
+    if ((b->lines >> line & 1) == level) return;
     b->lines ^= 1u << line;
     vpic_set_line(&b->pic, line, level, b->host);
     vioapic_set_line(&b->ioapic, line == BOARD_IRQ_PIT ? IOAPIC_PIT : line, level, b->host);
@@ -26,17 +25,11 @@ static void update_pit(struct vboard *b) {
     set_line(b, BOARD_IRQ_PIT, vpit_out0(&b->pit));
 }
 
-static void update_rtc(struct vboard *b) {
-    set_line(b, BOARD_IRQ_RTC, vrtc_line(&b->rtc));
-}
+static void update_rtc(struct vboard *b) { set_line(b, BOARD_IRQ_RTC, vrtc_line(&b->rtc)); }
 
-static void update_pm(struct vboard *b) {
-    set_line(b, BOARD_IRQ_SCI, vpm_sci(&b->pm));
-}
+static void update_pm(struct vboard *b) { set_line(b, BOARD_IRQ_SCI, vpm_sci(&b->pm)); }
 
-static void update_com1(struct vboard *b) {
-    set_line(b, BOARD_IRQ_COM1, vuart_intr(&b->com1));
-}
+static void update_com1(struct vboard *b) { set_line(b, BOARD_IRQ_COM1, vuart_intr(&b->com1)); }
 
 void vboard_init(struct vboard *b, const struct vboard_config *config, const struct vdev_host *host) {
     *b = (struct vboard){.host = host};
@@ -65,10 +58,8 @@ bool vboard_has_port(u16 port) {
     case COM1_PORT ... COM1_PORT + 7:
     case VPM_EVENT_PORT ... VPM_CONTROL_PORT + 1:
     case VPM_TIMER_PORT ... VPM_TIMER_PORT + 3:
-    case VPCI_ADDRESS_PORT ... VPCI_DATA_PORT + 3:
-        return true;
-    default:
-        return false;
+    case VPCI_ADDRESS_PORT ... VPCI_DATA_PORT + 3: return true;
+    default: return false;
     }
 }
 
@@ -78,8 +69,7 @@ static u8 in_byte(struct vboard *b, u16 port, u64 now) {
     switch (port) {
     case VPIC_MASTER_PORT ... VPIC_MASTER_PORT + 1:
     case VPIC_SLAVE_PORT ... VPIC_SLAVE_PORT + 1:
-    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1:
-        return vpic_read(&b->pic, port, b->host);
+    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1: return vpic_read(&b->pic, port, b->host);
     case VPIT_PORT ... VPIT_CONTROL_PORT:
     case VPIT_SYSTEM_PORT:
         value = vpit_read(&b->pit, port, now);
@@ -87,8 +77,7 @@ static u8 in_byte(struct vboard *b, u16 port, u64 now) {
         return value;
     case VKBC_DATA_PORT:
     case VKBC_COMMAND_PORT:
-    case VKBC_PORT92:
-        return vkbc_read(&b->kbc, port);
+    case VKBC_PORT92: return vkbc_read(&b->kbc, port);
     case VRTC_PORT ... VRTC_PORT + 1:
         value = vrtc_read(&b->rtc, port, now);
         update_rtc(b);
@@ -102,10 +91,8 @@ static u8 in_byte(struct vboard *b, u16 port, u64 now) {
         value = vpm_read(&b->pm, port, now);
         update_pm(b);
         return value;
-    case RESET_PORT:
-        return vpm_reset_read(&b->pm);
-    default:
-        return 0xff;
+    case RESET_PORT: return vpm_reset_read(&b->pm);
+    default: return 0xff;
     }
 }
 
@@ -113,9 +100,7 @@ static void out_byte(struct vboard *b, u16 port, u8 value, u64 now) {
     switch (port) {
     case VPIC_MASTER_PORT ... VPIC_MASTER_PORT + 1:
     case VPIC_SLAVE_PORT ... VPIC_SLAVE_PORT + 1:
-    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1:
-        vpic_write(&b->pic, port, value, b->host);
-        break;
+    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1: vpic_write(&b->pic, port, value, b->host); break;
     case VPIT_PORT ... VPIT_CONTROL_PORT:
     case VPIT_SYSTEM_PORT:
         vpit_write(&b->pit, port, value, now);
@@ -123,9 +108,7 @@ static void out_byte(struct vboard *b, u16 port, u8 value, u64 now) {
         break;
     case VKBC_DATA_PORT:
     case VKBC_COMMAND_PORT:
-    case VKBC_PORT92:
-        vkbc_write(&b->kbc, port, value, b->host);
-        break;
+    case VKBC_PORT92: vkbc_write(&b->kbc, port, value, b->host); break;
     case VRTC_PORT ... VRTC_PORT + 1:
         vrtc_write(&b->rtc, port, value, now);
         update_rtc(b);
@@ -139,11 +122,8 @@ static void out_byte(struct vboard *b, u16 port, u8 value, u64 now) {
         vpm_write(&b->pm, port, value, now, b->host);
         update_pm(b);
         break;
-    case RESET_PORT:
-        vpm_reset_write(&b->pm, value, b->host);
-        break;
-    default:
-        break;
+    case RESET_PORT: vpm_reset_write(&b->pm, value, b->host); break;
+    default: break;
     }
 }
 
@@ -151,23 +131,20 @@ static void out_byte(struct vboard *b, u16 port, u8 value, u64 now) {
  * an 8-bit bus makes it. Only the PCI data window takes every size whole, and its address register
  * double words. */
 static bool is_pci(u16 port, u32 size) {
-    if (port >= VPCI_DATA_PORT)
-        return port + size <= VPCI_DATA_PORT + 4;
+    if (port >= VPCI_DATA_PORT) return port + size <= VPCI_DATA_PORT + 4;
     return port == VPCI_ADDRESS_PORT && size == 4;
 }
 
 u32 vboard_in(struct vboard *b, u16 port, u32 size, u64 now) {
     u32 value = 0;
 
-    if (size == 1 && port < VPCI_DATA_PORT)
-        return in_byte(b, port, now);
+    if (size == 1 && port < VPCI_DATA_PORT) return in_byte(b, port, now);
     if (port == VPM_TIMER_PORT && size == 4) /* a clock source: worth the shortcut */
         return vpm_timer(now);
     if (is_pci(port, size))
         return port == VPCI_ADDRESS_PORT ? vpci_address_read(&b->pci)
                                          : vpci_data_read(&b->pci, port - VPCI_DATA_PORT, size);
-    for (u32 i = 0; i < size; i++)
-        value |= (u32)in_byte(b, (u16)(port + i), now) << (8 * i);
+    for (u32 i = 0; i < size; i++) value |= (u32)in_byte(b, (u16)(port + i), now) << (8 * i);
     return value;
 }
 
@@ -183,8 +160,7 @@ void vboard_out(struct vboard *b, u16 port, u32 size, u32 value, u64 now) {
             vpci_data_write(&b->pci, port - VPCI_DATA_PORT, size, value);
         return;
     }
-    for (u32 i = 0; i < size; i++)
-        out_byte(b, (u16)(port + i), (u8)(value >> (8 * i)), now);
+    for (u32 i = 0; i < size; i++) out_byte(b, (u16)(port + i), (u8)(value >> (8 * i)), now);
 }
 
 /* Registers are double words; a narrower read sees its part. */
@@ -198,8 +174,7 @@ u32 vboard_ioapic_read(struct vboard *b, u32 offset, u32 size, u64 now) {
  * (82093AA, I/O Window Register). */
 void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 now) {
     (void)now;
-    if (offset % 4 != 0 || (offset == IOAPIC_DATA && size != 4))
-        return;
+    if (offset % 4 != 0 || (offset == IOAPIC_DATA && size != 4)) return;
     vioapic_write(&b->ioapic, offset, value, b->host);
 }
 

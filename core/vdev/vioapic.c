@@ -32,9 +32,7 @@
 #define RED_LOW_WRITABLE   0x0001afffull /* all but delivery status and remote IRR */
 #define RED_HIGH_WRITABLE  0xff00000000000000ull
 
-static enum apic_delivery delivery(u64 entry) {
-    return (enum apic_delivery)bits_get(entry, RED_DELIVERY_SHIFT, 3);
-}
+static enum apic_delivery delivery(u64 entry) { return (enum apic_delivery)bits_get(entry, RED_DELIVERY_SHIFT, 3); }
 
 /* 82093AA, Delivery Mode: NMI, INIT, SMI and ExtINT are edge triggered whatever bit 15 says. */
 static bool is_level(u64 entry) {
@@ -58,13 +56,10 @@ static void send(struct vioapic *io, u32 pin, const struct vdev_host *host) {
     case APIC_LOWEST:
     case APIC_NMI:
     case APIC_INIT:
-    case APIC_EXTINT:
-        break;
-    default:
-        return; /* SMI has nowhere to go; the others are reserved */
+    case APIC_EXTINT: break;
+    default: return; /* SMI has nowhere to go; the others are reserved */
     }
-    if (msg.level)
-        *entry |= RED_REMOTE_IRR;
+    if (msg.level) *entry |= RED_REMOTE_IRR;
     host->apic_msg(host->ctx, &msg);
 }
 
@@ -72,8 +67,7 @@ static void send(struct vioapic *io, u32 pin, const struct vdev_host *host) {
 static void send_level(struct vioapic *io, u32 pin, const struct vdev_host *host) {
     u64 entry = io->redirection[pin];
 
-    if (is_level(entry) && !(entry & (RED_MASKED | RED_REMOTE_IRR)) && (io->line & BIT(pin)))
-        send(io, pin, host);
+    if (is_level(entry) && !(entry & (RED_MASKED | RED_REMOTE_IRR)) && (io->line & BIT(pin))) send(io, pin, host);
 }
 
 /* The asserted level of a pin follows from its voltage and polarity. */
@@ -91,8 +85,7 @@ static void write_low(struct vioapic *io, u32 pin, u32 value, const struct vdev_
 
     *entry = (*entry & ~RED_LOW_WRITABLE) | (value & RED_LOW_WRITABLE);
     /* Remote IRR has no meaning for an edge. Systems rely on this to clear one that got stuck. */
-    if (!is_level(*entry))
-        *entry &= ~RED_REMOTE_IRR;
+    if (!is_level(*entry)) *entry &= ~RED_REMOTE_IRR;
     /* A changed polarity may assert the pin. That is a level to serve, but not an edge: the input
      * has not moved. */
     update_line(io, pin);
@@ -104,25 +97,19 @@ static u32 read_indirect(const struct vioapic *io, u32 reg) {
 
     switch (reg) {
     case REG_ID:
-    case REG_ARBITRATION: /* loaded with the id; there is no APIC bus to arbitrate for */
-        return io->id << ID_SHIFT;
-    case REG_VERSION:
-        return VERSION;
-    default:
-        break;
+    case REG_ARBITRATION: /* loaded with the id; there is no APIC bus to arbitrate for */ return io->id << ID_SHIFT;
+    case REG_VERSION: return VERSION;
+    default: break;
     }
-    if (reg < REG_REDIRECTION || pin >= VIOAPIC_PINS)
-        return 0;
+    if (reg < REG_REDIRECTION || pin >= VIOAPIC_PINS) return 0;
     return (u32)(reg & 1 ? io->redirection[pin] >> 32 : io->redirection[pin]);
 }
 
 static void write_indirect(struct vioapic *io, u32 reg, u32 value, const struct vdev_host *host) {
     u32 pin = (reg - REG_REDIRECTION) / 2;
 
-    if (reg == REG_ID)
-        io->id = (value & ID_MASK) >> ID_SHIFT;
-    if (reg < REG_REDIRECTION || pin >= VIOAPIC_PINS)
-        return;
+    if (reg == REG_ID) io->id = (value & ID_MASK) >> ID_SHIFT;
+    if (reg < REG_REDIRECTION || pin >= VIOAPIC_PINS) return;
     if (reg & 1)
         io->redirection[pin] = (io->redirection[pin] & ~RED_HIGH_WRITABLE) | ((u64)value << 32 & RED_HIGH_WRITABLE);
     else
@@ -131,34 +118,23 @@ static void write_indirect(struct vioapic *io, u32 reg, u32 value, const struct 
 
 void vioapic_reset(struct vioapic *io, u32 id) {
     *io = (struct vioapic){.id = id & (ID_MASK >> ID_SHIFT)};
-    for (u32 pin = 0; pin < VIOAPIC_PINS; pin++)
-        io->redirection[pin] = RED_MASKED;
+    for (u32 pin = 0; pin < VIOAPIC_PINS; pin++) io->redirection[pin] = RED_MASKED;
 }
 
 u32 vioapic_read(struct vioapic *io, u32 offset) {
     switch (offset) {
-    case IO_SELECT:
-        return io->select;
-    case IO_WINDOW:
-        return read_indirect(io, io->select);
-    default:
-        return 0; /* EOI is write-only, the rest reserved */
+    case IO_SELECT: return io->select;
+    case IO_WINDOW: return read_indirect(io, io->select);
+    default: return 0; /* EOI is write-only, the rest reserved */
     }
 }
 
 void vioapic_write(struct vioapic *io, u32 offset, u32 value, const struct vdev_host *host) {
     switch (offset) {
-    case IO_SELECT:
-        io->select = value & 0xff;
-        break;
-    case IO_WINDOW:
-        write_indirect(io, io->select, value, host);
-        break;
-    case IO_EOI:
-        vioapic_eoi(io, (u8)value, host);
-        break;
-    default:
-        break;
+    case IO_SELECT: io->select = value & 0xff; break;
+    case IO_WINDOW: write_indirect(io, io->select, value, host); break;
+    case IO_EOI: vioapic_eoi(io, (u8)value, host); break;
+    default: break;
     }
 }
 
@@ -166,8 +142,7 @@ void vioapic_set_line(struct vioapic *io, u32 pin, bool level, const struct vdev
     u32 bit, before = io->line;
     u64 entry;
 
-    if (pin >= VIOAPIC_PINS)
-        return;
+    if (pin >= VIOAPIC_PINS) return;
     bit = (u32)BIT(pin);
     io->edge = level ? io->edge | bit : io->edge & ~bit;
     update_line(io, pin);
@@ -183,8 +158,7 @@ void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host) {
         u64 *entry = &io->redirection[pin];
 
         /* 82093AA, Remote IRR: reset by an EOI whose vector matches this entry's. */
-        if (!(*entry & RED_REMOTE_IRR) || (u8)*entry != vector)
-            continue;
+        if (!(*entry & RED_REMOTE_IRR) || (u8)*entry != vector) continue;
         *entry &= ~RED_REMOTE_IRR;
         send_level(io, pin, host);
     }

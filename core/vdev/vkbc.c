@@ -25,45 +25,31 @@ static void answer(struct vkbc *k, u8 value) {
 
 static void set_output(struct vkbc *k, u8 value, const struct vdev_host *host) {
     k->output = value;
-    if (!(value & OUTPUT_NO_RESET))
-        host->power(host->ctx, POWER_RESET);
+    if (!(value & OUTPUT_NO_RESET)) host->power(host->ctx, POWER_RESET);
 }
 
 static void write_command(struct vkbc *k, u8 value, const struct vdev_host *host) {
     k->command = 0;
     switch (value) {
-    case 0x20: /* read command byte */
-        answer(k, k->control);
-        break;
+    case 0x20: /* read command byte */ answer(k, k->control); break;
     case 0xaa: /* self test: passed */
         k->control = CONTROL_INITIAL;
         answer(k, 0x55);
         break;
     case 0xa9: /* interface tests: clock line stuck low, so drivers look no further */
-    case 0xab:
-        answer(k, 0x01);
-        break;
-    case 0xc0: /* input port: not locked */
-        answer(k, 0x80);
-        break;
-    case 0xd0: /* read output port */
-        answer(k, k->output);
-        break;
+    case 0xab: answer(k, 0x01); break;
+    case 0xc0: /* input port: not locked */ answer(k, 0x80); break;
+    case 0xd0: /* read output port */ answer(k, k->output); break;
     case 0x60: /* these take a byte at 0x60 */
     case 0xd1:
     case 0xd2:
     case 0xd3:
-    case 0xd4:
-        k->command = value;
-        break;
+    case 0xd4: k->command = value; break;
     case 0xdd: /* A20 off and on */
-    case 0xdf:
-        k->output = (u8)((k->output & ~OUTPUT_A20) | (value & OUTPUT_A20));
-        break;
+    case 0xdf: k->output = (u8)((k->output & ~OUTPUT_A20) | (value & OUTPUT_A20)); break;
     default:
         /* 0xf0 to 0xff pulse the output lines whose bit is 0; line 0 is the reset. */
-        if (value >= 0xf0 && !(value & 1))
-            host->power(host->ctx, POWER_RESET);
+        if (value >= 0xf0 && !(value & 1)) host->power(host->ctx, POWER_RESET);
         break;
     }
 }
@@ -73,28 +59,18 @@ static void write_data(struct vkbc *k, u8 value, const struct vdev_host *host) {
 
     k->command = 0;
     switch (command) {
-    case 0x60:
-        k->control = value;
-        break;
-    case 0xd1:
-        set_output(k, value, host);
-        break;
+    case 0x60: k->control = value; break;
+    case 0xd1: set_output(k, value, host); break;
     case 0xd2: /* write to the output buffer, as if a device had sent it */
-    case 0xd3:
-        answer(k, value);
-        break;
-    default: /* for a keyboard or mouse that is not there */
-        break;
+    case 0xd3: answer(k, value); break;
+    default: /* for a keyboard or mouse that is not there */ break;
     }
 }
 
 u8 vkbc_read(struct vkbc *k, u16 port) {
     switch (port) {
-    case VKBC_PORT92:
-        return k->port92;
-    case VKBC_DATA_PORT:
-        k->full = false;
-        return k->data;
+    case VKBC_PORT92: return k->port92;
+    case VKBC_DATA_PORT: k->full = false; return k->data;
     default:
         return (u8)(STATUS_UNLOCKED | STATUS_SYSTEM | (k->last_command ? STATUS_COMMAND : 0) |
                     (k->full ? STATUS_OUTPUT_FULL : 0));
@@ -105,8 +81,7 @@ void vkbc_write(struct vkbc *k, u16 port, u8 value, const struct vdev_host *host
     if (port == VKBC_PORT92) {
         bool rises = (value & PORT92_RESET) && !(k->port92 & PORT92_RESET);
         k->port92 = value & (PORT92_RESET | PORT92_A20);
-        if (rises)
-            host->power(host->ctx, POWER_RESET);
+        if (rises) host->power(host->ctx, POWER_RESET);
         return;
     }
     k->last_command = port == VKBC_COMMAND_PORT;

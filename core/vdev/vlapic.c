@@ -20,8 +20,7 @@ void vlapic_init_signal(struct vlapic *l) {
     /* SDM Vol 3A, Local APIC State After Power-Up or Reset, and After an INIT Reset. IRR is cleared
      * word by word because other cores may post at the same time. */
     put32(&l->svr, LVT_VECTOR);
-    for (u32 i = 0; i < LVT_COUNT; i++)
-        put32(&l->lvt[i], LVT_MASKED);
+    for (u32 i = 0; i < LVT_COUNT; i++) put32(&l->lvt[i], LVT_MASKED);
     for (u32 i = 0; i < ARRAY_SIZE(l->irr); i++) {
         __atomic_store_n(&l->irr[i], 0, __ATOMIC_SEQ_CST);
         __atomic_store_n(&l->tmr[i], 0, __ATOMIC_SEQ_CST);
@@ -53,8 +52,7 @@ int vlapic_highest(const u32 *words, u32 banks) {
         u32 bank = 31 - (u32)__builtin_clz(banks);
         u32 word = peek32(&words[bank]);
 
-        if (word != 0)
-            return (int)(bank * 32 + 31 - (u32)__builtin_clz(word));
+        if (word != 0) return (int)(bank * 32 + 31 - (u32)__builtin_clz(word));
         banks &= ~(1u << bank);
     }
     return -1;
@@ -78,8 +76,7 @@ static bool accept(struct vlapic *l, u8 vector, bool level) {
             __atomic_fetch_and(&l->tmr[bank], ~bit, __ATOMIC_SEQ_CST);
     }
     /* Already set: the two become one, and whoever set it wakes the vCPU. */
-    if (__atomic_fetch_or(&l->irr[bank], bit, __ATOMIC_SEQ_CST) & bit)
-        return false;
+    if (__atomic_fetch_or(&l->irr[bank], bit, __ATOMIC_SEQ_CST) & bit) return false;
     __atomic_fetch_or(&l->irr_banks, 1u << bank, __ATOMIC_SEQ_CST);
     return true;
 }
@@ -91,8 +88,7 @@ bool vlapic_error(struct vlapic *l, u32 esr_bit) {
     u32 before = __atomic_fetch_or(&l->esr_pending, esr_bit, __ATOMIC_SEQ_CST);
     u32 lvt = peek32(&l->lvt[LVT_ERROR]);
 
-    if (before != 0 || (lvt & LVT_MASKED) != 0)
-        return false;
+    if (before != 0 || (lvt & LVT_MASKED) != 0) return false;
     if ((lvt & LVT_VECTOR) < FIRST_LEGAL_VECTOR) {
         /* An illegal vector from the LVT is an error too, but it cannot announce itself. */
         __atomic_fetch_or(&l->esr_pending, ESR_RECEIVE_ILLEGAL, __ATOMIC_SEQ_CST);
@@ -104,10 +100,8 @@ bool vlapic_error(struct vlapic *l, u32 esr_bit) {
 bool vlapic_post(struct vlapic *l, u8 vector, bool level) {
     /* SDM Vol 3A, Local APIC State After It Has Been Software Disabled: what is pending is held,
      * nothing new is accepted. */
-    if (!vlapic_enabled(l))
-        return false;
-    if (vector < FIRST_LEGAL_VECTOR)
-        return vlapic_error(l, ESR_RECEIVE_ILLEGAL);
+    if (!vlapic_enabled(l)) return false;
+    if (vector < FIRST_LEGAL_VECTOR) return vlapic_error(l, ESR_RECEIVE_ILLEGAL);
     return accept(l, vector, level);
 }
 
@@ -115,13 +109,10 @@ static bool match_logical(const struct vlapic *l, u32 dest) {
     u32 own = peek32(&l->ldr) >> 24, model = peek32(&l->dfr) >> 28;
 
     /* An xAPIC compares eight bits; a wider destination names somebody else. */
-    if (dest > BROADCAST_XAPIC)
-        return false;
+    if (dest > BROADCAST_XAPIC) return false;
     /* SDM Vol 3A, Logical Destination Mode. */
-    if (model == DFR_FLAT)
-        return (dest & own) != 0;
-    if (model == DFR_CLUSTER)
-        return dest >> 4 == own >> 4 && (dest & own & 0xf) != 0;
+    if (model == DFR_FLAT) return (dest & own) != 0;
+    if (model == DFR_CLUSTER) return dest >> 4 == own >> 4 && (dest & own & 0xf) != 0;
     return false;
 }
 
@@ -129,12 +120,9 @@ bool vlapic_match(const struct vlapic *l, const struct apic_msg *msg) {
     u64 base = vlapic_base(l);
 
     /* SDM Vol 3A, Enabling or Disabling the Local APIC: without it there is no APIC to reach. */
-    if (!(base & APIC_BASE_ENABLE))
-        return false;
-    if (msg->dest == (msg->x2apic ? BROADCAST_X2APIC : BROADCAST_XAPIC))
-        return true;
-    if (!msg->logical)
-        return msg->dest == l->id;
+    if (!(base & APIC_BASE_ENABLE)) return false;
+    if (msg->dest == (msg->x2apic ? BROADCAST_X2APIC : BROADCAST_XAPIC)) return true;
+    if (!msg->logical) return msg->dest == l->id;
     if (base & APIC_BASE_X2APIC) /* SDM Vol 3A, Logical Destination Mode in x2APIC Mode */
         return msg->dest >> 16 == l->id >> 4 && (msg->dest & (1u << (l->id & 15))) != 0;
     return match_logical(l, msg->dest);
@@ -145,8 +133,7 @@ u32 vlapic_ppr(const struct vlapic *l) {
     u32 tpr = peek32(&l->tpr);
     int in_service = vlapic_highest(l->isr, peek32(&l->isr_banks));
 
-    if (in_service < 0 || tpr >> 4 >= (u32)in_service >> 4)
-        return tpr;
+    if (in_service < 0 || tpr >> 4 >= (u32)in_service >> 4) return tpr;
     return (u32)in_service & 0xf0;
 }
 
@@ -154,11 +141,9 @@ int vlapic_pending(const struct vlapic *l) {
     u32 banks = __atomic_load_n(&l->irr_banks, __ATOMIC_ACQUIRE);
     int vector;
 
-    if (__builtin_expect(banks == 0, 1))
-        return -1;
+    if (__builtin_expect(banks == 0, 1)) return -1;
     vector = vlapic_highest(l->irr, banks);
-    if (vector < 0 || (u32)vector >> 4 <= vlapic_ppr(l) >> 4)
-        return -1;
+    if (vector < 0 || (u32)vector >> 4 <= vlapic_ppr(l) >> 4) return -1;
     /* A post that raced with the APIC being switched off leaves a bit that nobody may see. */
     return (vlapic_base(l) & APIC_BASE_ENABLE) != 0 ? vector : -1;
 }
@@ -175,8 +160,7 @@ void vlapic_ack(struct vlapic *l, u8 vector) {
         if (__atomic_load_n(&l->irr[bank], __ATOMIC_SEQ_CST) != 0)
             __atomic_fetch_or(&l->irr_banks, 1u << bank, __ATOMIC_SEQ_CST);
     }
-    if (!(before & bit))
-        return;
+    if (!(before & bit)) return;
     put32(&l->isr[bank], l->isr[bank] | bit);
     put32(&l->isr_banks, l->isr_banks | 1u << bank);
 }
@@ -185,8 +169,7 @@ void vlapic_unack(struct vlapic *l, u8 vector) {
     u32 bank = vector / 32u, bit = 1u << (vector % 32);
 
     put32(&l->isr[bank], l->isr[bank] & ~bit);
-    if (!l->isr[bank])
-        put32(&l->isr_banks, l->isr_banks & ~(1u << bank));
+    if (!l->isr[bank]) put32(&l->isr_banks, l->isr_banks & ~(1u << bank));
     __atomic_fetch_or(&l->irr[bank], bit, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&l->irr_banks, 1u << bank, __ATOMIC_SEQ_CST);
 }
@@ -197,20 +180,16 @@ void vlapic_eoi(struct vlapic *l, struct vlapic_effect *fx) {
     int vector = vlapic_highest(l->isr, l->isr_banks);
     u32 bank, bit;
 
-    if (vector < 0)
-        return;
+    if (vector < 0) return;
     bank = (u32)vector / 32;
     bit = 1u << (vector % 32);
     put32(&l->isr[bank], l->isr[bank] & ~bit);
-    if (l->isr[bank] == 0)
-        put32(&l->isr_banks, l->isr_banks & ~(1u << bank));
+    if (l->isr[bank] == 0) put32(&l->isr_banks, l->isr_banks & ~(1u << bank));
     fx->eoi_broadcast = (peek32(&l->tmr[bank]) & bit) != 0;
     fx->eoi_vector = (u8)vector;
 }
 
-static u32 lvt_delivery(u32 lvt) {
-    return lvt >> LVT_DELIVERY_SHIFT & LVT_DELIVERY_MASK;
-}
+static u32 lvt_delivery(u32 lvt) { return lvt >> LVT_DELIVERY_SHIFT & LVT_DELIVERY_MASK; }
 
 bool vlapic_accepts_extint(const struct vlapic *l) {
     u32 lvt = peek32(&l->lvt[LVT_LINT0]);
@@ -224,25 +203,18 @@ bool vlapic_set_lint0(struct vlapic *l, bool level) {
     bool before = __atomic_exchange_n(&l->lint0_level, level, __ATOMIC_SEQ_CST);
     u32 lvt = peek32(&l->lvt[LVT_LINT0]);
 
-    if (!level || before)
-        return false;
-    if (vlapic_accepts_extint(l))
-        return true;
-    if (lvt & LVT_MASKED)
-        return false;
+    if (!level || before) return false;
+    if (vlapic_accepts_extint(l)) return true;
+    if (lvt & LVT_MASKED) return false;
     /* A fixed LINT0 is taken as edge triggered: its only user is a system that tries the 8259 as a
      * virtual wire, and that programs an edge. */
-    if (lvt_delivery(lvt) == APIC_FIXED)
-        return vlapic_post(l, (u8)lvt, false);
-    if (lvt_delivery(lvt) != APIC_NMI)
-        return false;
+    if (lvt_delivery(lvt) == APIC_FIXED) return vlapic_post(l, (u8)lvt, false);
+    if (lvt_delivery(lvt) != APIC_NMI) return false;
     __atomic_fetch_or(&l->events, VLAPIC_EVENT_NMI, __ATOMIC_SEQ_CST);
     return true;
 }
 
-u32 vlapic_cr8(const struct vlapic *l) {
-    return l->tpr >> 4;
-}
+u32 vlapic_cr8(const struct vlapic *l) { return l->tpr >> 4; }
 
 void vlapic_set_cr8(struct vlapic *l, u32 value) {
     /* SDM Vol 3A, Interaction of Task Priorities between CR8 and APIC: TPR[3:0] becomes 0. */
@@ -256,19 +228,14 @@ int vlapic_write_base(struct vlapic *l, u64 value) {
 
     /* The page stays where it is: the stage-2 tables are fixed before start. An address elsewhere
      * is refused together with the reserved bits. */
-    if ((value & ~(mode | APIC_BASE_BSP)) != APIC_BASE_ADDRESS)
-        return -E_FAULT;
-    if (to == APIC_BASE_X2APIC)
-        return -E_FAULT; /* EXTD without EN: the invalid state */
-    if (from == mode && to == APIC_BASE_ENABLE)
-        return -E_FAULT; /* x2APIC to xAPIC leads through disabled */
-    if (from == 0 && to == mode)
-        return -E_FAULT; /* disabled to x2APIC leads through xAPIC */
+    if ((value & ~(mode | APIC_BASE_BSP)) != APIC_BASE_ADDRESS) return -E_FAULT;
+    if (to == APIC_BASE_X2APIC) return -E_FAULT;                 /* EXTD without EN: the invalid state */
+    if (from == mode && to == APIC_BASE_ENABLE) return -E_FAULT; /* x2APIC to xAPIC leads through disabled */
+    if (from == 0 && to == mode) return -E_FAULT;                /* disabled to x2APIC leads through xAPIC */
 
     /* Which processor booted is a fact: the flag ignores writes. */
     __atomic_store_n(&l->base_msr, APIC_BASE_ADDRESS | to | (l->bsp ? APIC_BASE_BSP : 0), __ATOMIC_SEQ_CST);
-    if (to == 0 && from != 0)
-        vlapic_init_signal(l); /* everything but the id is lost */
+    if (to == 0 && from != 0) vlapic_init_signal(l); /* everything but the id is lost */
     if (from == APIC_BASE_ENABLE && to == mode) {
         /* x2APIC Transitions From xAPIC Mode: the logical id now follows from the id, and the high
          * half of ICR is not preserved. */

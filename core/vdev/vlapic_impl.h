@@ -59,19 +59,11 @@ enum lvt_timer_mode { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_TSC_DEADLINE, TIMER_
 #define APIC_BASE_ADDRESS 0xfee00000ull
 
 /* State that the owner writes and other cores may read: whole words, no order implied. */
-static inline u32 peek32(const u32 *p) {
-    return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-static inline void put32(u32 *p, u32 value) {
-    __atomic_store_n(p, value, __ATOMIC_RELAXED);
-}
+static inline u32 peek32(const u32 *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+static inline void put32(u32 *p, u32 value) { __atomic_store_n(p, value, __ATOMIC_RELAXED); }
 
-static inline u64 vlapic_base(const struct vlapic *l) {
-    return __atomic_load_n(&l->base_msr, __ATOMIC_RELAXED);
-}
-static inline bool vlapic_is_x2apic(const struct vlapic *l) {
-    return (vlapic_base(l) & APIC_BASE_X2APIC) != 0;
-}
+static inline u64 vlapic_base(const struct vlapic *l) { return __atomic_load_n(&l->base_msr, __ATOMIC_RELAXED); }
+static inline bool vlapic_is_x2apic(const struct vlapic *l) { return (vlapic_base(l) & APIC_BASE_X2APIC) != 0; }
 
 /* vlapic.c */
 int vlapic_highest(const u32 *words, u32 banks);

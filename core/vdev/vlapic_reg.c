@@ -69,8 +69,7 @@ static u32 read_apr(const struct vlapic *l) {
     u32 irr = pending < 0 ? 0 : (u32)pending >> 4, isr = serving < 0 ? 0 : (u32)serving >> 4;
     u32 tpr = l->tpr >> 4;
 
-    if (tpr >= irr && tpr > isr)
-        return l->tpr;
+    if (tpr >= irr && tpr > isr) return l->tpr;
     return (u32)max_u64(tpr & isr, irr) << 4;
 }
 
@@ -79,44 +78,26 @@ static u32 reg_read(const struct vlapic *l, u32 reg, u64 now) {
     bool x2apic = vlapic_is_x2apic(l);
 
     switch (reg) {
-    case LREG_ID:
-        return x2apic ? l->id : l->id << 24;
-    case LREG_VERSION:
-        return VERSION;
-    case LREG_TPR:
-        return l->tpr;
-    case LREG_APR:
-        return read_apr(l);
-    case LREG_PPR:
-        return vlapic_ppr(l);
+    case LREG_ID: return x2apic ? l->id : l->id << 24;
+    case LREG_VERSION: return VERSION;
+    case LREG_TPR: return l->tpr;
+    case LREG_APR: return read_apr(l);
+    case LREG_PPR: return vlapic_ppr(l);
     case LREG_LDR: /* SDM Vol 3A, Deriving Logical x2APIC ID from the Local x2APIC ID */
         return x2apic ? l->id >> 4 << 16 | 1u << (l->id & 15) : l->ldr;
-    case LREG_DFR:
-        return l->dfr;
-    case LREG_SVR:
-        return l->svr;
-    case LREG_ISR ... LREG_ISR + 7:
-        return l->isr[reg - LREG_ISR];
-    case LREG_TMR ... LREG_TMR + 7:
-        return peek32(&l->tmr[reg - LREG_TMR]);
-    case LREG_IRR ... LREG_IRR + 7:
-        return peek32(&l->irr[reg - LREG_IRR]);
-    case LREG_ESR:
-        return l->esr;
-    case LREG_ICR:
-        return l->icr_low;
-    case LREG_ICR_HIGH:
-        return l->icr_high;
-    case LREG_LVT ... LREG_LVT_LAST:
-        return l->lvt[reg - LREG_LVT];
-    case LREG_TIMER_INITIAL:
-        return l->timer_initial;
-    case LREG_TIMER_CURRENT:
-        return vlapic_timer_count(l, now);
-    case LREG_TIMER_DIVIDE:
-        return l->timer_divide;
-    default:
-        return 0; /* EOI is write-only; RRD belongs to a bus that is gone */
+    case LREG_DFR: return l->dfr;
+    case LREG_SVR: return l->svr;
+    case LREG_ISR ... LREG_ISR + 7: return l->isr[reg - LREG_ISR];
+    case LREG_TMR ... LREG_TMR + 7: return peek32(&l->tmr[reg - LREG_TMR]);
+    case LREG_IRR ... LREG_IRR + 7: return peek32(&l->irr[reg - LREG_IRR]);
+    case LREG_ESR: return l->esr;
+    case LREG_ICR: return l->icr_low;
+    case LREG_ICR_HIGH: return l->icr_high;
+    case LREG_LVT ... LREG_LVT_LAST: return l->lvt[reg - LREG_LVT];
+    case LREG_TIMER_INITIAL: return l->timer_initial;
+    case LREG_TIMER_CURRENT: return vlapic_timer_count(l, now);
+    case LREG_TIMER_DIVIDE: return l->timer_divide;
+    default: return 0; /* EOI is write-only; RRD belongs to a bus that is gone */
     }
 }
 
@@ -144,22 +125,17 @@ static void send_ipi(struct vlapic *l, struct vlapic_effect *fx) {
             return;
         }
         break;
-    case APIC_NMI:
-        break;
+    case APIC_NMI: break;
     case APIC_INIT:
         msg.level = (low & ICR_LEVEL) != 0;
         msg.assert = (low & ICR_ASSERT) != 0;
-        if (msg.level && !msg.assert)
-            return;
-        if (msg.shorthand == APIC_SELF || msg.shorthand == APIC_ALL)
-            return;
+        if (msg.level && !msg.assert) return;
+        if (msg.shorthand == APIC_SELF || msg.shorthand == APIC_ALL) return;
         break;
     case APIC_STARTUP:
-        if (msg.shorthand == APIC_SELF || msg.shorthand == APIC_ALL)
-            return;
+        if (msg.shorthand == APIC_SELF || msg.shorthand == APIC_ALL) return;
         break;
-    default:
-        return;
+    default: return;
     }
     fx->ipi = true;
     fx->msg = msg;
@@ -178,18 +154,15 @@ static void send_self(struct vlapic *l, u8 vector, struct vlapic_effect *fx) {
 
 static void write_svr(struct vlapic *l, u32 value) {
     put32(&l->svr, value & 0x3ff);
-    if (value & SVR_ENABLE)
-        return;
+    if (value & SVR_ENABLE) return;
     /* SDM Vol 3A, Local APIC State After It Has Been Software Disabled: all masks are set, and stay
      * set. */
-    for (u32 i = 0; i < LVT_COUNT; i++)
-        put32(&l->lvt[i], l->lvt[i] | LVT_MASKED);
+    for (u32 i = 0; i < LVT_COUNT; i++) put32(&l->lvt[i], l->lvt[i] | LVT_MASKED);
 }
 
 static void write_lvt(struct vlapic *l, u32 entry, u32 value, u64 now) {
     value &= ~(rules[LREG_LVT + entry].reserved | LVT_READ_ONLY);
-    if (!(l->svr & SVR_ENABLE))
-        value |= LVT_MASKED;
+    if (!(l->svr & SVR_ENABLE)) value |= LVT_MASKED;
     if (entry == LVT_TIMER)
         vlapic_timer_set_lvt(l, value, now);
     else
@@ -199,21 +172,11 @@ static void write_lvt(struct vlapic *l, u32 entry, u32 value, u64 now) {
 /* A register that exists in this mode; read-only ones ignore the write. */
 static void reg_write(struct vlapic *l, u32 reg, u32 value, u64 now, struct vlapic_effect *fx) {
     switch (reg) {
-    case LREG_TPR:
-        put32(&l->tpr, value & 0xff);
-        break;
-    case LREG_EOI:
-        vlapic_eoi(l, fx);
-        break;
-    case LREG_LDR:
-        put32(&l->ldr, value & 0xff000000u);
-        break;
-    case LREG_DFR:
-        put32(&l->dfr, value | 0x0fffffffu);
-        break;
-    case LREG_SVR:
-        write_svr(l, value);
-        break;
+    case LREG_TPR: put32(&l->tpr, value & 0xff); break;
+    case LREG_EOI: vlapic_eoi(l, fx); break;
+    case LREG_LDR: put32(&l->ldr, value & 0xff000000u); break;
+    case LREG_DFR: put32(&l->dfr, value | 0x0fffffffu); break;
+    case LREG_SVR: write_svr(l, value); break;
     case LREG_ESR: /* any value: it moves what was logged since the last write to where it is read
                     */
         l->esr = __atomic_exchange_n(&l->esr_pending, 0, __ATOMIC_SEQ_CST);
@@ -222,23 +185,12 @@ static void reg_write(struct vlapic *l, u32 reg, u32 value, u64 now, struct vlap
         l->icr_low = value & ICR_WRITABLE;
         send_ipi(l, fx);
         break;
-    case LREG_ICR_HIGH:
-        l->icr_high = value & 0xff000000u;
-        break;
-    case LREG_LVT ... LREG_LVT_LAST:
-        write_lvt(l, reg - LREG_LVT, value, now);
-        break;
-    case LREG_TIMER_INITIAL:
-        vlapic_timer_set_initial(l, value, now);
-        break;
-    case LREG_TIMER_DIVIDE:
-        vlapic_timer_set_divide(l, value, now);
-        break;
-    case LREG_SELF_IPI:
-        send_self(l, (u8)value, fx);
-        break;
-    default:
-        break; /* the id among them: it is a fact, as on processors since Nehalem */
+    case LREG_ICR_HIGH: l->icr_high = value & 0xff000000u; break;
+    case LREG_LVT ... LREG_LVT_LAST: write_lvt(l, reg - LREG_LVT, value, now); break;
+    case LREG_TIMER_INITIAL: vlapic_timer_set_initial(l, value, now); break;
+    case LREG_TIMER_DIVIDE: vlapic_timer_set_divide(l, value, now); break;
+    case LREG_SELF_IPI: send_self(l, (u8)value, fx); break;
+    default: break; /* the id among them: it is a fact, as on processors since Nehalem */
     }
 }
 
@@ -246,35 +198,29 @@ static void reg_write(struct vlapic *l, u32 reg, u32 value, u64 now, struct vlap
 static bool page_decodes(struct vlapic *l, u32 offset) {
     u64 mode = vlapic_base(l) & (APIC_BASE_ENABLE | APIC_BASE_X2APIC);
 
-    if (mode != APIC_BASE_ENABLE)
-        return false;
+    if (mode != APIC_BASE_ENABLE) return false;
     /* Registers lie on 16-byte boundaries; bytes 4 to 15 are undefined, and nothing here. */
-    if (offset % 16 != 0)
-        return false;
-    if (offset / 16 < LREG_COUNT && rules[offset / 16].access & XAPIC)
-        return true;
+    if (offset % 16 != 0) return false;
+    if (offset / 16 < LREG_COUNT && rules[offset / 16].access & XAPIC) return true;
     vlapic_error(l, ESR_REGISTER);
     return false;
 }
 
 u32 vlapic_read(struct vlapic *l, u32 offset, u64 now) {
-    if (page_decodes(l, offset))
-        return reg_read(l, offset / 16, now);
+    if (page_decodes(l, offset)) return reg_read(l, offset / 16, now);
     return (vlapic_base(l) & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == APIC_BASE_ENABLE ? 0 : ~0u;
 }
 
 void vlapic_write(struct vlapic *l, u32 offset, u32 value, u64 now, struct vlapic_effect *fx) {
     *fx = (struct vlapic_effect){0};
-    if (page_decodes(l, offset))
-        reg_write(l, offset / 16, value, now, fx);
+    if (page_decodes(l, offset)) reg_write(l, offset / 16, value, now, fx);
 }
 
 /* The rule of an x2APIC MSR, or NULL if this access earns #GP. */
 static const struct rule *msr_rule(const struct vlapic *l, u32 msr, u8 access) {
     u32 reg = msr - MSR_X2APIC_FIRST;
 
-    if (msr < MSR_X2APIC_FIRST || reg >= LREG_COUNT || !vlapic_is_x2apic(l))
-        return NULL;
+    if (msr < MSR_X2APIC_FIRST || reg >= LREG_COUNT || !vlapic_is_x2apic(l)) return NULL;
     return rules[reg].access & access ? &rules[reg] : NULL;
 }
 
@@ -287,11 +233,9 @@ int vlapic_msr_read(struct vlapic *l, u32 msr, u64 *value, u64 now) {
         *value = vlapic_timer_deadline_msr(l, now);
         return 0;
     }
-    if (msr_rule(l, msr, X2_READ) == NULL)
-        return -E_FAULT;
+    if (msr_rule(l, msr, X2_READ) == NULL) return -E_FAULT;
     *value = reg_read(l, msr - MSR_X2APIC_FIRST, now);
-    if (msr - MSR_X2APIC_FIRST == LREG_ICR)
-        *value |= (u64)l->icr_high << 32;
+    if (msr - MSR_X2APIC_FIRST == LREG_ICR) *value |= (u64)l->icr_high << 32;
     return 0;
 }
 
@@ -300,17 +244,14 @@ int vlapic_msr_write(struct vlapic *l, u32 msr, u64 value, u64 now, struct vlapi
     bool icr = msr == MSR_X2APIC_FIRST + LREG_ICR;
 
     *fx = (struct vlapic_effect){0};
-    if (msr == MSR_APIC_BASE)
-        return vlapic_write_base(l, value);
+    if (msr == MSR_APIC_BASE) return vlapic_write_base(l, value);
     if (msr == MSR_TSC_DEADLINE) {
         vlapic_timer_set_deadline_msr(l, value, now);
         return 0;
     }
     rule = msr_rule(l, msr, X2_WRITE);
-    if (rule == NULL || (value & rule->reserved) != 0 || (value >> 32 != 0 && !icr))
-        return -E_FAULT;
-    if (icr)
-        l->icr_high = (u32)(value >> 32);
+    if (rule == NULL || (value & rule->reserved) != 0 || (value >> 32 != 0 && !icr)) return -E_FAULT;
+    if (icr) l->icr_high = (u32)(value >> 32);
     reg_write(l, msr - MSR_X2APIC_FIRST, (u32)value, now, fx);
     return 0;
 }

@@ -4,17 +4,11 @@
 /* PCI, CONFIG_ADDRESS: enable, bus, device, function, register; the rest is hardwired to 0. */
 #define ADDRESS_BITS 0x80fffffcu
 
-void vpci_reset(struct vpci *p) {
-    p->address = 0;
-}
+void vpci_reset(struct vpci *p) { p->address = 0; }
 
-u32 vpci_address_read(const struct vpci *p) {
-    return p->address;
-}
+u32 vpci_address_read(const struct vpci *p) { return p->address; }
 
-void vpci_address_write(struct vpci *p, u32 value) {
-    p->address = value & ADDRESS_BITS;
-}
+void vpci_address_write(struct vpci *p, u32 value) { p->address = value & ADDRESS_BITS; }
 
 u32 vpci_data_read(const struct vpci *p, u32 offset, u32 size) {
     (void)p;

@@ -24,14 +24,10 @@
 /* ICH9, ELCR1 and ELCR2: lines 0, 1, 2, 8 and 13 are always edge triggered. */
 static const u8 elcr_writable[2] = {0xf8, 0xde};
 
-static u8 chip_irr(const struct vpic_chip *c) {
-    return (u8)((c->lines & c->elcr) | (c->latch & ~c->elcr));
-}
+static u8 chip_irr(const struct vpic_chip *c) { return (u8)((c->lines & c->elcr) | (c->latch & ~c->elcr)); }
 
 /* The input at `rank` in priority order, 0 the highest. 8259A, Automatic Rotation. */
-static u32 chip_input(const struct vpic_chip *c, u32 rank) {
-    return (c->lowest + 1u + rank) & 7u;
-}
+static u32 chip_input(const struct vpic_chip *c, u32 rank) { return (c->lowest + 1u + rank) & 7u; }
 
 /* The input that asks for the processor now, or -1. 8259A, Fully Nested Mode; Special Mask Mode: an
  * in-service level that is masked holds nothing back; Special Fully Nested Mode: the cascade input
@@ -40,8 +36,7 @@ static int chip_pending(const struct vpic_chip *c, bool master) {
     u32 request = chip_irr(c) & ~(u32)c->imr;
     u32 service = c->special_mask ? c->isr & ~(u32)c->imr : c->isr;
 
-    if (request == 0 || c->icw_next != 0)
-        return -1;
+    if (request == 0 || c->icw_next != 0) return -1;
     for (u32 rank = 0; rank < 8; rank++) {
         u32 n = chip_input(c, rank);
         bool asks = (request >> n & 1) != 0;
@@ -49,8 +44,7 @@ static int chip_pending(const struct vpic_chip *c, bool master) {
             bool again = asks && master && c->special_nested && n == VPIC_CASCADE;
             return again ? (int)n : -1;
         }
-        if (asks)
-            return (int)n;
+        if (asks) return (int)n;
     }
     return -1;
 }
@@ -65,8 +59,7 @@ static void chip_set_line(struct vpic_chip *c, u32 input, bool level) {
         c->latch &= (u8)~bit;
         return;
     }
-    if (!(c->lines & bit))
-        c->latch |= bit;
+    if (!(c->lines & bit)) c->latch |= bit;
     c->lines |= bit;
 }
 
@@ -86,8 +79,7 @@ static u32 chip_ack(struct vpic_chip *c, bool master, bool *valid) {
     int n = chip_pending(c, master);
 
     *valid = n >= 0;
-    if (n < 0)
-        return 7;
+    if (n < 0) return 7;
     u8 bit = (u8)(1u << n);
     c->latch &= (u8)~bit;
     if (!c->auto_eoi)
@@ -110,8 +102,7 @@ u8 vpic_ack(struct vpic *p, const struct vdev_host *host) {
     u32 n = chip_ack(&p->chip[MASTER], true, &valid);
     u32 vector = p->chip[MASTER].vector_base + n;
 
-    if (valid && n == VPIC_CASCADE)
-        vector = p->chip[SLAVE].vector_base + slave_ack(p, &valid);
+    if (valid && n == VPIC_CASCADE) vector = p->chip[SLAVE].vector_base + slave_ack(p, &valid);
     update(p, host);
     return (u8)vector;
 }
@@ -127,14 +118,11 @@ static u8 poll_read(struct vpic *p, u32 which, const struct vdev_host *host) {
 }
 
 u8 vpic_read(struct vpic *p, u16 port, const struct vdev_host *host) {
-    if ((port & ~1u) == VPIC_ELCR_PORT)
-        return p->chip[port & 1u].elcr;
+    if ((port & ~1u) == VPIC_ELCR_PORT) return p->chip[port & 1u].elcr;
     u32 which = (port & ~1u) == VPIC_MASTER_PORT ? MASTER : SLAVE;
     const struct vpic_chip *c = &p->chip[which];
-    if (c->poll)
-        return poll_read(p, which, host);
-    if (port & 1u)
-        return c->imr;
+    if (c->poll) return poll_read(p, which, host);
+    if (port & 1u) return c->imr;
     return c->read_isr ? c->isr : chip_irr(c);
 }
 
@@ -159,9 +147,7 @@ static void write_icw(struct vpic_chip *c, u8 value) {
         c->vector_base = value & 0xf8;
         c->icw_next = c->single ? after_icw3 : 3;
         break;
-    case 3: /* the wiring of a PC is fixed: the cascade stays at input 2 */
-        c->icw_next = after_icw3;
-        break;
+    case 3: /* the wiring of a PC is fixed: the cascade stays at input 2 */ c->icw_next = after_icw3; break;
     default:
         c->auto_eoi = (value & ICW4_AEOI) != 0;
         c->special_nested = (value & ICW4_SFNM) != 0;
@@ -186,20 +172,16 @@ static void write_ocw2(struct vpic_chip *c, u8 value) {
         /* The highest level in service; one that is masked in special mask mode does not count. */
         u32 service = c->special_mask ? c->isr & ~(u32)c->imr : c->isr;
         u32 rank = 0;
-        while (rank < 8 && !(service >> chip_input(c, rank) & 1))
-            rank++;
-        if (rank == 8)
-            return;
+        while (rank < 8 && !(service >> chip_input(c, rank) & 1)) rank++;
+        if (rank == 8) return;
         level = chip_input(c, rank);
     }
     c->isr &= (u8) ~(1u << level);
-    if (rotate)
-        c->lowest = (u8)level;
+    if (rotate) c->lowest = (u8)level;
 }
 
 static void write_ocw3(struct vpic_chip *c, u8 value) {
-    if (value & OCW3_ESMM)
-        c->special_mask = (value & OCW3_SMM) != 0;
+    if (value & OCW3_ESMM) c->special_mask = (value & OCW3_SMM) != 0;
     if (value & OCW3_POLL) /* overrides the read command: 8259A, Poll Command */
         c->poll = true;
     else if (value & OCW3_RR)
@@ -229,8 +211,7 @@ void vpic_write(struct vpic *p, u16 port, u8 value, const struct vdev_host *host
 }
 
 void vpic_set_line(struct vpic *p, u32 line, bool level, const struct vdev_host *host) {
-    if (line == VPIC_CASCADE || line > 15)
-        return;
+    if (line == VPIC_CASCADE || line > 15) return;
     chip_set_line(&p->chip[line >> 3], line & 7u, level);
     update(p, host);
 }

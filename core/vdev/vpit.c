@@ -22,8 +22,7 @@
 
 /* Takes over the pending count if its clock has come. */
 static void channel_sync(struct vpit_channel *c, u64 clock) {
-    if (c->load_at == NEVER || clock < c->load_at)
-        return;
+    if (c->load_at == NEVER || clock < c->load_at) return;
     c->count = c->next;
     c->start = c->load_at;
     if (c->low_half) /* may wrap below 0; elapsed time wraps back */
@@ -36,9 +35,7 @@ static void channel_sync(struct vpit_channel *c, u64 clock) {
 }
 
 /* In modes 1 and 5 the gate only triggers. 8254, Gate Pin Operations Summary. */
-static bool channel_stopped(const struct vpit_channel *c) {
-    return !c->gate && c->mode != 1 && c->mode != 5;
-}
+static bool channel_stopped(const struct vpit_channel *c) { return !c->gate && c->mode != 1 && c->mode != 5; }
 
 /* Clocks since the count was loaded. The channel is loaded and in step with the clock. */
 static u64 channel_elapsed(const struct vpit_channel *c, u64 clock) {
@@ -47,19 +44,14 @@ static u64 channel_elapsed(const struct vpit_channel *c, u64 clock) {
 
 /* OUT at this clock. 8254, Mode Definitions. */
 static bool channel_out(const struct vpit_channel *c, u64 clock) {
-    if (!c->loaded)
-        return c->mode != 0;
+    if (!c->loaded) return c->mode != 0;
     u64 elapsed = channel_elapsed(c, clock);
     switch (c->mode) {
     case 0:
-    case 1:
-        return elapsed >= c->count;
-    case 2:
-        return channel_stopped(c) || elapsed % c->count != c->count - 1;
-    case 3:
-        return channel_stopped(c) || elapsed % c->count < (c->count + 1) / 2;
-    default:
-        return elapsed != c->count;
+    case 1: return elapsed >= c->count;
+    case 2: return channel_stopped(c) || elapsed % c->count != c->count - 1;
+    case 3: return channel_stopped(c) || elapsed % c->count < (c->count + 1) / 2;
+    default: return elapsed != c->count;
     }
 }
 
@@ -68,8 +60,7 @@ static u64 channel_binary(const struct vpit_channel *c, u64 clock) {
     u64 elapsed = channel_elapsed(c, clock);
     u64 modulus = c->bcd ? 10000 : 65536;
 
-    if (c->mode == 2)
-        return c->count - elapsed % c->count;
+    if (c->mode == 2) return c->count - elapsed % c->count;
     if (c->mode == 3) {
         /* Counts by two, from the even number at or below the count, twice per period; the high
          * half of an odd count is one clock longer. */
@@ -81,37 +72,31 @@ static u64 channel_binary(const struct vpit_channel *c, u64 clock) {
 }
 
 static u16 channel_value(const struct vpit_channel *c, u64 clock) {
-    if (!c->loaded)
-        return c->idle;
+    if (!c->loaded) return c->idle;
     u32 value = (u32)channel_binary(c, clock);
-    if (!c->bcd)
-        return (u16)value;
+    if (!c->bcd) return (u16)value;
     value %= 10000;
     return (u16)(value / 1000 << 12 | value / 100 % 10 << 8 | value / 10 % 10 << 4 | value % 10);
 }
 
 /* Clock of the first rising edge of OUT after `clock` if the loaded count stays, or NEVER. */
 static u64 loaded_rise(const struct vpit_channel *c, u64 clock) {
-    if (!c->loaded || channel_stopped(c))
-        return NEVER;
+    if (!c->loaded || channel_stopped(c)) return NEVER;
     u64 end = c->start + c->count;
     switch (c->mode) {
     case 0:
-    case 1:
-        return end > clock ? end : NEVER;
+    case 1: return end > clock ? end : NEVER;
     case 2:
     case 3:
         /* A count of 1 is illegal in both modes and gives no edges here. */
         return c->count == 1 ? NEVER : clock + c->count - (clock - c->start) % c->count;
-    default:
-        return end + 1 > clock ? end + 1 : NEVER;
+    default: return end + 1 > clock ? end + 1 : NEVER;
     }
 }
 
 static u64 channel_rise(const struct vpit_channel *c, u64 clock) {
     u64 rise = loaded_rise(c, clock);
-    if (c->load_at == NEVER || rise <= c->load_at)
-        return rise;
+    if (c->load_at == NEVER || rise <= c->load_at) return rise;
     struct vpit_channel later = *c;
     channel_sync(&later, c->load_at);
     return loaded_rise(&later, c->load_at);
@@ -121,12 +106,9 @@ static u64 channel_rise(const struct vpit_channel *c, u64 clock) {
 static void sync(struct vpit *p, u64 now) {
     u64 clock = clock_ticks(now, VPIT_HZ);
 
-    if (clock > p->clock)
-        p->clock = clock;
-    if (p->clock >= p->rise)
-        p->edge = true;
-    for (u32 i = 0; i < 3; i++)
-        channel_sync(&p->channel[i], p->clock);
+    if (clock > p->clock) p->clock = clock;
+    if (p->clock >= p->rise) p->edge = true;
+    for (u32 i = 0; i < 3; i++) channel_sync(&p->channel[i], p->clock);
     p->rise = channel_rise(&p->channel[0], p->clock);
 }
 
@@ -134,10 +116,8 @@ static void sync(struct vpit *p, u64 now) {
  * Operations Common to All Modes. */
 static void channel_count(struct vpit_channel *c, u16 raw, u64 clock) {
     u32 count = raw;
-    if (c->bcd)
-        count = (raw >> 12) * 1000u + (raw >> 8 & 15u) * 100u + (raw >> 4 & 15u) * 10u + (raw & 15u);
-    if (count == 0)
-        count = c->bcd ? 10000 : 65536;
+    if (c->bcd) count = (raw >> 12) * 1000u + (raw >> 8 & 15u) * 100u + (raw >> 4 & 15u) * 10u + (raw & 15u);
+    if (count == 0) count = c->bcd ? 10000 : 65536;
     bool first = !c->written;
     c->next = count;
     c->written = true;
@@ -145,12 +125,9 @@ static void channel_count(struct vpit_channel *c, u16 raw, u64 clock) {
 
     switch (c->mode) {
     case 0:
-    case 4:
-        c->load_at = clock + 1;
-        break;
+    case 4: c->load_at = clock + 1; break;
     case 1:
-    case 5: /* at the next trigger */
-        break;
+    case 5: /* at the next trigger */ break;
     default:
         if (first) {
             c->load_at = clock + 1;
@@ -173,12 +150,8 @@ static void channel_write(struct vpit_channel *c, u8 value, u64 clock) {
         c->load_at = NEVER;
     }
     switch (c->access) {
-    case 1:
-        channel_count(c, value, clock);
-        break;
-    case 2:
-        channel_count(c, (u16)(value << 8), clock);
-        break;
+    case 1: channel_count(c, value, clock); break;
+    case 2: channel_count(c, (u16)(value << 8), clock); break;
     default:
         if (!c->write_msb)
             c->write_lsb = value;
@@ -197,8 +170,7 @@ static void channel_latch_count(struct vpit_channel *c, u64 clock) {
 }
 
 static void channel_latch_status(struct vpit_channel *c, u64 clock) {
-    if (c->status_latched)
-        return;
+    if (c->status_latched) return;
     c->status_latched = true;
     c->latched_status = (u8)((channel_out(c, clock) ? STATUS_OUT : 0) | (c->null ? STATUS_NULL : 0) | c->access << 4 |
                              c->mode << 1 | (c->bcd ? CW_BCD : 0));
@@ -211,10 +183,8 @@ static u8 channel_read(struct vpit_channel *c, u64 clock) {
     }
     u16 value = c->count_latched ? c->latched_count : channel_value(c, clock);
     bool upper = c->access == 2 || (c->access == 3 && c->read_msb);
-    if (c->access == 3)
-        c->read_msb = !c->read_msb;
-    if (c->access != 3 || upper)
-        c->count_latched = false;
+    if (c->access == 3) c->read_msb = !c->read_msb;
+    if (c->access != 3 || upper) c->count_latched = false;
     return (u8)(upper ? value >> 8 : value);
 }
 
@@ -223,12 +193,9 @@ static void write_control(struct vpit *p, u8 value) {
 
     if (select == READ_BACK) {
         for (u32 i = 0; i < 3; i++) {
-            if (!(value >> (i + 1) & 1))
-                continue;
-            if (!(value & READ_BACK_COUNT))
-                channel_latch_count(&p->channel[i], p->clock);
-            if (!(value & READ_BACK_STAT))
-                channel_latch_status(&p->channel[i], p->clock);
+            if (!(value >> (i + 1) & 1)) continue;
+            if (!(value & READ_BACK_COUNT)) channel_latch_count(&p->channel[i], p->clock);
+            if (!(value & READ_BACK_STAT)) channel_latch_status(&p->channel[i], p->clock);
         }
         return;
     }
@@ -251,22 +218,17 @@ static void write_control(struct vpit *p, u8 value) {
 
 /* 8254, Gate Pin Operations Summary. */
 static void set_gate(struct vpit_channel *c, bool gate, u64 clock) {
-    if (gate == c->gate)
-        return;
-    if (!gate && c->loaded)
-        c->stopped = channel_elapsed(c, clock);
+    if (gate == c->gate) return;
+    if (!gate && c->loaded) c->stopped = channel_elapsed(c, clock);
     c->gate = gate;
     if (c->mode == 0 || c->mode == 4) {
-        if (gate)
-            c->start = clock - c->stopped;
+        if (gate) c->start = clock - c->stopped;
     } else if (gate) {
         c->low_half = false;
-        if (c->written)
-            c->load_at = clock + 1;
+        if (c->written) c->load_at = clock + 1;
     } else if (c->mode == 2 || c->mode == 3) {
         /* No end of the period comes any more: the next trigger loads. */
-        if (c->loaded)
-            c->load_at = NEVER;
+        if (c->loaded) c->load_at = NEVER;
     }
 }
 
@@ -298,13 +260,9 @@ void vpit_write(struct vpit *p, u16 port, u8 value, u64 now) {
     p->rise = channel_rise(&p->channel[0], p->clock);
 }
 
-u64 vpit_deadline(const struct vpit *p) {
-    return p->rise == NEVER ? NEVER : clock_ns(p->rise, VPIT_HZ);
-}
+u64 vpit_deadline(const struct vpit *p) { return p->rise == NEVER ? NEVER : clock_ns(p->rise, VPIT_HZ); }
 
-void vpit_tick(struct vpit *p, u64 now) {
-    sync(p, now);
-}
+void vpit_tick(struct vpit *p, u64 now) { sync(p, now); }
 
 bool vpit_take_edge(struct vpit *p) {
     bool edge = p->edge;
@@ -312,9 +270,7 @@ bool vpit_take_edge(struct vpit *p) {
     return edge;
 }
 
-bool vpit_out0(const struct vpit *p) {
-    return channel_out(&p->channel[0], p->clock);
-}
+bool vpit_out0(const struct vpit *p) { return channel_out(&p->channel[0], p->clock); }
 
 void vpit_reset(struct vpit *p) {
     *p = (struct vpit){.rise = NEVER};

@@ -17,9 +17,7 @@
 #define RST_CPU       0x04u
 #define RST_CNT_WRITE 0x0eu
 
-u32 vpm_timer(u64 now) {
-    return (u32)clock_ticks(now, VPM_TIMER_HZ);
-}
+u32 vpm_timer(u64 now) { return (u32)clock_ticks(now, VPM_TIMER_HZ); }
 
 /* ACPI, Power Management Timer: TMR_STS is set whenever the most significant bit changes. */
 void vpm_tick(struct vpm *p, u64 now) {
@@ -44,14 +42,11 @@ u8 vpm_read(struct vpm *p, u16 port, u64 now) {
 }
 
 /* `old` with the byte at `shift` (0 or 8) replaced. */
-static u32 with_byte(u32 old, u32 shift, u8 value) {
-    return (old & ~(0xffu << shift)) | (u32)value << shift;
-}
+static u32 with_byte(u32 old, u32 shift, u8 value) { return (old & ~(0xffu << shift)) | (u32)value << shift; }
 
 static void write_control(struct vpm *p, u32 value, const struct vdev_host *host) {
     p->control = (u16)((value & (BM_RLD | SLP_TYP)) | SCI_EN);
-    if ((value & SLP_EN) && (value & SLP_TYP) == VPM_S5_TYPE << SLP_TYP_LOW)
-        host->power(host->ctx, POWER_OFF);
+    if ((value & SLP_EN) && (value & SLP_TYP) == VPM_S5_TYPE << SLP_TYP_LOW) host->power(host->ctx, POWER_OFF);
 }
 
 void vpm_write(struct vpm *p, u16 port, u8 value, u64 now, const struct vdev_host *host) {
@@ -60,43 +55,28 @@ void vpm_write(struct vpm *p, u16 port, u8 value, u64 now, const struct vdev_hos
     vpm_tick(p, now);
     switch (offset) {
     case 0:
-    case 1:
-        p->status &= (u16) ~(((u32)value << shift) & STATUS_CLEAR);
-        break;
+    case 1: p->status &= (u16) ~(((u32)value << shift) & STATUS_CLEAR); break;
     case 2:
-    case 3:
-        p->enable = (u16)(with_byte(p->enable, shift, value) & ENABLE_WRITE);
-        break;
+    case 3: p->enable = (u16)(with_byte(p->enable, shift, value) & ENABLE_WRITE); break;
     case 4:
-    case 5:
-        write_control(p, with_byte(p->control, shift, value), host);
-        break;
-    default: /* the timer is read only */
-        break;
+    case 5: write_control(p, with_byte(p->control, shift, value), host); break;
+    default: /* the timer is read only */ break;
     }
 }
 
-u8 vpm_reset_read(const struct vpm *p) {
-    return p->reset_control;
-}
+u8 vpm_reset_read(const struct vpm *p) { return p->reset_control; }
 
 void vpm_reset_write(struct vpm *p, u8 value, const struct vdev_host *host) {
     bool rises = (value & RST_CPU) && !(p->reset_control & RST_CPU);
     p->reset_control = value & RST_CNT_WRITE;
-    if (rises)
-        host->power(host->ctx, POWER_RESET);
+    if (rises) host->power(host->ctx, POWER_RESET);
 }
 
-bool vpm_sci(const struct vpm *p) {
-    return (p->status & p->enable) != 0;
-}
+bool vpm_sci(const struct vpm *p) { return (p->status & p->enable) != 0; }
 
 u64 vpm_deadline(const struct vpm *p) {
-    if (!(p->enable & TMR_STS) || (p->status & TMR_STS))
-        return NEVER;
+    if (!(p->enable & TMR_STS) || (p->status & TMR_STS)) return NEVER;
     return clock_ns((p->half + 1) << 31, VPM_TIMER_HZ);
 }
 
-void vpm_reset(struct vpm *p) {
-    *p = (struct vpm){.control = SCI_EN};
-}
+void vpm_reset(struct vpm *p) { *p = (struct vpm){.control = SCI_EN}; }

@@ -45,10 +45,8 @@ static u64 day_number(u32 year, u32 month, u32 day) {
 static void date_of(u64 days, u32 *year, u32 *month, u32 *day) {
     u64 y = days * 400 / 146097;
     /* The estimate can be one too high or too low around the first of March. */
-    while (day_number((u32)(y + 1) - YEAR_SHIFT, 3, 1) <= days)
-        y++;
-    while (day_number((u32)y - YEAR_SHIFT, 3, 1) > days)
-        y--;
+    while (day_number((u32)(y + 1) - YEAR_SHIFT, 3, 1) <= days) y++;
+    while (day_number((u32)y - YEAR_SHIFT, 3, 1) > days) y--;
     u64 left = days - day_number((u32)y - YEAR_SHIFT, 3, 1);
     u64 m = (left * 5 + 2) / 153;
     *day = (u32)(left - (m * 153 + 2) / 5 + 1);
@@ -56,29 +54,19 @@ static void date_of(u64 days, u32 *year, u32 *month, u32 *day) {
     *year = (u32)(y + (m >= 10 ? 1 : 0)) - YEAR_SHIFT;
 }
 
-static u8 to_bcd(u32 value) {
-    return (u8)(value / 10 % 10 << 4 | value % 10);
-}
-static u32 from_bcd(u8 value) {
-    return (value >> 4) * 10u + (value & 15u);
-}
+static u8 to_bcd(u32 value) { return (u8)(value / 10 % 10 << 4 | value % 10); }
+static u32 from_bcd(u8 value) { return (value >> 4) * 10u + (value & 15u); }
 
-static u8 encode(const struct vrtc *r, u32 value) {
-    return r->cell[RTC_B] & B_BINARY ? (u8)value : to_bcd(value);
-}
-static u32 decode(const struct vrtc *r, u8 value) {
-    return r->cell[RTC_B] & B_BINARY ? value : from_bcd(value);
-}
+static u8 encode(const struct vrtc *r, u32 value) { return r->cell[RTC_B] & B_BINARY ? (u8)value : to_bcd(value); }
+static u32 decode(const struct vrtc *r, u8 value) { return r->cell[RTC_B] & B_BINARY ? value : from_bcd(value); }
 
 static u8 encode_hour(const struct vrtc *r, u32 hour) {
-    if (r->cell[RTC_B] & B_24H)
-        return encode(r, hour);
+    if (r->cell[RTC_B] & B_24H) return encode(r, hour);
     u8 value = encode(r, hour % 12 == 0 ? 12 : hour % 12);
     return (u8)(value | (hour >= 12 ? HOURS_PM : 0));
 }
 static u32 decode_hour(const struct vrtc *r, u8 value) {
-    if (r->cell[RTC_B] & B_24H)
-        return decode(r, value);
+    if (r->cell[RTC_B] & B_24H) return decode(r, value);
     return decode(r, value & (u8)~HOURS_PM) % 12 + (value & HOURS_PM ? 12 : 0);
 }
 
@@ -115,25 +103,19 @@ static void take_time(struct vrtc *r) {
     r->edited = false;
 }
 
-static bool divider_stopped(const struct vrtc *r) {
-    return (r->cell[RTC_A] & A_STOPPED) == A_STOPPED;
-}
-static bool updates_run(const struct vrtc *r) {
-    return !divider_stopped(r) && !(r->cell[RTC_B] & B_SET);
-}
+static bool divider_stopped(const struct vrtc *r) { return (r->cell[RTC_A] & A_STOPPED) == A_STOPPED; }
+static bool updates_run(const struct vrtc *r) { return !divider_stopped(r) && !(r->cell[RTC_B] & B_SET); }
 
 /* An alarm cell as a value or ANY. */
 static u32 alarm_cell(const struct vrtc *r, enum vrtc_cell cell) {
     u8 value = r->cell[cell];
-    if ((value & ALARM_ANY) == ALARM_ANY)
-        return ANY;
+    if ((value & ALARM_ANY) == ALARM_ANY) return ANY;
     return cell == RTC_HOURS_ALARM ? decode_hour(r, value) : decode(r, value);
 }
 
 /* The first value at or above `from` and below `end` that the alarm matches, or `end`. */
 static u32 match(u32 alarm, u32 from, u32 end) {
-    if (alarm == ANY)
-        return from;
+    if (alarm == ANY) return from;
     return alarm >= from && alarm < end ? alarm : end;
 }
 
@@ -147,8 +129,7 @@ static u64 alarm_distance(const struct vrtc *r) {
     u32 h0 = from / 3600, m0 = from / 60 % 60;
     u32 first_s = match(second, 0, 60), first_m = match(minute, 0, 60);
 
-    if (first_s == 60 || first_m == 60 || match(hour, 0, 24) == 24)
-        return NEVER;
+    if (first_s == 60 || first_m == 60 || match(hour, 0, 24) == 24) return NEVER;
     if (h0 < 24 && match(hour, h0, 24) == h0) {
         u32 m = match(minute, m0, 60), s = first_s;
         if (m == m0) {
@@ -158,22 +139,19 @@ static u64 alarm_distance(const struct vrtc *r) {
                 m = m0 < 59 ? match(minute, m0 + 1, 60) : 60;
             }
         }
-        if (m < 60)
-            return h0 * 3600u + m * 60u + s - now;
+        if (m < 60) return h0 * 3600u + m * 60u + s - now;
         h0++;
     }
     u32 h = h0 < 24 ? match(hour, h0, 24) : 24;
     u64 at = first_m * 60u + first_s;
-    if (h < 24)
-        return h * 3600u + at - now;
+    if (h < 24) return h * 3600u + at - now;
     return SECONDS_PER_DAY + match(hour, 0, 24) * 3600u + at - now;
 }
 
 /* Frequency of the periodic interrupt, or 0. MC146818A, Periodic Interrupt Rate. */
 static u32 periodic_hz(const struct vrtc *r) {
     u32 rate = r->cell[RTC_A] & A_RATE;
-    if (rate == 0 || divider_stopped(r))
-        return 0;
+    if (rate == 0 || divider_stopped(r)) return 0;
     return CRYSTAL_HZ >> ((rate <= 2 ? rate + 7 : rate) - 1);
 }
 
@@ -189,20 +167,16 @@ static void set_flags(struct vrtc *r, u8 flags) {
 void vrtc_tick(struct vrtc *r, u64 now) {
     u8 flags = 0;
 
-    if (now <= r->seen)
-        return;
+    if (now <= r->seen) return;
     u32 hz = periodic_hz(r);
-    if (hz && clock_ticks(now - r->base, hz) != clock_ticks(r->seen - r->base, hz))
-        flags |= C_PF;
+    if (hz && clock_ticks(now - r->base, hz) != clock_ticks(r->seen - r->base, hz)) flags |= C_PF;
     r->seen = now;
 
     u64 passed = divider_stopped(r) ? 0 : (now - r->base) / NS_PER_SECOND;
     r->base += passed * NS_PER_SECOND;
     if (passed && updates_run(r)) {
-        if (r->edited)
-            take_time(r);
-        if (alarm_distance(r) <= passed)
-            flags |= C_AF;
+        if (r->edited) take_time(r);
+        if (alarm_distance(r) <= passed) flags |= C_AF;
         r->seconds += passed;
         flags |= C_UF;
         show_time(r);
@@ -217,24 +191,18 @@ u64 vrtc_deadline(const struct vrtc *r) {
 
     if (r->cell[RTC_C] & C_IRQF) /* the line stays high until register C is read */
         return NEVER;
-    if ((b & B_PIE) && hz)
-        deadline = r->base + clock_ns(clock_ticks(r->seen - r->base, hz) + 1, hz);
-    if (!updates_run(r))
-        return deadline;
-    if (b & B_UIE)
-        deadline = min_u64(deadline, r->base + NS_PER_SECOND);
+    if ((b & B_PIE) && hz) deadline = r->base + clock_ns(clock_ticks(r->seen - r->base, hz) + 1, hz);
+    if (!updates_run(r)) return deadline;
+    if (b & B_UIE) deadline = min_u64(deadline, r->base + NS_PER_SECOND);
     if (b & B_AIE) {
         /* Just after the clock was set the distance is known from the next second on. */
         u64 distance = r->edited ? 1 : alarm_distance(r);
-        if (distance != NEVER)
-            deadline = min_u64(deadline, r->base + distance * NS_PER_SECOND);
+        if (distance != NEVER) deadline = min_u64(deadline, r->base + distance * NS_PER_SECOND);
     }
     return deadline;
 }
 
-bool vrtc_line(const struct vrtc *r) {
-    return (r->cell[RTC_C] & C_IRQF) != 0;
-}
+bool vrtc_line(const struct vrtc *r) { return (r->cell[RTC_C] & C_IRQF) != 0; }
 
 static bool is_time_cell(u32 index) {
     return index == RTC_CENTURY ||
@@ -246,15 +214,13 @@ static bool is_time_cell(u32 index) {
 static void write_a(struct vrtc *r, u8 value) {
     bool was_stopped = divider_stopped(r);
     r->cell[RTC_A] = value & (u8)~A_UIP;
-    if (was_stopped && !divider_stopped(r))
-        r->base = r->seen - min_u64(r->seen, NS_PER_SECOND / 2);
+    if (was_stopped && !divider_stopped(r)) r->base = r->seen - min_u64(r->seen, NS_PER_SECOND / 2);
 }
 
 /* MC146818A, Register B: SET stops updates and clears UIE; PIE, AIE and UIE act at once on flags
  * that are set. */
 static void write_b(struct vrtc *r, u8 value) {
-    if (value & B_SET)
-        value &= (u8)~B_UIE;
+    if (value & B_SET) value &= (u8)~B_UIE;
     r->cell[RTC_B] = value;
     set_flags(r, 0);
 }
@@ -264,16 +230,11 @@ static u8 read_cell(struct vrtc *r) {
 
     switch (r->index) {
     case RTC_A:
-        if (updates_run(r) && r->base + NS_PER_SECOND - r->seen <= UIP_NS)
-            value |= A_UIP;
+        if (updates_run(r) && r->base + NS_PER_SECOND - r->seen <= UIP_NS) value |= A_UIP;
         break;
-    case RTC_C: /* a read clears all flags */
-        r->cell[RTC_C] = 0;
-        break;
-    case RTC_D:
-        return D_VRT;
-    default:
-        break;
+    case RTC_C: /* a read clears all flags */ r->cell[RTC_C] = 0; break;
+    case RTC_D: return D_VRT;
+    default: break;
     }
     return value;
 }
@@ -293,15 +254,10 @@ void vrtc_write(struct vrtc *r, u16 port, u8 value, u64 now) {
     }
     vrtc_tick(r, now);
     switch (r->index) {
-    case RTC_A:
-        write_a(r, value);
-        break;
-    case RTC_B:
-        write_b(r, value);
-        break;
+    case RTC_A: write_a(r, value); break;
+    case RTC_B: write_b(r, value); break;
     case RTC_C:
-    case RTC_D: /* read only */
-        break;
+    case RTC_D: /* read only */ break;
     default:
         r->cell[r->index] = value;
         r->edited = r->edited || is_time_cell(r->index);
@@ -330,8 +286,7 @@ static void describe_memory(struct vrtc *r, u64 memory) {
     put16(r, CMOS_ABOVE_4G, high);
     r->cell[CMOS_ABOVE_4G + 2] = (u8)(high >> 16);
     /* PC AT: the sum of cells 0x10 to 0x2d, upper byte first. */
-    for (u32 i = 0x10; i < CMOS_CHECKSUM; i++)
-        sum += r->cell[i];
+    for (u32 i = 0x10; i < CMOS_CHECKSUM; i++) sum += r->cell[i];
     r->cell[CMOS_CHECKSUM] = (u8)(sum >> 8);
     r->cell[CMOS_CHECKSUM + 1] = (u8)sum;
 }

@@ -49,9 +49,7 @@ enum uart_register { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, 
 #define MSR_RI    0x40u
 #define MSR_DCD   0x80u
 
-static u32 fifo_size(const struct vuart *u) {
-    return u->fcr & FCR_ENABLE ? VUART_FIFO : 1;
-}
+static u32 fifo_size(const struct vuart *u) { return u->fcr & FCR_ENABLE ? VUART_FIFO : 1; }
 
 static u32 trigger_level(const struct vuart *u) {
     static const u8 levels[4] = {1, 4, 8, 14};
@@ -79,19 +77,16 @@ static void update_transmitter(struct vuart *u) {
     bool room = !u->tx || ring_free(u->tx) >= VUART_FIFO || (u->mcr & MCR_LOOP);
     bool was = (u->lsr & LSR_THRE) != 0;
 
-    if (room == was)
-        return;
+    if (room == was) return;
     u->lsr ^= LSR_THRE | LSR_TEMT;
-    if (room)
-        u->empty = true;
+    if (room) u->empty = true;
 }
 
 void vuart_tick(struct vuart *u) {
     u8 byte;
 
     /* In loopback the input pin is disconnected; the bytes wait in the ring. */
-    while (u->rx && !(u->mcr & MCR_LOOP) && u->used < fifo_size(u) && ring_get(u->rx, &byte))
-        receive(u, byte);
+    while (u->rx && !(u->mcr & MCR_LOOP) && u->used < fifo_size(u) && ring_get(u->rx, &byte)) receive(u, byte);
     update_transmitter(u);
 }
 
@@ -99,22 +94,16 @@ void vuart_tick(struct vuart *u) {
  * character time-out needs no clock here: what is below the trigger level after the ring was
  * emptied has nothing behind it. */
 static u8 interrupt_id(const struct vuart *u) {
-    if ((u->ier & IER_LINE) && (u->lsr & LSR_ERRORS))
-        return IIR_LINE;
-    if ((u->ier & IER_RECEIVED) && u->used > 0)
-        return u->used >= trigger_level(u) ? IIR_RECEIVED : IIR_TIMEOUT;
-    if ((u->ier & IER_EMPTY) && u->empty)
-        return IIR_EMPTY;
-    if ((u->ier & IER_MODEM) && (u->msr & MSR_DELTA))
-        return IIR_MODEM;
+    if ((u->ier & IER_LINE) && (u->lsr & LSR_ERRORS)) return IIR_LINE;
+    if ((u->ier & IER_RECEIVED) && u->used > 0) return u->used >= trigger_level(u) ? IIR_RECEIVED : IIR_TIMEOUT;
+    if ((u->ier & IER_EMPTY) && u->empty) return IIR_EMPTY;
+    if ((u->ier & IER_MODEM) && (u->msr & MSR_DELTA)) return IIR_MODEM;
     return IIR_NONE;
 }
 
 /* The level follows the sources alone. On a PC, OUT2 also gates it; other virtual machines leave
  * that out, and so programs that never set OUT2 exist. */
-bool vuart_intr(const struct vuart *u) {
-    return interrupt_id(u) != IIR_NONE;
-}
+bool vuart_intr(const struct vuart *u) { return interrupt_id(u) != IIR_NONE; }
 
 /* Modem inputs: from the outputs in loopback, else a peer that is always ready. PC16550D, Modem
  * Control Register bit 4, Modem Status Register. */
@@ -131,20 +120,17 @@ static void update_modem(struct vuart *u) {
 }
 
 static u8 read_data(struct vuart *u) {
-    if (u->used == 0)
-        return 0;
+    if (u->used == 0) return 0;
     u8 byte = u->fifo[u->first];
     u->first = (u->first + 1) % VUART_FIFO;
-    if (--u->used == 0)
-        u->lsr &= (u8)~LSR_DR;
+    if (--u->used == 0) u->lsr &= (u8)~LSR_DR;
     vuart_tick(u);
     return byte;
 }
 
 static u8 read_iir(struct vuart *u) {
     u8 id = interrupt_id(u);
-    if (id == IIR_EMPTY)
-        u->empty = false;
+    if (id == IIR_EMPTY) u->empty = false;
     return (u8)(id | (u->fcr & FCR_ENABLE ? IIR_FIFOS : 0));
 }
 
@@ -154,16 +140,11 @@ u8 vuart_read(struct vuart *u, u32 offset) {
 
     vuart_tick(u);
     switch (offset) {
-    case REG_DATA:
-        return dlab ? u->dll : read_data(u);
-    case REG_IER:
-        return dlab ? u->dlm : u->ier;
-    case REG_IIR_FCR:
-        return read_iir(u);
-    case REG_LCR:
-        return u->lcr;
-    case REG_MCR:
-        return u->mcr;
+    case REG_DATA: return dlab ? u->dll : read_data(u);
+    case REG_IER: return dlab ? u->dlm : u->ier;
+    case REG_IIR_FCR: return read_iir(u);
+    case REG_LCR: return u->lcr;
+    case REG_MCR: return u->mcr;
     case REG_LSR:
         value = u->lsr;
         u->lsr &= (u8)~LSR_ERRORS;
@@ -172,8 +153,7 @@ u8 vuart_read(struct vuart *u, u32 offset) {
         value = u->msr;
         u->msr &= (u8)~MSR_DELTA;
         return value;
-    default:
-        return u->scr;
+    default: return u->scr;
     }
 }
 
@@ -193,15 +173,13 @@ static void write_data(struct vuart *u, u8 value) {
 static void write_ier(struct vuart *u, u8 value) {
     bool enables = (value & IER_EMPTY) && !(u->ier & IER_EMPTY);
     u->ier = value & IER_WRITE;
-    if (enables && (u->lsr & LSR_THRE))
-        u->empty = true;
+    if (enables && (u->lsr & LSR_THRE)) u->empty = true;
 }
 
 /* PC16550D, FIFO Control Register: a change of bit 0 clears both FIFOs, and the other bits count
  * only together with it. */
 static void write_fcr(struct vuart *u, u8 value) {
-    if (((value ^ u->fcr) & FCR_ENABLE) || (value & FCR_CLEAR_RX))
-        clear_receiver(u);
+    if (((value ^ u->fcr) & FCR_ENABLE) || (value & FCR_CLEAR_RX)) clear_receiver(u);
     u->fcr = value & FCR_ENABLE ? (u8)(value & (FCR_ENABLE | 3u << FCR_TRIGGER_LOW)) : 0;
 }
 
@@ -221,9 +199,7 @@ void vuart_write(struct vuart *u, u32 offset, u8 value) {
         else
             write_ier(u, value);
         break;
-    case REG_IIR_FCR:
-        write_fcr(u, value);
-        break;
+    case REG_IIR_FCR: write_fcr(u, value); break;
     case REG_LCR:
         /* In loopback a break comes back as a zero character. */
         if ((value & ~u->lcr & LCR_BREAK) && (u->mcr & MCR_LOOP)) {
@@ -236,11 +212,8 @@ void vuart_write(struct vuart *u, u32 offset, u8 value) {
         u->mcr = value & MCR_WRITE;
         update_modem(u);
         break;
-    case REG_SCR:
-        u->scr = value;
-        break;
-    default: /* LSR and MSR: the factory test only */
-        break;
+    case REG_SCR: u->scr = value; break;
+    default: /* LSR and MSR: the factory test only */ break;
     }
     vuart_tick(u);
 }

@@ -18,8 +18,7 @@ static u32 arrived, nmis;
 
 static void on_any(struct trap_frame *frame) {
     arrived++;
-    if (frame->vector >= PIC_VECTOR && frame->vector < PIC_VECTOR + 16)
-        pic_eoi((u32)frame->vector - PIC_VECTOR);
+    if (frame->vector >= PIC_VECTOR && frame->vector < PIC_VECTOR + 16) pic_eoi((u32)frame->vector - PIC_VECTOR);
     lapic_eoi();
 }
 static void on_nmi(struct trap_frame *frame) {
@@ -28,8 +27,7 @@ static void on_nmi(struct trap_frame *frame) {
 }
 
 static void take_all(void) {
-    for (u32 vector = 0x20; vector < 0xff; vector++)
-        interrupt_handler((u8)vector, on_any);
+    for (u32 vector = 0x20; vector < 0xff; vector++) interrupt_handler((u8)vector, on_any);
     interrupt_handler(VEC_NMI, on_nmi);
 }
 
@@ -47,18 +45,14 @@ static void drain(void) {
 static bool ends_us(u32 dest, u32 low) {
     u32 delivery = low >> 8 & 7;
 
-    if (delivery != INIT && delivery != STARTUP)
-        return false;
-    if ((low & ICR_OTHERS) == ICR_OTHERS)
-        return false;
+    if (delivery != INIT && delivery != STARTUP) return false;
+    if ((low & ICR_OTHERS) == ICR_OTHERS) return false;
     return (low & ICR_OTHERS) != 0 || (low & ICR_LOGICAL) || dest == lapic_id() || dest == 0xff || dest == ~0u;
 }
 
 static void command(u32 dest, u32 low) {
-    if (ends_us(dest, low))
-        return;
-    if (lapic_is_x2())
-        low &= ~0x1000u;
+    if (ends_us(dest, low)) return;
+    if (lapic_is_x2()) low &= ~0x1000u;
     lapic_command(dest, low);
     check(true, "-");
 }
@@ -102,8 +96,7 @@ static void storm(void) {
     take_all();
     for (u32 i = 0; i < 2000; i++) {
         command(0xff, lows[i % ARRAY_SIZE(lows)]);
-        if (i % 16 == 0)
-            drain();
+        if (i % 16 == 0) drain();
     }
     drain();
 }
@@ -117,14 +110,12 @@ static void registers(void) {
         for (u32 reg = 0; reg < 0x400; reg += 16) {
             u32 value = round == 0 ? ~0u : round == 1 ? 0 : (u32)noise();
 
-            if (reg == skip[0] || reg == skip[1])
-                continue;
+            if (reg == skip[0] || reg == skip[1]) continue;
             *(volatile u32 *)(LAPIC_PAGE + reg) = value;
             (void)*(volatile u32 *)(LAPIC_PAGE + reg);
             check(true, "-");
         }
-    for (u32 vector = 0; vector < 16; vector++)
-        command(lapic_id(), ICR_ASSERT | vector);
+    for (u32 vector = 0; vector < 16; vector++) command(lapic_id(), ICR_ASSERT | vector);
     lapic_cpu_init();
     lapic_write(LAPIC_ESR, 0);
     check(lapic_id() == this_cpu()->apic_id, "the id changed to %u", lapic_id());
@@ -135,8 +126,7 @@ static void registers(void) {
 static void x2apic(void) {
     u64 old = rdmsr(MSR_APIC_BASE);
 
-    if (lapic_is_x2() || !(cpuid(1, 0).ecx & BIT(21)))
-        return;
+    if (lapic_is_x2() || !(cpuid(1, 0).ecx & BIT(21))) return;
     take_all();
     wrmsr(MSR_APIC_BASE, old | APIC_BASE_X2APIC);
     for (u32 i = 0; i < 1024; i++) {
@@ -149,8 +139,7 @@ static void x2apic(void) {
         check(true, "-");
     }
     /* What arrived is ended by MSR: the handlers use the page. */
-    for (u32 i = 0; i < 256; i++)
-        wrmsr(MSR_X2APIC_FIRST + 0xb, 0);
+    for (u32 i = 0; i < 256; i++) wrmsr(MSR_X2APIC_FIRST + 0xb, 0);
     wrmsr(MSR_APIC_BASE, old & ~(u64)APIC_BASE_ENABLE);
     wrmsr(MSR_APIC_BASE, old);
     lapic_cpu_init();
@@ -169,8 +158,7 @@ static void ioapic(void) {
     for (u32 delivery = 0; delivery < 8; delivery++)
         for (u32 dest = 0; dest < 256; dest += 51) {
             for (u32 pin = 0; pin < 24; pin++) {
-                if (dest == lapic_id() || (delivery == INIT && dest == 255))
-                    continue;
+                if (dest == lapic_id() || (delivery == INIT && dest == 255)) continue;
                 ioapic_write(IOAPIC_TABLE(pin) + 1, dest << 24);
                 ioapic_write(IOAPIC_TABLE(pin), DELIVER(delivery) | 0x40 | pin);
             }
@@ -179,8 +167,7 @@ static void ioapic(void) {
             pit_channel0_rate(100);
             check(true, "-");
         }
-    for (u32 pin = 0; pin < 24; pin++)
-        ioapic_write(IOAPIC_TABLE(pin), IOAPIC_MASKED);
+    for (u32 pin = 0; pin < 24; pin++) ioapic_write(IOAPIC_TABLE(pin), IOAPIC_MASKED);
     drain();
 }
 

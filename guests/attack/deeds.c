@@ -7,12 +7,8 @@
 #define LARGE  0x83u
 #define WINDOW BIT(39)
 #define HIGH(name, bit)                                                                                                \
-    static void read_##name(void) {                                                                                    \
-        (void)*map_high(bit);                                                                                          \
-    }                                                                                                                  \
-    static void write_##name(void) {                                                                                   \
-        *map_high(bit) = ~0ull;                                                                                        \
-    }
+    static void read_##name(void) { (void)*map_high(bit); }                                                            \
+    static void write_##name(void) { *map_high(bit) = ~0ull; }
 
 extern u64 boot_pml4[];
 static u64 pdpt[512], directory[512] __attribute__((aligned(4096)));
@@ -36,21 +32,11 @@ HIGH(64g, 36)
 HIGH(512g, 39)
 HIGH(top, 51)
 
-static void jump(u64 at) {
-    __asm__ volatile("jmp *%0" ::"r"(at));
-}
-static void fetch_high(void) {
-    jump((u64)map_high(32));
-}
-static void fetch_hole(void) {
-    jump(HOLE);
-}
-static void fetch_lapic(void) {
-    jump(LAPIC_PAGE);
-}
-static void fetch_ioapic(void) {
-    jump(IOAPIC_PAGE);
-}
+static void jump(u64 at) { __asm__ volatile("jmp *%0" ::"r"(at)); }
+static void fetch_high(void) { jump((u64)map_high(32)); }
+static void fetch_hole(void) { jump(HOLE); }
+static void fetch_lapic(void) { jump(LAPIC_PAGE); }
+static void fetch_ioapic(void) { jump(IOAPIC_PAGE); }
 static void fetch_end(void) {
     u8 *last = (u8 *)memory_bytes() - 2;
 
@@ -58,21 +44,11 @@ static void fetch_end(void) {
     jump((u64)last);
 }
 
-static void load_cr3(u64 value) {
-    __asm__ volatile("movq %0, %%cr3" ::"r"(value) : "memory");
-}
-static void cr3_hole(void) {
-    load_cr3(HOLE);
-}
-static void cr3_lapic(void) {
-    load_cr3(LAPIC_PAGE);
-}
-static void cr3_high(void) {
-    load_cr3(BIT(32));
-}
-static void cr3_reserved(void) {
-    load_cr3(read_cr3() | BIT(51));
-}
+static void load_cr3(u64 value) { __asm__ volatile("movq %0, %%cr3" ::"r"(value) : "memory"); }
+static void cr3_hole(void) { load_cr3(HOLE); }
+static void cr3_lapic(void) { load_cr3(LAPIC_PAGE); }
+static void cr3_high(void) { load_cr3(BIT(32)); }
+static void cr3_reserved(void) { load_cr3(read_cr3() | BIT(51)); }
 static void directory_hole(void) {
     *(volatile u64 *)&boot_pml4[1] = HOLE | PTE;
     (void)*(volatile u64 *)WINDOW;
@@ -100,21 +76,11 @@ static void load_idt(u64 base, u16 limit) {
     struct pointer p = {limit, base};
     __asm__ volatile("lidt %0\n\tint3" ::"m"(p));
 }
-static void idt_hole(void) {
-    load_idt(HOLE, 0xfff);
-}
-static void idt_high(void) {
-    load_idt((u64)map_high(35), 0xfff);
-}
-static void triple_fault(void) {
-    load_idt(0, 0);
-}
-static void stack_hole(void) {
-    __asm__ volatile("movq %0, %%rsp\n\tint3\n\tud2" ::"r"(HOLE + 4096) : "memory");
-}
-static void stack_high(void) {
-    __asm__ volatile("movq %0, %%rsp\n\tpushq %%rax" ::"r"(map_high(33) + 512) : "memory");
-}
+static void idt_hole(void) { load_idt(HOLE, 0xfff); }
+static void idt_high(void) { load_idt((u64)map_high(35), 0xfff); }
+static void triple_fault(void) { load_idt(0, 0); }
+static void stack_hole(void) { __asm__ volatile("movq %0, %%rsp\n\tint3\n\tud2" ::"r"(HOLE + 4096) : "memory"); }
+static void stack_high(void) { __asm__ volatile("movq %0, %%rsp\n\tpushq %%rax" ::"r"(map_high(33) + 512) : "memory"); }
 /* The double fault's stack lies outside: after it nothing can be delivered. */
 static void tss_hole(void) {
     u64 tss[2], base = HOLE;
@@ -138,37 +104,21 @@ static void mmio_fxsave(void) {
 static void mmio_cmpxchg16b(void) {
     __asm__ volatile("lock cmpxchg16b (%0)" ::"r"(HOLE), "a"(0), "b"(0), "c"(0), "d"(0) : "memory");
 }
-static void mmio_sgdt(void) {
-    __asm__ volatile("sgdt (%0)" ::"r"(LAPIC_PAGE) : "memory");
-}
-static void mmio_lgdt(void) {
-    __asm__ volatile("lgdt (%0)\n\tmovw %w1, %%es" ::"r"(HOLE), "r"(0x18) : "memory");
-}
-static void mmio_fld(void) {
-    __asm__ volatile("fninit\n\tfldt (%0)" ::"r"(HOLE));
-}
+static void mmio_sgdt(void) { __asm__ volatile("sgdt (%0)" ::"r"(LAPIC_PAGE) : "memory"); }
+static void mmio_lgdt(void) { __asm__ volatile("lgdt (%0)\n\tmovw %w1, %%es" ::"r"(HOLE), "r"(0x18) : "memory"); }
+static void mmio_fld(void) { __asm__ volatile("fninit\n\tfldt (%0)" ::"r"(HOLE)); }
 /* The first vCPU then starts at the reset vector, where it has no memory. */
 static void init_self(void) {
     lapic_init_cpu(lapic_id());
-    for (u32 i = 0; i < 1000000; i++)
-        cpu_pause();
+    for (u32 i = 0; i < 1000000; i++) cpu_pause();
 }
 
-static void reset_cf9(void) {
-    out8(0xcf9, 0x06);
-}
-static void reset_cf9_full(void) {
-    out8(0xcf9, 0x0e);
-}
-static void reset_kbd(void) {
-    out8(0x64, 0xfe);
-}
-static void reset_92(void) {
-    out8(0x92, 0x01);
-}
+static void reset_cf9(void) { out8(0xcf9, 0x06); }
+static void reset_cf9_full(void) { out8(0xcf9, 0x0e); }
+static void reset_kbd(void) { out8(0x64, 0xfe); }
+static void reset_92(void) { out8(0x92, 0x01); }
 static void reset_acpi(void) {
-    if (acpi.has_reset)
-        out8(acpi.reset_port, acpi.reset_value);
+    if (acpi.has_reset) out8(acpi.reset_port, acpi.reset_value);
 }
 static void reset_kbd_output(void) {
     out8(0x64, 0xd1);

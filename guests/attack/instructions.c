@@ -51,15 +51,13 @@ static void run_bytes(void *argument) {
     u8 *at = scratch + 4096;
     u64 a = (u64)scratch, c = 0, d = 0, s = (u64)scratch, t = (u64)scratch;
 
-    for (u32 i = 0; i < b->count; i++)
-        at[i] = b->code[i];
+    for (u32 i = 0; i < b->count; i++) at[i] = b->code[i];
     at[b->count] = 0xc3;
     __asm__ volatile("call *%5" : "+a"(a), "+c"(c), "+d"(d), "+S"(s), "+D"(t) : "r"(at) : "rbx", "cc", "memory");
 }
 
 static void each_must_fault(const struct bytes *list, u32 count, u64 faults) {
-    for (u32 i = 0; i < count; i++)
-        must_fault(run_bytes, (void *)&list[i], faults, list[i].name, i);
+    for (u32 i = 0; i < count; i++) must_fault(run_bytes, (void *)&list[i], faults, list[i].name, i);
 }
 
 static const struct bytes virtualisation[] = {
@@ -102,9 +100,7 @@ static const struct bytes virtualisation[] = {
     {"rmpadjust", 4, {0xf3, 0x0f, 0x01, 0xfe}},
 };
 
-static void virtual_machine(void) {
-    each_must_fault(virtualisation, ARRAY_SIZE(virtualisation), FAULTS_ANY);
-}
+static void virtual_machine(void) { each_must_fault(virtualisation, ARRAY_SIZE(virtualisation), FAULTS_ANY); }
 
 static const struct bytes undefined[] = {
     {"ud2", 2, {0x0f, 0x0b}},

@@ -4,16 +4,13 @@
 #include "core/base/string.h"
 #include "guests/attack/attack.h"
 
-static bool is_device(u64 at) {
-    return at - IOAPIC_PAGE < PAGE_4K || at - LAPIC_PAGE < PAGE_4K;
-}
+static bool is_device(u64 at) { return at - IOAPIC_PAGE < PAGE_4K || at - LAPIC_PAGE < PAGE_4K; }
 
 /* Nobody answers below 4 GiB: reads are ones, writes are lost. */
 static void try_address(u64 at) {
     u64 before, after;
 
-    if (at < memory_bytes() || at >= GIB(4) - 8 || is_device(at))
-        return;
+    if (at < memory_bytes() || at >= GIB(4) - 8 || is_device(at)) return;
     before = *(volatile u64 *)at;
     *(volatile u64 *)at = 0x0bad0bad0bad0bad;
     after = *(volatile u64 *)at;
@@ -30,8 +27,7 @@ static void around_end(void) {
 }
 
 static void every_mib(void) {
-    for (u64 at = memory_bytes(); at < GIB(4); at += MIB(1))
-        try_address(at);
+    for (u64 at = memory_bytes(); at < GIB(4); at += MIB(1)) try_address(at);
 }
 
 static void powers_of_two(void) {
@@ -58,8 +54,7 @@ static void leftovers(void) {
     extern char guest_image_end[];
     u64 first = align_up((u64)guest_image_end, MIB(1)), last = memory_bytes() - KIB(64), found = 0;
 
-    for (u64 at = first; at < last; at += 8)
-        found += *(const volatile u64 *)at != 0 ? 1 : 0;
+    for (u64 at = first; at < last; at += 8) found += *(const volatile u64 *)at != 0 ? 1 : 0;
     check(found == 0, "%lu words are not zero", found);
 }
 
@@ -73,15 +68,9 @@ static void low_memory(void) {
               "a table of the firmware at 0x%lx", at);
 }
 
-static void read_at(void *argument) {
-    (void)*(volatile u64 *)argument;
-}
-static void write_at(void *argument) {
-    *(volatile u64 *)argument = 0;
-}
-static void call_at(void *argument) {
-    ((void (*)(void))argument)();
-}
+static void read_at(void *argument) { (void)*(volatile u64 *)argument; }
+static void write_at(void *argument) { *(volatile u64 *)argument = 0; }
+static void call_at(void *argument) { ((void (*)(void))argument)(); }
 
 static void non_canonical(void) {
     static const u64 at[] = {0x800000000000, 0x7ffffffffffc, 0xffff7ffffffffff8, 0x8000000000000000,

@@ -67,8 +67,7 @@ static void (*const forms[])(void *) = {
 
 static void all_forms(u64 at) {
     for (u32 i = 0; i < ARRAY_SIZE(forms); i++) {
-        for (u32 j = 0; j < 64; j++)
-            scratch[j] = (u8)j;
+        for (u32 j = 0; j < 64; j++) scratch[j] = (u8)j;
         may_fault(forms[i], (void *)at, 0, "form", i);
     }
 }
@@ -85,8 +84,7 @@ static void borders(void) {
                       LAPIC_PAGE,     LAPIC_PAGE + PAGE_4K, HOLE + PAGE_2M};
 
     for (u32 i = 0; i < ARRAY_SIZE(at); i++)
-        for (u32 back = 1; back < 8; back += 2)
-            all_forms(at[i] - back);
+        for (u32 back = 1; back < 8; back += 2) all_forms(at[i] - back);
     all_forms(GIB(4) - 64);
     lapic_cpu_init();
 }
@@ -97,16 +95,14 @@ static void pages(void) {
     for (u32 offset = 0; offset < PAGE_4K; offset += offset % 16 ? 5 : 1) {
         u32 which = offset % ARRAY_SIZE(forms);
 
-        if (offset / 16 == LAPIC_ICR / 16)
-            continue;
+        if (offset / 16 == LAPIC_ICR / 16) continue;
         may_fault(load32, (void *)(LAPIC_PAGE + offset), 0, "lapic", offset);
         may_fault(forms[which], (void *)(IOAPIC_PAGE + offset), 0, "ioapic", offset);
         if (forms[which] != movs_back && offset + 24 < LAPIC_ICR)
             may_fault(forms[which], (void *)(LAPIC_PAGE + offset), 0, "lapic", offset);
     }
     lapic_cpu_init();
-    for (u32 pin = 0; pin < 24; pin++)
-        ioapic_write(IOAPIC_TABLE(pin), IOAPIC_MASKED);
+    for (u32 pin = 0; pin < 24; pin++) ioapic_write(IOAPIC_TABLE(pin), IOAPIC_MASKED);
     check(lapic_id() == this_cpu()->apic_id, "the id changed to %u", lapic_id());
 }
 

@@ -45,8 +45,7 @@ static const struct {
 
 static u32 kind_of(u32 msr) {
     for (u32 i = 0; i < ARRAY_SIZE(known); i++)
-        if (msr >= known[i].first && msr <= known[i].last)
-            return known[i].kind;
+        if (msr >= known[i].first && msr <= known[i].last) return known[i].kind;
     return 0;
 }
 
@@ -67,30 +66,25 @@ static void each(void (*one)(u32 msr)) {
     for (u32 i = 0; i < ARRAY_SIZE(ranges); i++)
         for (u32 msr = ranges[i].first;; msr++) {
             one(msr);
-            if (msr == ranges[i].last)
-                break;
+            if (msr == ranges[i].last) break;
         }
 }
 
 static void try_read(u32 msr) {
     struct access a = {msr, 0};
 
-    if (lapic_is_x2() && msr - MSR_X2APIC_FIRST < 0x100)
-        return;
+    if (lapic_is_x2() && msr - MSR_X2APIC_FIRST < 0x100) return;
     if (kind_of(msr)) /* one that the processor itself lacks may fault */
         may_fault(read_one, &a, FAULT(VEC_GP), "rdmsr", msr);
     else
         must_fault(read_one, &a, FAULT(VEC_GP), "rdmsr", msr);
 }
-static void read_all(void) {
-    each(try_read);
-}
+static void read_all(void) { each(try_read); }
 
 static void try_state(u32 msr, u64 value) {
     struct access a = {msr, 0}, b = {msr, value}, c = {msr, 0};
 
-    if (fault_try(read_one, &a).raised)
-        return;
+    if (fault_try(read_one, &a).raised) return;
     may_fault(write_one, &b, FAULT(VEC_GP), "wrmsr", msr);
     if (fault_try(read_one, &c).raised)
         check(false, "0x%x cannot be read any more", msr);
@@ -103,8 +97,7 @@ static void try_write(u32 msr) {
     const u64 values[] = {~0ull, noise(), 0};
     u32 kind = kind_of(msr);
 
-    if ((kind & ESSENTIAL) || (lapic_is_x2() && msr - MSR_X2APIC_FIRST < 0x100))
-        return;
+    if ((kind & ESSENTIAL) || (lapic_is_x2() && msr - MSR_X2APIC_FIRST < 0x100)) return;
     for (u32 i = 0; i < ARRAY_SIZE(values); i++) {
         struct access a = {msr, values[i]};
 
@@ -114,9 +107,7 @@ static void try_write(u32 msr) {
             must_fault(write_one, &a, FAULT(VEC_GP), "wrmsr", msr);
     }
 }
-static void write_all(void) {
-    each(try_write);
-}
+static void write_all(void) { each(try_write); }
 
 /* Virtualisation stays off, and long mode on. */
 static void efer(void) {

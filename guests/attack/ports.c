@@ -13,8 +13,7 @@ static const struct range board[] = {
 
 static bool on_board(u32 port) {
     for (u32 i = 0; i < ARRAY_SIZE(board); i++)
-        if (port >= board[i].first && port <= board[i].last)
-            return true;
+        if (port >= board[i].first && port <= board[i].last) return true;
     return false;
 }
 
@@ -37,8 +36,7 @@ static void read_wide(void) {
         u32 four = in32((u16)port);
 
         for (u32 i = 0; i < 4; i++) {
-            if (on_board((port + i) & 0xffff))
-                continue;
+            if (on_board((port + i) & 0xffff)) continue;
             check(i > 1 || (two >> (8 * i) & 0xff) == 0xff, "0x%x reads 0x%x", port, two);
             check((four >> (8 * i) & 0xff) == 0xff, "0x%x reads 0x%x", port, four);
         }
@@ -56,8 +54,7 @@ static void repair(void) {
 /* Each port by itself in the first 4096; above, where nothing of ours is, four at once. */
 static void write_all(void) {
     for (u32 port = 0; port < 0x1000; port++) {
-        if (ends_run(port))
-            continue;
+        if (ends_run(port)) continue;
         out8((u16)port, 0xff);
         out8((u16)port, 0x00);
         check(on_board(port) || in8((u16)port) == 0xff, "0x%x keeps what is written", port);
@@ -74,10 +71,8 @@ static void write_wide(void) {
     for (u32 port = 0; port < 0x10000; port += port < 0x800 ? 1 : 61) {
         bool skip = false;
 
-        for (u32 i = 0; i < 4; i++)
-            skip |= ends_run((port + i) & 0xffff);
-        if (skip)
-            continue;
+        for (u32 i = 0; i < 4; i++) skip |= ends_run((port + i) & 0xffff);
+        if (skip) continue;
         out16((u16)port, (u16)noise());
         out32((u16)port, (u32)noise());
         check(true, "-");
@@ -96,8 +91,7 @@ static void rep_out(u16 port, const void *from, u64 count) {
 static void strings(void) {
     u64 end = memory_bytes();
 
-    for (u32 i = 0; i < 64; i++)
-        ((u8 *)end)[-1 - (int)i] = 0;
+    for (u32 i = 0; i < 64; i++) ((u8 *)end)[-1 - (int)i] = 0;
     rep_in(0x5a0, (void *)(end - 64), 128);
     check(*(volatile u64 *)(end - 8) == ~0ull && *(volatile u64 *)end == ~0ull, "rep insb at end");
     rep_in(0x5a0, (void *)HOLE, 64);

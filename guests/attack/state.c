@@ -3,21 +3,11 @@
 #include "core/base/bits.h"
 #include "guests/attack/attack.h"
 
-static void set_cr0(void *argument) {
-    write_cr0(*(const u64 *)argument);
-}
-static void set_cr4(void *argument) {
-    write_cr4(*(const u64 *)argument);
-}
-static void set_cr8(void *argument) {
-    __asm__ volatile("movq %0, %%cr8" ::"r"(*(const u64 *)argument));
-}
-static void set_dr6(void *argument) {
-    __asm__ volatile("movq %0, %%dr6" ::"r"(*(const u64 *)argument));
-}
-static void set_dr7(void *argument) {
-    __asm__ volatile("movq %0, %%dr7" ::"r"(*(const u64 *)argument));
-}
+static void set_cr0(void *argument) { write_cr0(*(const u64 *)argument); }
+static void set_cr4(void *argument) { write_cr4(*(const u64 *)argument); }
+static void set_cr8(void *argument) { __asm__ volatile("movq %0, %%cr8" ::"r"(*(const u64 *)argument)); }
+static void set_dr6(void *argument) { __asm__ volatile("movq %0, %%dr6" ::"r"(*(const u64 *)argument)); }
+static void set_dr7(void *argument) { __asm__ volatile("movq %0, %%dr7" ::"r"(*(const u64 *)argument)); }
 
 static void cr0(void) {
     u64 old = read_cr0();
@@ -44,8 +34,7 @@ static void cr4(void) {
     for (u32 bit = 0; bit < 64; bit++) {
         u64 value = old ^ BIT(bit);
 
-        if (lenient() && !(BIT(bit) & harmless))
-            continue; /* the next entry fails, or long mode ends */
+        if (lenient() && !(BIT(bit) & harmless)) continue; /* the next entry fails, or long mode ends */
         if (bit >= 24 || (BIT(bit) & never))
             must_fault(set_cr4, &value, FAULT(VEC_GP), "cr4 bit", bit);
         else
@@ -88,8 +77,7 @@ static void debug_registers(void) {
     __asm__ volatile("movq %0, %%dr0\n\tmovq %1, %%dr1" ::"r"(0xffffffff80000000), "r"(0xffffffffa0008000));
     value = 0x4fd; /* DR0 execute, DR1 write of 1 byte; global and local */
     may_fault(set_dr7, &value, 0, "dr7", value);
-    for (u32 i = 0; i < 64; i++)
-        (void)cpuid(0, 0);
+    for (u32 i = 0; i < 64; i++) (void)cpuid(0, 0);
     __asm__ volatile("movq %0, %%dr7" ::"r"(off));
     check(true, "-");
 }
@@ -98,16 +86,13 @@ static void xsetbv(void *argument) {
     u64 value = *(const u64 *)argument;
     __asm__ volatile("xsetbv" ::"c"(0), "a"((u32)value), "d"((u32)(value >> 32)));
 }
-static void xsetbv_index(void *argument) {
-    __asm__ volatile("xsetbv" ::"c"(*(const u32 *)argument), "a"(1), "d"(0));
-}
+static void xsetbv_index(void *argument) { __asm__ volatile("xsetbv" ::"c"(*(const u32 *)argument), "a"(1), "d"(0)); }
 
 /* Components that the processor lacks, or half of a pair. */
 static void xcr0(void) {
     u64 value;
 
-    if (!(cpuid(1, 0).ecx & BIT(26)))
-        return;
+    if (!(cpuid(1, 0).ecx & BIT(26))) return;
     write_cr4(read_cr4() | CR4_OSXSAVE);
     for (u32 bit = 0; bit < 64; bit++) {
         value = BIT(bit) & ~1ull; /* without x87 */
@@ -116,8 +101,7 @@ static void xcr0(void) {
         may_fault(xsetbv, &value, FAULT(VEC_GP), "xcr0", value);
         check(bit < 20 || fault_try(xsetbv, &value).raised, "xcr0 bit %u is taken", bit);
     }
-    for (u32 index = 1; index < 64; index++)
-        must_fault(xsetbv_index, &index, FAULT(VEC_GP), "xcr", index);
+    for (u32 index = 1; index < 64; index++) must_fault(xsetbv_index, &index, FAULT(VEC_GP), "xcr", index);
     value = 1;
     (void)fault_try(xsetbv, &value);
     write_cr4(read_cr4() & ~CR4_OSXSAVE);

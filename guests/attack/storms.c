@@ -11,8 +11,7 @@ static volatile u32 count;
 
 static void on_past(struct trap_frame *frame) {
     (void)frame;
-    if (++count < ROUNDS)
-        wrmsr(MSR_TSC_DEADLINE, count & 1 ? 1 : rdtsc() - 1);
+    if (++count < ROUNDS) wrmsr(MSR_TSC_DEADLINE, count & 1 ? 1 : rdtsc() - 1);
     lapic_eoi();
 }
 
@@ -21,8 +20,7 @@ static void wait_storm(u32 want, const char *what) {
     u64 end = rdtsc() + ns_to_ticks(1000000000);
 
     interrupts_on();
-    while (count < want && rdtsc() < end)
-        cpu_pause();
+    while (count < want && rdtsc() < end) cpu_pause();
     interrupts_off();
     check(count > 0, "%s: no interrupt", what);
 }
@@ -30,8 +28,7 @@ static void wait_storm(u32 want, const char *what) {
 /* A deadline that has passed, set anew in its own handler. */
 static void deadline_storm(void) {
     count = 0;
-    if (!(cpuid(1, 0).ecx & BIT(24)))
-        return;
+    if (!(cpuid(1, 0).ecx & BIT(24))) return;
     interrupt_handler(TIMER_VECTOR, on_past);
     lapic_write(LAPIC_LVT_TIMER, LVT_DEADLINE | TIMER_VECTOR);
     wrmsr(MSR_TSC_DEADLINE, 1);
@@ -42,8 +39,7 @@ static void deadline_storm(void) {
 
 static void on_periodic(struct trap_frame *frame) {
     (void)frame;
-    if (++count >= ROUNDS)
-        lapic_write(LAPIC_TIMER_INITIAL, 0);
+    if (++count >= ROUNDS) lapic_write(LAPIC_TIMER_INITIAL, 0);
     lapic_eoi();
 }
 
@@ -78,8 +74,7 @@ static void deadline_edges(void) {
 
 static void on_pit(struct trap_frame *frame) {
     (void)frame;
-    if (++count >= ROUNDS / 5)
-        pic_mask(0, true);
+    if (++count >= ROUNDS / 5) pic_mask(0, true);
     pic_eoi(0);
 }
 
@@ -99,8 +94,7 @@ static void on_uart(struct trap_frame *frame) {
     (void)frame;
     (void)in8(COM1 + 2);
     out8(COM1 + 1, 0);
-    if (++count < ROUNDS)
-        out8(COM1 + 1, 2); /* the transmitter is empty: again at once */
+    if (++count < ROUNDS) out8(COM1 + 1, 2); /* the transmitter is empty: again at once */
     lapic_eoi();
 }
 
@@ -117,8 +111,7 @@ static void uart_storm(void) {
 
 /* More than the console can show, of lines that never end. */
 static void console_flood(void) {
-    for (u32 i = 0; i < 3000; i++)
-        out8(COM1, i % 100 == 99 ? '\r' : 'x');
+    for (u32 i = 0; i < 3000; i++) out8(COM1, i % 100 == 99 ? '\r' : 'x');
     print("\n");
     check(true, "-");
 }

@@ -39,15 +39,9 @@ static void far_jump(void *argument) {
     } to = {0, (u16)(u64)argument};
     __asm__ volatile("ljmp *%0" ::"m"(to) : "memory");
 }
-static void load_tr(void *argument) {
-    __asm__ volatile("ltr %w0" ::"r"(argument) : "memory");
-}
-static void load_ldt(void *argument) {
-    __asm__ volatile("lldt %w0" ::"r"(argument) : "memory");
-}
-static void load_es(void *argument) {
-    __asm__ volatile("movw %w0, %%es" ::"r"(argument) : "memory");
-}
+static void load_tr(void *argument) { __asm__ volatile("ltr %w0" ::"r"(argument) : "memory"); }
+static void load_ldt(void *argument) { __asm__ volatile("lldt %w0" ::"r"(argument) : "memory"); }
+static void load_es(void *argument) { __asm__ volatile("movw %w0, %%es" ::"r"(argument) : "memory"); }
 static void software_interrupt(void *argument) {
     (void)argument;
     __asm__ volatile("int $0x81");
@@ -94,9 +88,7 @@ static volatile u64 *map(u32 page, u64 entry) {
     invlpg(WINDOW + page * PAGE_4K);
     return (volatile u64 *)(WINDOW + page * PAGE_4K);
 }
-static void touch(void *argument) {
-    (void)*(volatile u64 *)argument;
-}
+static void touch(void *argument) { (void)*(volatile u64 *)argument; }
 
 /* Aliases give what the address itself gives, and a table that maps itself is only memory. */
 static void page_tables(void) {
@@ -115,8 +107,7 @@ static void page_tables(void) {
     check(*(volatile u64 *)(WINDOW + 3 * PAGE_4K) == ~0ull, "alias of the end");
     for (u32 bit = 52; bit > 44; bit--) { /* reserved, or more than the processor has */
         u32 width = cpuid(0x80000008, 0).eax & 0xff;
-        if (bit - 1 >= width)
-            must_fault(touch, (void *)map(4, BIT(bit - 1) | PTE), expected, "address bit", bit - 1);
+        if (bit - 1 >= width) must_fault(touch, (void *)map(4, BIT(bit - 1) | PTE), expected, "address bit", bit - 1);
     }
     for (u32 i = 0; i < 512; i++) /* each entry in turn points to the table itself */
         check((*map(i, (u64)table | PTE) & ~0x60ull) == ((u64)table | PTE), "entry %u", i);

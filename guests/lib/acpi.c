@@ -17,32 +17,22 @@ static u64 get64(u64 at) {
     memcpy(&v, (const void *)at, sizeof(v));
     return v;
 }
-static u16 get16(u64 at) {
-    return (u16)(get32(at));
-}
-static u8 get8(u64 at) {
-    return *(const u8 *)at;
-}
-static bool signature_is(u64 at, const char *text) {
-    return memcmp((const void *)at, text, strlen(text)) == 0;
-}
+static u16 get16(u64 at) { return (u16)(get32(at)); }
+static u8 get8(u64 at) { return *(const u8 *)at; }
+static bool signature_is(u64 at, const char *text) { return memcmp((const void *)at, text, strlen(text)) == 0; }
 
 static u64 search_rsdp(void) {
     for (u64 at = 0xe0000; at < 0x100000; at += 16) {
         u8 sum = 0;
-        if (!signature_is(at, "RSD PTR "))
-            continue;
-        for (u64 i = 0; i < 20; i++)
-            sum = (u8)(sum + get8(at + i));
-        if (sum == 0)
-            return at;
+        if (!signature_is(at, "RSD PTR ")) continue;
+        for (u64 i = 0; i < 20; i++) sum = (u8)(sum + get8(at + i));
+        if (sum == 0) return at;
     }
     return 0;
 }
 
 static void add_cpu(u32 id, u32 flags) {
-    if ((flags & 1) && acpi.cpu_count < MAX_CPUS)
-        acpi.apic_ids[acpi.cpu_count++] = id;
+    if ((flags & 1) && acpi.cpu_count < MAX_CPUS) acpi.apic_ids[acpi.cpu_count++] = id;
 }
 
 /* ACPI 6.4, Multiple APIC Description Table: 8 bytes after the header, then typed records. */
@@ -52,12 +42,9 @@ static void read_madt(u64 at) {
     for (u64 e = at + HEADER_BYTES + 8; e + 2 <= end && get8(e + 1) >= 2; e += get8(e + 1)) {
         u8 source = get8(e + 3);
         switch (get8(e)) {
-        case 0: /* local APIC */
-            add_cpu(source, get32(e + 4));
-            break;
+        case 0: /* local APIC */ add_cpu(source, get32(e + 4)); break;
         case 1: /* IOAPIC; the one that has the ISA lines */
-            if (get32(e + 8) == 0)
-                acpi.ioapic = get32(e + 4);
+            if (get32(e + 8) == 0) acpi.ioapic = get32(e + 4);
             break;
         case 2: /* ISA override */
             if (source < ARRAY_SIZE(acpi.isa_gsi)) {
@@ -65,11 +52,8 @@ static void read_madt(u64 at) {
                 acpi.isa_flags[source] = get16(e + 8);
             }
             break;
-        case 9: /* local x2APIC */
-            add_cpu(get32(e + 4), get32(e + 8));
-            break;
-        default:
-            break;
+        case 9: /* local x2APIC */ add_cpu(get32(e + 4), get32(e + 8)); break;
+        default: break;
         }
     }
 }
@@ -81,8 +65,7 @@ static void read_s5(u64 dsdt) {
 
     for (u64 at = dsdt + HEADER_BYTES; at + 12 < end; at++) {
         u64 p = at + 5;
-        if (!signature_is(at, "_S5_") || get8(at + 4) != 0x12)
-            continue;
+        if (!signature_is(at, "_S5_") || get8(at + 4) != 0x12) continue;
         p += 1u + (get8(p) >> 6); /* PkgLength: its top bits count further bytes */
         p += 1;                   /* NumElements */
         if (get8(p) == 0x0a)      /* BytePrefix */
@@ -107,8 +90,7 @@ static void read_fadt(u64 at) {
         acpi.reset_port = (u16)get64(at + 120);
         acpi.reset_value = get8(at + 128);
     }
-    if (get32(at + 40))
-        read_s5(get32(at + 40));
+    if (get32(at + 40)) read_s5(get32(at + 40));
 }
 
 static void read_root(u64 root, u32 entry_bytes) {
@@ -127,10 +109,8 @@ static void read_root(u64 root, u32 entry_bytes) {
 
 void acpi_init(u64 rsdp) {
     acpi.s5_type = 5;
-    for (u32 i = 0; i < ARRAY_SIZE(acpi.isa_gsi); i++)
-        acpi.isa_gsi[i] = i;
-    if (!rsdp || rsdp >> 32 || !signature_is(rsdp, "RSD PTR "))
-        rsdp = search_rsdp();
+    for (u32 i = 0; i < ARRAY_SIZE(acpi.isa_gsi); i++) acpi.isa_gsi[i] = i;
+    if (!rsdp || rsdp >> 32 || !signature_is(rsdp, "RSD PTR ")) rsdp = search_rsdp();
     if (rsdp) {
         acpi.found = true;
         if (get8(rsdp + 15) >= 2 && get64(rsdp + 24))
@@ -138,6 +118,5 @@ void acpi_init(u64 rsdp) {
         else
             read_root(get32(rsdp + 16), 4);
     }
-    if (acpi.cpu_count == 0)
-        acpi.cpu_count = 1; /* lapic_cpu_init fills in the boot CPU's id */
+    if (acpi.cpu_count == 0) acpi.cpu_count = 1; /* lapic_cpu_init fills in the boot CPU's id */
 }

@@ -28,10 +28,8 @@ static void from_mb2(u64 info, const char **cmdline, u64 *rsdp) {
     const struct mb2_tag *tag = (const struct mb2_tag *)(info + 8);
 
     while (tag->type != MB2_END) {
-        if (tag->type == MB2_CMDLINE)
-            *cmdline = tag->data;
-        if (tag->type == MB2_RSDP_NEW || (tag->type == MB2_RSDP_OLD && !*rsdp))
-            *rsdp = (u64)tag->data;
+        if (tag->type == MB2_CMDLINE) *cmdline = tag->data;
+        if (tag->type == MB2_RSDP_NEW || (tag->type == MB2_RSDP_OLD && !*rsdp)) *rsdp = (u64)tag->data;
         tag = (const struct mb2_tag *)((u64)tag + align_up(tag->bytes, 8));
     }
 }
@@ -56,8 +54,7 @@ void guest_start(u64 kind, u64 a, u64 b) {
     acpi_init(rsdp);
     pic_init();
     lapic_cpu_init();
-    if (!acpi.found)
-        acpi.apic_ids[0] = lapic_id();
+    if (!acpi.found) acpi.apic_ids[0] = lapic_id();
     timer_init();
     guest_main();
     power_off();

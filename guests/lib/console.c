@@ -26,8 +26,7 @@ void console_init(void) {
 }
 
 static void wait_status(u8 bit) {
-    for (u32 i = 0; i < WAIT_ROUNDS && !(in8(UART_LSR) & bit); i++)
-        cpu_pause();
+    for (u32 i = 0; i < WAIT_ROUNDS && !(in8(UART_LSR) & bit); i++) cpu_pause();
 }
 
 static void put(char c) {
@@ -52,18 +51,12 @@ void print(const char *format, ...) {
         cpu_pause();
     }
     for (const char *c = text; *c; c++) {
-        if (*c == '\n')
-            put('\r');
+        if (*c == '\n') put('\r');
         put(*c);
     }
-    if (!nested)
-        __atomic_store_n(&owner, 0, __ATOMIC_RELEASE);
+    if (!nested) __atomic_store_n(&owner, 0, __ATOMIC_RELEASE);
 }
 
-void console_break_lock(void) {
-    __atomic_store_n(&owner, 0, __ATOMIC_RELEASE);
-}
+void console_break_lock(void) { __atomic_store_n(&owner, 0, __ATOMIC_RELEASE); }
 
-void console_drain(void) {
-    wait_status(LSR_TEMT);
-}
+void console_drain(void) { wait_status(LSR_TEMT); }

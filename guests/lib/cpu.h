@@ -19,22 +19,12 @@ static inline u32 in32(u16 port) {
     __asm__ volatile("inl %w1, %0" : "=a"(v) : "Nd"(port));
     return v;
 }
-static inline void out8(u16 port, u8 v) {
-    __asm__ volatile("outb %0, %w1" ::"a"(v), "Nd"(port));
-}
-static inline void out16(u16 port, u16 v) {
-    __asm__ volatile("outw %0, %w1" ::"a"(v), "Nd"(port));
-}
-static inline void out32(u16 port, u32 v) {
-    __asm__ volatile("outl %0, %w1" ::"a"(v), "Nd"(port));
-}
+static inline void out8(u16 port, u8 v) { __asm__ volatile("outb %0, %w1" ::"a"(v), "Nd"(port)); }
+static inline void out16(u16 port, u16 v) { __asm__ volatile("outw %0, %w1" ::"a"(v), "Nd"(port)); }
+static inline void out32(u16 port, u32 v) { __asm__ volatile("outl %0, %w1" ::"a"(v), "Nd"(port)); }
 
-static inline u32 mmio_read32(u64 address) {
-    return *(volatile u32 *)address;
-}
-static inline void mmio_write32(u64 address, u32 v) {
-    *(volatile u32 *)address = v;
-}
+static inline u32 mmio_read32(u64 address) { return *(volatile u32 *)address; }
+static inline void mmio_write32(u64 address, u32 v) { *(volatile u32 *)address = v; }
 
 static inline u64 rdmsr(u32 msr) {
     u32 low, high;
@@ -61,20 +51,12 @@ static inline u64 rdtsc(void) {
     return (u64)high << 32 | low;
 }
 
-static inline void cpu_pause(void) {
-    __asm__ volatile("pause" ::: "memory");
-}
-static inline void interrupts_on(void) {
-    __asm__ volatile("sti" ::: "memory");
-}
-static inline void interrupts_off(void) {
-    __asm__ volatile("cli" ::: "memory");
-}
+static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
+static inline void interrupts_on(void) { __asm__ volatile("sti" ::: "memory"); }
+static inline void interrupts_off(void) { __asm__ volatile("cli" ::: "memory"); }
 /* Enables interrupts and halts. The shadow of STI closes the gap in which a wake-up could be lost
  * (SDM Vol 2B, STI); interrupts are off again on return. */
-static inline void wait_for_interrupt(void) {
-    __asm__ volatile("sti\n\thlt\n\tcli" ::: "memory");
-}
+static inline void wait_for_interrupt(void) { __asm__ volatile("sti\n\thlt\n\tcli" ::: "memory"); }
 /* Returns the old RFLAGS, for interrupts_restore. */
 static inline u64 interrupts_save(void) {
     u64 flags;
@@ -82,12 +64,10 @@ static inline u64 interrupts_save(void) {
     return flags;
 }
 static inline void interrupts_restore(u64 flags) {
-    if (flags & RFLAGS_IF)
-        interrupts_on();
+    if (flags & RFLAGS_IF) interrupts_on();
 }
 static inline noreturn_fn void cpu_stop(void) {
-    for (;;)
-        __asm__ volatile("cli\n\thlt" ::: "memory");
+    for (;;) __asm__ volatile("cli\n\thlt" ::: "memory");
 }
 
 static inline u64 read_cr0(void) {
@@ -95,9 +75,7 @@ static inline u64 read_cr0(void) {
     __asm__ volatile("movq %%cr0, %0" : "=r"(v)::"memory");
     return v;
 }
-static inline void write_cr0(u64 v) {
-    __asm__ volatile("movq %0, %%cr0" ::"r"(v) : "memory");
-}
+static inline void write_cr0(u64 v) { __asm__ volatile("movq %0, %%cr0" ::"r"(v) : "memory"); }
 static inline u64 read_cr2(void) {
     u64 v;
     __asm__ volatile("movq %%cr2, %0" : "=r"(v)::"memory");
@@ -113,9 +91,5 @@ static inline u64 read_cr4(void) {
     __asm__ volatile("movq %%cr4, %0" : "=r"(v)::"memory");
     return v;
 }
-static inline void write_cr4(u64 v) {
-    __asm__ volatile("movq %0, %%cr4" ::"r"(v) : "memory");
-}
-static inline void invlpg(u64 address) {
-    __asm__ volatile("invlpg (%0)" ::"r"(address) : "memory");
-}
+static inline void write_cr4(u64 v) { __asm__ volatile("movq %0, %%cr4" ::"r"(v) : "memory"); }
+static inline void invlpg(u64 address) { __asm__ volatile("invlpg (%0)" ::"r"(address) : "memory"); }

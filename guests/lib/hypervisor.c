@@ -9,8 +9,7 @@ const char *hypervisor_signature(void) {
     static char text[13];
     struct cpuid_result r;
 
-    if (!(cpuid(1, 0).ecx & CPUID1_HYPERVISOR))
-        return "none";
+    if (!(cpuid(1, 0).ecx & CPUID1_HYPERVISOR)) return "none";
     r = cpuid(0x40000000, 0);
     memcpy(text, &r.ebx, 4);
     memcpy(text + 4, &r.ecx, 4);
@@ -18,6 +17,4 @@ const char *hypervisor_signature(void) {
     return text;
 }
 
-bool hypervisor_is_mullion(void) {
-    return str_equal(hypervisor_signature(), "MullionMulli");
-}
+bool hypervisor_is_mullion(void) { return str_equal(hypervisor_signature(), "MullionMulli"); }

@@ -131,8 +131,7 @@ void trap_dispatch(struct trap_frame *frame) {
         return;
     }
     handler = __atomic_load_n(&handlers[frame->vector], __ATOMIC_ACQUIRE);
-    if (!handler)
-        fatal(frame);
+    if (!handler) fatal(frame);
     handler(frame);
 }
 

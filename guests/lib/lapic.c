@@ -15,17 +15,11 @@
 static u64 page;
 static bool x2;
 
-static void spurious(struct trap_frame *frame) {
-    (void)frame; /* no EOI: it has no in-service bit */
-}
+static void spurious(struct trap_frame *frame) { (void)frame; /* no EOI: it has no in-service bit */ }
 
-bool lapic_is_x2(void) {
-    return x2;
-}
+bool lapic_is_x2(void) { return x2; }
 
-u32 lapic_read(u32 reg) {
-    return x2 ? (u32)rdmsr(MSR_X2APIC_FIRST + (reg >> 4)) : mmio_read32(page + reg);
-}
+u32 lapic_read(u32 reg) { return x2 ? (u32)rdmsr(MSR_X2APIC_FIRST + (reg >> 4)) : mmio_read32(page + reg); }
 
 void lapic_write(u32 reg, u32 value) {
     if (x2)
@@ -39,9 +33,7 @@ u32 lapic_id(void) {
     return x2 ? id : id >> 24;
 }
 
-void lapic_eoi(void) {
-    lapic_write(LAPIC_EOI, 0);
-}
+void lapic_eoi(void) { lapic_write(LAPIC_EOI, 0); }
 
 void lapic_cpu_init(void) {
     u64 base = rdmsr(MSR_APIC_BASE);
@@ -75,23 +67,14 @@ void lapic_command(u32 dest, u32 low) {
     }
     lapic_write(LAPIC_ICR_HIGH, dest << 24);
     lapic_write(LAPIC_ICR, low);
-    for (u32 i = 0; i < 1000000 && (lapic_read(LAPIC_ICR) & ICR_PENDING); i++)
-        cpu_pause();
+    for (u32 i = 0; i < 1000000 && (lapic_read(LAPIC_ICR) & ICR_PENDING); i++) cpu_pause();
 }
 
-void lapic_ipi(u32 dest, u8 vector) {
-    lapic_command(dest, ICR_ASSERT | vector);
-}
-void lapic_ipi_self(u8 vector) {
-    lapic_command(0, ICR_SELF | ICR_ASSERT | vector);
-}
+void lapic_ipi(u32 dest, u8 vector) { lapic_command(dest, ICR_ASSERT | vector); }
+void lapic_ipi_self(u8 vector) { lapic_command(0, ICR_SELF | ICR_ASSERT | vector); }
 void lapic_nmi_self(void) {
     /* The self shorthand admits fixed delivery only. SDM Vol 3A, Interrupt Command Register. */
     lapic_command(lapic_id(), ICR_NMI | ICR_ASSERT);
 }
-void lapic_init_cpu(u32 dest) {
-    lapic_command(dest, ICR_INIT | ICR_ASSERT);
-}
-void lapic_start_cpu(u32 dest, u8 at_page) {
-    lapic_command(dest, ICR_STARTUP | ICR_ASSERT | at_page);
-}
+void lapic_init_cpu(u32 dest) { lapic_command(dest, ICR_INIT | ICR_ASSERT); }
+void lapic_start_cpu(u32 dest, u8 at_page) { lapic_command(dest, ICR_STARTUP | ICR_ASSERT | at_page); }

@@ -27,13 +27,11 @@ void pic_mask(u32 line, bool masked) {
     u8 bit = (u8)(1u << (line & 7)), old = in8(port);
 
     out8(port, masked ? (u8)(old | bit) : (u8)(old & ~bit));
-    if (line >= 8 && !masked)
-        out8(PIC1 + 1, in8(PIC1 + 1) & 0xfb);
+    if (line >= 8 && !masked) out8(PIC1 + 1, in8(PIC1 + 1) & 0xfb);
 }
 
 void pic_eoi(u32 line) {
-    if (line >= 8)
-        out8(PIC2, 0x20);
+    if (line >= 8) out8(PIC2, 0x20);
     out8(PIC1, 0x20);
 }
 
@@ -53,9 +51,7 @@ void pit_channel2_start(u16 count) {
     out8(PORT_B, b | 1);
 }
 
-bool pit_channel2_done(void) {
-    return in8(PORT_B) & 0x20;
-}
+bool pit_channel2_done(void) { return in8(PORT_B) & 0x20; }
 
 u32 ioapic_read(u32 reg) {
     mmio_write32(acpi.ioapic, reg);

@@ -11,11 +11,9 @@
 
 void power_off(void) {
     console_drain();
-    if (acpi.pm1a_control)
-        out16(acpi.pm1a_control, (u16)(SLP_EN | SCI_EN | acpi.s5_type << 10));
+    if (acpi.pm1a_control) out16(acpi.pm1a_control, (u16)(SLP_EN | SCI_EN | acpi.s5_type << 10));
     /* An emulator without S5 ends on this word; elsewhere nothing listens. */
-    for (const char *c = "Shutdown"; *c; c++)
-        out8(BOCHS_UNPLUG, (u8)*c);
+    for (const char *c = "Shutdown"; *c; c++) out8(BOCHS_UNPLUG, (u8)*c);
     cpu_stop();
 }
 

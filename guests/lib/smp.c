@@ -22,9 +22,7 @@ static u32 ids[MAX_CPUS];
 static u32 starting, online;
 static void (*work_fn)(u32 index);
 
-u32 smp_apic_id(u32 index) {
-    return ids[index];
-}
+u32 smp_apic_id(u32 index) { return ids[index]; }
 
 /* First C code of a started CPU. */
 void smp_cpu_entry(void) {
@@ -41,8 +39,7 @@ static bool came_up(u32 index, u64 us) {
     u64 end = rdtsc() + ns_to_ticks(us * 1000);
 
     while (__atomic_load_n(&online, __ATOMIC_ACQUIRE) != index) {
-        if (rdtsc() > end)
-            return false;
+        if (rdtsc() > end) return false;
         cpu_pause();
     }
     return true;
@@ -57,8 +54,7 @@ static bool start_one(u32 index, u32 apic_id, u64 page) {
     lapic_init_cpu(apic_id);
     delay_us(10000);
     lapic_start_cpu(apic_id, (u8)(page >> 12));
-    if (came_up(index, 200))
-        return true;
+    if (came_up(index, 200)) return true;
     lapic_start_cpu(apic_id, (u8)(page >> 12));
     return came_up(index, 5000000);
 }
@@ -71,7 +67,6 @@ u32 smp_start(void (*work)(u32 index)) {
     ids[0] = lapic_id();
     memcpy((void *)page, ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
     for (u32 i = 0; i < acpi.cpu_count; i++)
-        if (acpi.apic_ids[i] != ids[0] && count < MAX_CPUS && start_one(count, acpi.apic_ids[i], page))
-            count++;
+        if (acpi.apic_ids[i] != ids[0] && count < MAX_CPUS && start_one(count, acpi.apic_ids[i], page)) count++;
     return count;
 }

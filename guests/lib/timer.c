@@ -18,35 +18,20 @@ static const char *source;
 static bool deadline_mode;
 static u8 timer_vector[MAX_CPUS];
 
-u64 tsc_hz(void) {
-    return hz;
-}
-const char *tsc_source(void) {
-    return source;
-}
-u64 lapic_timer_hz(void) {
-    return local_hz;
-}
-bool timer_has_deadline(void) {
-    return deadline_mode;
-}
+u64 tsc_hz(void) { return hz; }
+const char *tsc_source(void) { return source; }
+u64 lapic_timer_hz(void) { return local_hz; }
+bool timer_has_deadline(void) { return deadline_mode; }
 
 /* a * b / c without a 128-bit division: exact as long as (c - 1) * b fits in 64 bits. */
-static u64 scale(u64 a, u64 b, u64 c) {
-    return a / c * b + a % c * b / c;
-}
-u64 ticks_to_ns(u64 ticks) {
-    return scale(ticks, NS, hz);
-}
-u64 ns_to_ticks(u64 ns) {
-    return scale(ns, hz, NS);
-}
+static u64 scale(u64 a, u64 b, u64 c) { return a / c * b + a % c * b / c; }
+u64 ticks_to_ns(u64 ticks) { return scale(ticks, NS, hz); }
+u64 ns_to_ticks(u64 ns) { return scale(ns, hz, NS); }
 
 void delay_us(u64 us) {
     u64 start = rdtsc(), ticks = ns_to_ticks(us * 1000);
 
-    while (rdtsc() - start < ticks)
-        cpu_pause();
+    while (rdtsc() - start < ticks) cpu_pause();
 }
 
 /* TSC ticks a second, measured against the PM timer; 0 if it does not count. 24 bits are compared,
@@ -58,8 +43,7 @@ static u64 against_pm_timer(u16 port) {
 
     begin = last = in32(port);
     while (((last = in32(port)) & 0xffffff) == (begin & 0xffffff))
-        if (++idle > 1000000)
-            return 0;
+        if (++idle > 1000000) return 0;
     begin = last;
     start = rdtsc();
     while (passed < want) {
@@ -75,8 +59,7 @@ static u64 against_pit(void) {
 
     pit_channel2_start((u16)count);
     start = rdtsc();
-    for (u32 i = 0; i < 100000000u && !pit_channel2_done(); i++)
-        cpu_pause();
+    for (u32 i = 0; i < 100000000u && !pit_channel2_done(); i++) cpu_pause();
     return scale(rdtsc() - start, PIT_HZ, count);
 }
 
@@ -155,8 +138,7 @@ void timer_every(u64 ticks) {
 }
 
 void timer_stop(void) {
-    if (deadline_mode)
-        wrmsr(MSR_TSC_DEADLINE, 0);
+    if (deadline_mode) wrmsr(MSR_TSC_DEADLINE, 0);
     lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | timer_vector[this_cpu()->index]);
     lapic_write(LAPIC_TIMER_INITIAL, 0);
 }

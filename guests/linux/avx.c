@@ -37,20 +37,17 @@ static int child(int cpu, int index) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0)
-        return 1;
+    if (sched_setaffinity(0, sizeof set, &set) != 0) return 1;
     for (int round = 0; round < ROUNDS; round++) {
         for (int r = 0; r < 16; r++)
-            for (int b = 0; b < 32; b++)
-                in[r][b] = (uint8_t)(cpu * 97 + index * 41 + round * 7 + r * 32 + b * 3);
+            for (int b = 0; b < 32; b++) in[r][b] = (uint8_t)(cpu * 97 + index * 41 + round * 7 + r * 32 + b * 3);
         memset(out, 0, sizeof out);
         const struct timespec nap = {0, 1000000};
         if (round % NAP_EVERY == 0)
             round_trip(in, out, SYS_nanosleep, &nap);
         else
             round_trip(in, out, SYS_sched_yield, NULL);
-        if (memcmp(in, out, sizeof in) != 0)
-            return 1;
+        if (memcmp(in, out, sizeof in) != 0) return 1;
     }
     return 0;
 }
@@ -61,14 +58,11 @@ int main(void) {
     for (int cpu = 0; cpu < cpus; cpu++)
         for (int index = 0; index < PROCESSES; index++) {
             const pid_t pid = fork();
-            if (pid == 0)
-                _exit(child(cpu, index));
-            if (pid < 0)
-                wrong++;
+            if (pid == 0) _exit(child(cpu, index));
+            if (pid < 0) wrong++;
         }
     int status;
-    while (wait(&status) > 0)
-        wrong += status != 0;
+    while (wait(&status) > 0) wrong += status != 0;
     printf("%d processes, %d rounds, %d wrong\n", cpus * PROCESSES, ROUNDS, wrong);
     return wrong != 0;
 }

@@ -17,8 +17,7 @@ extern u64 boot_directories[];
 static bool raises(void (*run)(void *), void *argument, u32 vector, u64 error) {
     struct fault f = fault_try(run, argument);
 
-    if (f.raised && f.vector == vector && f.error == error)
-        return true;
+    if (f.raised && f.vector == vector && f.error == error) return true;
     if (f.raised)
         detail("got %s error 0x%lx, want %s error 0x%lx", exception_name(f.vector), f.error, exception_name(vector),
                error);
@@ -49,25 +48,19 @@ static void divide(void *argument) {
     (void)argument;
     __asm__ volatile("divl %2" : "+a"(low), "+d"(high) : "r"(0));
 }
-static bool exception_de(void) {
-    return raises(divide, NULL, VEC_DE, 0);
-}
+static bool exception_de(void) { return raises(divide, NULL, VEC_DE, 0); }
 
 static void undefined(void *argument) {
     (void)argument;
     __asm__ volatile("ud2");
 }
-static bool exception_ud(void) {
-    return raises(undefined, NULL, VEC_UD, 0);
-}
+static bool exception_ud(void) { return raises(undefined, NULL, VEC_UD, 0); }
 
 static void breakpoint(void *argument) {
     (void)argument;
     __asm__ volatile("int3");
 }
-static bool exception_bp(void) {
-    return raises(breakpoint, NULL, VEC_BP, 0);
-}
+static bool exception_bp(void) { return raises(breakpoint, NULL, VEC_BP, 0); }
 
 static void load_ds(void *argument) {
     u32 selector = 0x1234;
@@ -78,15 +71,9 @@ static bool exception_gp_selector(void) {
     return raises(load_ds, NULL, VEC_GP, 0x1234); /* index and table; RPL bits are EXT and IDT */
 }
 
-static void read_at(void *argument) {
-    (void)*(volatile u64 *)argument;
-}
-static void write_at(void *argument) {
-    *(volatile u64 *)argument = 0;
-}
-static void call_at(void *argument) {
-    ((void (*)(void))argument)();
-}
+static void read_at(void *argument) { (void)*(volatile u64 *)argument; }
+static void write_at(void *argument) { *(volatile u64 *)argument = 0; }
+static void call_at(void *argument) { ((void (*)(void))argument)(); }
 static void read_by_rbp(void *argument) {
     __asm__ volatile("pushq %%rbp\n\t"
                      "movq %0, %%rbp\n\t"
@@ -94,9 +81,7 @@ static void read_by_rbp(void *argument) {
                      "popq %%rbp" ::"r"(argument)
                      : "rax", "memory");
 }
-static bool exception_gp_canonical(void) {
-    return raises(read_at, (void *)0x8000000000000000, VEC_GP, 0);
-}
+static bool exception_gp_canonical(void) { return raises(read_at, (void *)0x8000000000000000, VEC_GP, 0); }
 /* QEMU TCG raises #GP here; the fault does not pass through a hypervisor, so this only tells. */
 static bool exception_ss(void) {
     struct fault f = fault_try(read_by_rbp, (void *)0x8000000000000000);
@@ -123,12 +108,8 @@ static bool page_fault(void (*run)(void *), u64 address, u64 flip, u64 error) {
     return ok;
 }
 
-static bool pf_read(void) {
-    return page_fault(read_at, UNMAPPED + 0x123, 0, 0);
-}
-static bool pf_write(void) {
-    return page_fault(write_at, UNMAPPED + 0x123, 0, PF_WRITE);
-}
+static bool pf_read(void) { return page_fault(read_at, UNMAPPED + 0x123, 0, 0); }
+static bool pf_write(void) { return page_fault(write_at, UNMAPPED + 0x123, 0, PF_WRITE); }
 static bool pf_protection(void) {
     bool ok;
 
@@ -139,10 +120,8 @@ static bool pf_protection(void) {
 }
 /* QEMU TCG leaves the present bit out; as with #SS above, accepted and told. */
 static bool pf_reserved(void) {
-    if (page_fault(read_at, TEST_PAGE, PTE_RESERVED, PF_PRESENT | PF_RESERVED))
-        return true;
-    if (!page_fault(read_at, TEST_PAGE, PTE_RESERVED, PF_RESERVED))
-        return false;
+    if (page_fault(read_at, TEST_PAGE, PTE_RESERVED, PF_PRESENT | PF_RESERVED)) return true;
+    if (!page_fault(read_at, TEST_PAGE, PTE_RESERVED, PF_RESERVED)) return false;
     detail("error code without P, as emulators do");
     return true;
 }
@@ -197,24 +176,20 @@ static bool cr0_kept(void) {
         write_cr0(values[i]);
         seen = read_cr0();
         ok = seen == values[i];
-        if (!ok)
-            detail("wrote 0x%lx, read 0x%lx", values[i], seen);
+        if (!ok) detail("wrote 0x%lx, read 0x%lx", values[i], seen);
     }
     write_cr0(old);
     return ok;
 }
 
-static void write_cr0_value(void *argument) {
-    write_cr0((u64)argument);
-}
+static void write_cr0_value(void *argument) { write_cr0((u64)argument); }
 /* QEMU TCG checks none of this, and the write need not pass through a hypervisor: it only tells. */
 static bool cr0_refused(void) {
     const u64 old = read_cr0();
     const u64 values[] = {old | CR0_NW, old & ~CR0_PE, old & ~CR0_PG, old | BIT(32)};
     u32 refused = 0;
 
-    if (lenient_msrs())
-        return true;
+    if (lenient_msrs()) return true;
     for (u32 i = 0; i < ARRAY_SIZE(values); i++) {
         struct fault f;
 
@@ -227,19 +202,15 @@ static bool cr0_refused(void) {
     return read_cr0() == old;
 }
 
-static void write_cr4_value(void *argument) {
-    write_cr4((u64)argument);
-}
+static void write_cr4_value(void *argument) { write_cr4((u64)argument); }
 /* No guest sets these unless CPUID offers them. With AMD's extension the processor alone sees to
  * it, and QEMU TCG calls the guest's state invalid instead. */
 static bool cr4_refused(void) {
     const u64 old = read_cr4(), bits[] = {CR4_VMXE, CR4_SMXE, CR4_CET, BIT(31)};
 
-    if (!hypervisor_is_mullion() || cpuid(0, 0).ebx != CPUID0_INTEL)
-        return true;
+    if (!hypervisor_is_mullion() || cpuid(0, 0).ebx != CPUID0_INTEL) return true;
     for (u32 i = 0; i < ARRAY_SIZE(bits); i++)
-        if (!raises(write_cr4_value, (void *)(old | bits[i]), VEC_GP, 0))
-            return false;
+        if (!raises(write_cr4_value, (void *)(old | bits[i]), VEC_GP, 0)) return false;
     return read_cr4() == old;
 }
 
@@ -279,9 +250,7 @@ static bool tsc_moves(void) {
 }
 
 /* The registers of SYSENTER exist on every processor with CPUID.SEP, and keep what they get. */
-static void write_sysenter(void *value) {
-    wrmsr(MSR_SYSENTER_EIP, *(const u64 *)value);
-}
+static void write_sysenter(void *value) { wrmsr(MSR_SYSENTER_EIP, *(const u64 *)value); }
 
 static bool sysenter_kept(void) {
     u64 before = 0x123456789000, zero = 0;
@@ -291,8 +260,7 @@ static bool sysenter_kept(void) {
         detail("%s", exception_name(f.vector));
         return false;
     }
-    if (rdmsr(MSR_SYSENTER_EIP) != before)
-        return false;
+    if (rdmsr(MSR_SYSENTER_EIP) != before) return false;
     write_sysenter(&zero);
     return true;
 }
@@ -308,9 +276,7 @@ static bool pat_kept(void) {
     return ok && rdmsr(MSR_PAT) == old;
 }
 
-static void xsetbv(u32 low) {
-    __asm__ volatile("xsetbv" ::"c"(0), "a"(low), "d"(0) : "memory");
-}
+static void xsetbv(u32 low) { __asm__ volatile("xsetbv" ::"c"(0), "a"(low), "d"(0) : "memory"); }
 static void xsetbv_without_x87(void *argument) {
     (void)argument;
     xsetbv(6);
@@ -334,11 +300,9 @@ static bool avx(void) {
         detail("leaf 0xd gives %u bytes for x87, SSE and AVX", cpuid(0xd, 0).ebx);
         return false;
     }
-    for (u32 i = 0; i < 32; i++)
-        in[i] = (u8)(0xa0 + i);
+    for (u32 i = 0; i < 32; i++) in[i] = (u8)(0xa0 + i);
     __asm__ volatile("vmovdqu %0, %%ymm7" ::"m"(in));
-    for (u32 i = 0; i < 100; i++)
-        (void)cpuid(0, 0);
+    for (u32 i = 0; i < 100; i++) (void)cpuid(0, 0);
     __asm__ volatile("vmovdqu %%ymm7, %0" : "=m"(out));
     for (u32 i = 0; i < 32; i++)
         if (out[i] != in[i]) {

@@ -39,8 +39,7 @@ static bool pit_channel2(void) {
         detail("done at once");
         return false;
     }
-    while (!pit_channel2_done() && rdtsc() < end)
-        cpu_pause();
+    while (!pit_channel2_done() && rdtsc() < end) cpu_pause();
     passed = ticks_to_ns(rdtsc() - start) / 1000;
     detail("10 ms took %lu us", passed);
     return passed > 9000 && passed < 1000000;
@@ -84,8 +83,7 @@ static void nap(void) {
     interrupt_handler(NAP_VECTOR, on_nap);
     timer_setup(NAP_VECTOR);
     timer_at(rdtsc() + ns_to_ticks(1000000));
-    while (naps == before)
-        wait_for_interrupt();
+    while (naps == before) wait_for_interrupt();
 }
 
 static bool next_second(u64 *at) {
@@ -153,8 +151,7 @@ static bool pm_timer(void) {
         cpu_pause();
         now = in32(acpi.pm_timer);
         read_at = rdtsc();
-        if (((now - last) & mask) > mask / 2)
-            back++;
+        if (((now - last) & mask) > mask / 2) back++;
         last = now;
     }
     us = ticks_to_ns(read_at - start) / 1000;

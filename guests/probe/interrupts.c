@@ -12,8 +12,7 @@ static u32 arrived;
 
 static void count_lapic(struct trap_frame *frame) {
     counts[frame->vector]++;
-    if (arrived < sizeof(order))
-        order[arrived++] = (u8)frame->vector;
+    if (arrived < sizeof(order)) order[arrived++] = (u8)frame->vector;
     lapic_eoi();
 }
 
@@ -120,8 +119,7 @@ static bool timer_halted(void) {
     timer_setup(VECTOR_TIMER);
     for (u32 i = 1; i <= 5; i++) {
         timer_at(rdtsc() + ns_to_ticks(1000000));
-        while (counts[VECTOR_TIMER] < i)
-            wait_for_interrupt();
+        while (counts[VECTOR_TIMER] < i) wait_for_interrupt();
     }
     return counts[VECTOR_TIMER] == 5;
 }
@@ -131,8 +129,7 @@ static bool self_ipi_order(void) {
     start_counting(VECTOR_HIGH, count_lapic);
     lapic_ipi_self(VECTOR_LOW);
     lapic_ipi_self(VECTOR_HIGH);
-    if (!wait_count(&arrived, 2, 1000))
-        return false;
+    if (!wait_count(&arrived, 2, 1000)) return false;
     detail("0x%x then 0x%x", order[0], order[1]);
     return order[0] == VECTOR_HIGH && order[1] == VECTOR_LOW;
 }
@@ -189,8 +186,7 @@ static bool nmi_self(void) {
     nmis = nested_nmis = 0;
     end = rdtsc() + ns_to_ticks(1000000000);
     lapic_nmi_self();
-    while (__atomic_load_n(&nmis, __ATOMIC_RELAXED) < 2 && rdtsc() < end)
-        cpu_pause();
+    while (__atomic_load_n(&nmis, __ATOMIC_RELAXED) < 2 && rdtsc() < end) cpu_pause();
     detail("%u taken, %u of them nested", nmis, nested_nmis);
     return nmis == 2 && nested_nmis == 0;
 }

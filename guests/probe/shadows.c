@@ -71,8 +71,7 @@ static u64 steps[8];
 static u32 step_count;
 
 static void on_step(struct trap_frame *frame) {
-    if (step_count < 8)
-        steps[step_count++] = frame->rip;
+    if (step_count < 8) steps[step_count++] = frame->rip;
 }
 
 /* Single-stepping over MOV SS: its trap waits for the end of the next instruction. SDM Vol 3A,
@@ -98,8 +97,7 @@ static bool mov_ss(void) {
                      :
                      : "rcx", "memory", "cc");
     interrupt_handler(VEC_DB, NULL);
-    for (u32 i = 0; i < step_count; i++)
-        inside |= steps[i] == behind;
+    for (u32 i = 0; i < step_count; i++) inside |= steps[i] == behind;
     detail("%u steps%s", step_count, inside ? ", one in the shadow" : "");
     return step_count >= 3 && !inside;
 }
@@ -125,8 +123,7 @@ static bool step_cpuid(void) {
                      :
                      : "rax", "rbx", "rcx", "rdx", "memory", "cc");
     interrupt_handler(VEC_DB, NULL);
-    for (u32 i = 0; i < step_count; i++)
-        seen |= steps[i] == behind;
+    for (u32 i = 0; i < step_count; i++) seen |= steps[i] == behind;
     detail("%u steps%s", step_count, seen ? "" : ", none behind cpuid");
     return seen;
 }
@@ -176,8 +173,7 @@ static bool string_input(void) {
         u8 *to = bytes;
         u64 left = STRING_BYTES;
 
-        for (u32 i = 0; i <= STRING_BYTES; i++)
-            bytes[i] = 0x5a;
+        for (u32 i = 0; i <= STRING_BYTES; i++) bytes[i] = 0x5a;
         interrupts_on();
         __asm__ volatile("cld\n\trep insb" : "+D"(to), "+c"(left) : "d"(0x21) : "memory");
         interrupts_off();

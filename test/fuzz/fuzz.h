@@ -24,8 +24,7 @@ struct input {
 static inline u64 take(struct input *in, u32 bytes) {
     u64 value = 0;
 
-    for (u32 i = 0; i < bytes && in->left; i++, in->left--)
-        value |= (u64)*in->at++ << (8 * i);
+    for (u32 i = 0; i < bytes && in->left; i++, in->left--) value |= (u64)*in->at++ << (8 * i);
     return value;
 }
 

@@ -24,8 +24,7 @@ struct memory {
 static u8 sum(const u8 *bytes, u64 count) {
     u8 s = 0;
 
-    while (count-- > 0)
-        s = (u8)(s + *bytes++);
+    while (count-- > 0) s = (u8)(s + *bytes++);
     return s;
 }
 
@@ -33,13 +32,11 @@ static const void *map(void *ctx, hpa_t at, u64 bytes) {
     struct memory *m = ctx;
     u8 *copy;
 
-    if (at.v < BASE || at.v - BASE > m->size || bytes > m->size - (at.v - BASE))
-        return NULL;
+    if (at.v < BASE || at.v - BASE > m->size || bytes > m->size - (at.v - BASE)) return NULL;
     REQUIRE(m->count < MAPS_MAX);
     copy = malloc(bytes ? bytes : 1);
     memcpy(copy, m->bytes + (at.v - BASE), bytes);
-    if (m->seal && bytes >= 36)
-        copy[9] = (u8)(copy[9] - sum(copy, bytes));
+    if (m->seal && bytes >= 36) copy[9] = (u8)(copy[9] - sum(copy, bytes));
     m->maps[m->count++] = copy;
     return copy;
 }
@@ -49,8 +46,7 @@ static void check_parsed(const struct host_acpi *out, u32 cpu_max) {
     REQUIRE(out->cpu_count == cpu_max || out->cpu_count == out->cpus_seen);
     REQUIRE(out->ioapic_count <= ACPI_MAX_IOAPICS);
     for (u32 i = 0; i < out->cpu_count; i++)
-        for (u32 k = 0; k < i; k++)
-            REQUIRE(out->cpus[i].apic_id != out->cpus[k].apic_id);
+        for (u32 k = 0; k < i; k++) REQUIRE(out->cpus[i].apic_id != out->cpus[k].apic_id);
     REQUIRE(!out->has_s5 || (out->s5_type_a <= 7 && out->s5_type_b <= 7));
     REQUIRE(!out->has_reset || out->reset_space <= 1);
 }
@@ -67,10 +63,8 @@ static void parse(struct memory *m, const u8 *rsdp, u64 rsdp_bytes, u32 cpu_max)
     REQUIRE(rc == 0 || rc == -E_NOENT || rc == -E_CHECKSUM || rc == -E_INVAL);
     REQUIRE(memchr(why, 0, sizeof(why)));
     REQUIRE((rc == 0) == (why[0] == 0));
-    if (rc == 0)
-        check_parsed(&out, cpu_max);
-    while (m->count > 0)
-        free(m->maps[--m->count]);
+    if (rc == 0) check_parsed(&out, cpu_max);
+    while (m->count > 0) free(m->maps[--m->count]);
     free(cpus);
 }
 
@@ -79,8 +73,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     u8 a = 0, b = 0, flags, *rsdp;
     u64 rsdp_bytes;
 
-    if (size < 1 + RSDP_BYTES)
-        return 0;
+    if (size < 1 + RSDP_BYTES) return 0;
     flags = data[0];
     rsdp_bytes = flags & 2 ? 20 : RSDP_BYTES;
     rsdp = malloc(rsdp_bytes);
@@ -88,12 +81,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     m = (struct memory){data + 1 + RSDP_BYTES, size - 1 - RSDP_BYTES, flags & 1, {0}, 0};
     if (m.seal) {
         rsdp[8] = (u8)(rsdp[8] - sum(rsdp, 20));
-        if (rsdp_bytes == RSDP_BYTES)
-            rsdp[32] = (u8)(rsdp[32] - sum(rsdp, RSDP_BYTES));
+        if (rsdp_bytes == RSDP_BYTES) rsdp[32] = (u8)(rsdp[32] - sum(rsdp, RSDP_BYTES));
     }
     parse(&m, rsdp, rsdp_bytes, flags >> 4 & 3);
-    if (aml_find_s5(m.bytes, m.size, &a, &b))
-        REQUIRE(a <= 7 && b <= 7);
+    if (aml_find_s5(m.bytes, m.size, &a, &b)) REQUIRE(a <= 7 && b <= 7);
     free(rsdp);
     return 0;
 }

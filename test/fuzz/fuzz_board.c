@@ -12,8 +12,7 @@ struct fixture {
 };
 
 static void require(bool holds) {
-    if (!holds)
-        abort();
+    if (!holds) abort();
 }
 
 static void on_message(void *ctx, const struct apic_msg *msg) {
@@ -34,8 +33,7 @@ static void on_power(void *ctx, enum power_request request) {
 static u16 pick_port(u8 low, u8 high) {
     static const u16 bases[] = {0x20,  0x40,  0x60,  0x70,  0x90,  0xa0, 0x3f8, 0x4d0,
                                 0x600, 0x604, 0x608, 0xcf8, 0xcfc, 0x42, 0x3f8, 0x70};
-    if (high & 0x80)
-        return (u16)(high << 8 | low);
+    if (high & 0x80) return (u16)(high << 8 | low);
     return (u16)(bases[high & 15] + (low & 7));
 }
 
@@ -52,24 +50,19 @@ static void step(struct fixture *f, const u8 *r, u64 *now) {
         require(size == 4 || value >> (8 * size) == 0);
         require(vboard_has_port(port) || size != 1 || value == 0xff);
         break;
-    case 1:
-        vboard_ioapic_write(&f->b, value & 0xff0, 4, value >> 8, *now);
-        break;
+    case 1: vboard_ioapic_write(&f->b, value & 0xff0, 4, value >> 8, *now); break;
     case 2:
         (void)vboard_ioapic_read(&f->b, value & 0xfff, size, *now);
         vboard_eoi(&f->b, r[4], *now);
         break;
     case 3:
-        if (f->intr)
-            (void)vboard_pic_ack(&f->b, *now);
+        if (f->intr) (void)vboard_pic_ack(&f->b, *now);
         break;
     case 4:
         (void)ring_put(&f->rx, r[4]);
         (void)ring_get(&f->tx, &byte);
         break;
-    default:
-        vboard_out(&f->b, port, size, value, *now);
-        break;
+    default: vboard_out(&f->b, port, size, value, *now); break;
     }
     vboard_tick(&f->b, *now);
     require(vboard_deadline(&f->b) > *now); /* else the run loop would spin */
@@ -89,7 +82,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct vboard_config config = {
         .memory = MIB(64), .wall_clock = size ? data[0] * (u64)100000000 : 0, .com1_tx = &f.tx, .com1_rx = &f.rx};
     vboard_init(&f.b, &config, &host);
-    for (; size >= 8; size -= 8, data += 8)
-        step(&f, data, &now);
+    for (; size >= 8; size -= 8, data += 8) step(&f, data, &now);
     return 0;
 }

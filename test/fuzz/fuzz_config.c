@@ -13,16 +13,14 @@
 /* No control character of ASCII, nor one of those above it: U+0080 to U+009F. */
 static bool printable(const char *text) {
     for (; *text; text++)
-        if ((u8)*text < 0x20 || *text == 0x7f || ((u8)*text == 0xc2 && (u8)text[1] < 0xa0))
-            return false;
+        if ((u8)*text < 0x20 || *text == 0x7f || ((u8)*text == 0xc2 && (u8)text[1] < 0xa0)) return false;
     return true;
 }
 
 static void check_error(const struct config_error *e, const u8 *data, size_t size) {
     u32 lines = 1;
 
-    for (size_t i = 0; i < size; i++)
-        lines += data[i] == '\n';
+    for (size_t i = 0; i < size; i++) lines += data[i] == '\n';
     REQUIRE(e->line <= lines);
     REQUIRE((e->line == 0) == (e->column == 0) && e->column <= size + 1);
     REQUIRE(memchr(e->what, 0, sizeof(e->what)) && e->what[0] && printable(e->what));
@@ -32,12 +30,10 @@ static void check_error(const struct config_error *e, const u8 *data, size_t siz
 static void check_partition(const struct config_partition *p) {
     REQUIRE(p->name && p->name[0] && strlen(p->name) <= CONFIG_MAX_NAME && printable(p->name));
     REQUIRE(p->cpu_count > 0);
-    for (u32 i = 0; i < p->cpu_count; i++)
-        REQUIRE(p->cpus[i] <= CONFIG_MAX_CORE);
+    for (u32 i = 0; i < p->cpu_count; i++) REQUIRE(p->cpus[i] <= CONFIG_MAX_CORE);
     REQUIRE(p->memory >= CONFIG_MIN_MEMORY && is_aligned(p->memory, PAGE_4K));
     REQUIRE(p->memory <= CONFIG_MAX_ADDRESS);
-    if (p->fixed)
-        REQUIRE(is_aligned(p->address, PAGE_2M) && p->address <= CONFIG_MAX_ADDRESS - p->memory);
+    if (p->fixed) REQUIRE(is_aligned(p->address, PAGE_2M) && p->address <= CONFIG_MAX_ADDRESS - p->memory);
     REQUIRE(p->kernel && p->kernel[0] && strlen(p->kernel) <= CONFIG_MAX_MODULE);
     REQUIRE(!p->initrd || p->initrd[0]);
     REQUIRE(!p->cmdline || strlen(p->cmdline) <= CONFIG_MAX_CMDLINE);
@@ -49,16 +45,13 @@ static void check_partition(const struct config_partition *p) {
 static void check_pair(const struct config_partition *a, const struct config_partition *b) {
     REQUIRE(strcmp(a->name, b->name) != 0);
     for (u32 i = 0; i < a->cpu_count; i++)
-        for (u32 k = 0; k < b->cpu_count; k++)
-            REQUIRE(a->cpus[i] != b->cpus[k]);
-    if (a->fixed && b->fixed)
-        REQUIRE(!ranges_overlap(a->address, a->memory, b->address, b->memory));
+        for (u32 k = 0; k < b->cpu_count; k++) REQUIRE(a->cpus[i] != b->cpus[k]);
+    if (a->fixed && b->fixed) REQUIRE(!ranges_overlap(a->address, a->memory, b->address, b->memory));
     for (u32 i = 0; i < a->port_count; i++)
         for (u32 k = 0; k < b->port_count; k++)
             REQUIRE(!ranges_overlap(a->ports[i].base, a->ports[i].bytes, b->ports[k].base, b->ports[k].bytes));
     for (u32 i = 0; i < a->pci_count; i++)
-        for (u32 k = 0; k < b->pci_count; k++)
-            REQUIRE(a->pci[i] != b->pci[k]);
+        for (u32 k = 0; k < b->pci_count; k++) REQUIRE(a->pci[i] != b->pci[k]);
 }
 
 struct seen {
@@ -84,8 +77,7 @@ static void check_config(const struct config *config) {
 
         check_partition(p);
         cores += p->cpu_count;
-        for (u32 k = 0; k < i; k++)
-            check_pair(p, &config->partitions[k]);
+        for (u32 k = 0; k < i; k++) check_pair(p, &config->partitions[k]);
         for (u32 k = 0; console && k < p->port_count; k++)
             REQUIRE(!ranges_overlap(p->ports[k].base, p->ports[k].bytes, console, 8));
     }

@@ -27,13 +27,9 @@ static u32 page_of(u64 address) {
     return LOW_PAGES + (u32)((address - HIGH_BASE) / PAGE_4K);
 }
 
-static void set(u64 base, u64 bytes, u8 value) {
-    memset(is_free + page_of(base), value, bytes / PAGE_4K);
-}
+static void set(u64 base, u64 bytes, u8 value) { memset(is_free + page_of(base), value, bytes / PAGE_4K); }
 
-static bool all_free(u64 base, u64 bytes) {
-    return !memchr(is_free + page_of(base), 0, bytes / PAGE_4K);
-}
+static bool all_free(u64 base, u64 bytes) { return !memchr(is_free + page_of(base), 0, bytes / PAGE_4K); }
 
 /* The ranges are the runs of the map, in order. */
 static void check_equal(void) {
@@ -106,8 +102,7 @@ static void change(bool adds, u64 base, u64 bytes) {
     int rc = adds ? frames_add(&f, base, bytes) : frames_reserve(&f, base, bytes);
 
     REQUIRE(rc == 0 || (rc == -E_NOMEM && f.count == f.max));
-    if (rc == 0 && from < to && bytes)
-        set(from, to - from, adds);
+    if (rc == 0 && from < to && bytes) set(from, to - from, adds);
 }
 
 static void step(struct input *in) {
@@ -115,21 +110,13 @@ static void step(struct input *in) {
 
     base = take(in, 2) % LOW_PAGES * PAGE_4K;
     bytes = take(in, 2) * (how & 128 ? PAGE_4K : 512);
-    if (what & 8)
-        base = HIGH_BASE + base % (HIGH_PAGES * PAGE_4K);
-    if (what & 16)
-        base += how * 16;
-    if (what & 32)
-        base &= ~(PAGE_2M - 1);
-    if (base < HIGH_BASE && base + bytes > MIB(32))
-        bytes = base < MIB(32) ? MIB(32) - base : 0;
+    if (what & 8) base = HIGH_BASE + base % (HIGH_PAGES * PAGE_4K);
+    if (what & 16) base += how * 16;
+    if (what & 32) base &= ~(PAGE_2M - 1);
+    if (base < HIGH_BASE && base + bytes > MIB(32)) bytes = base < MIB(32) ? MIB(32) - base : 0;
     switch (what & 7) {
-    case 0 ... 2:
-        change(true, base, bytes);
-        break;
-    case 3:
-        change(false, base, bytes);
-        break;
+    case 0 ... 2: change(true, base, bytes); break;
+    case 3: change(false, base, bytes); break;
     case 4:
         bytes = bytes > BIT(52) - base ? BIT(52) - base : bytes;
         base = align_down(base, PAGE_4K);
@@ -137,12 +124,8 @@ static void step(struct input *in) {
                 (base < BIT(52) && (base < HIGH_BASE ? base < MIB(32) : true) &&
                  (bytes == 0 ? is_free[page_of(base)] : all_free(base, align_up(bytes, PAGE_4K)))));
         break;
-    case 5:
-        place(bytes, how);
-        break;
-    default:
-        alloc(align_down(base, PAGE_4K), what & 64 ? bytes : align_up(bytes, PAGE_4K), how);
-        break;
+    case 5: place(bytes, how); break;
+    default: alloc(align_down(base, PAGE_4K), what & 64 ? bytes : align_up(bytes, PAGE_4K), how); break;
     }
     check_equal();
 }
@@ -153,8 +136,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
 
     memset(is_free, 0, sizeof(is_free));
     f = (struct frames){.ranges = malloc(max * sizeof(*f.ranges)), .max = max};
-    while (in.left)
-        step(&in);
+    while (in.left) step(&in);
     free(f.ranges);
     return 0;
 }

@@ -68,8 +68,7 @@ static void expect_elf(const u8 *file, const struct start_state *start) {
     for (u64 i = 0; i < field(file + 56, 2); i++) {
         const u8 *p = file + field(file + 32, 8) + 56 * i;
 
-        if (field(p, 4) != 1 || field(p + 40, 8) == 0)
-            continue;
+        if (field(p, 4) != 1 || field(p + 40, 8) == 0) continue;
         expect(field(p + 24, 8), file + field(p + 8, 8), field(p + 32, 8), field(p + 40, 8));
         entered = entered || start->rip - field(p + 24, 8) < field(p + 40, 8);
     }

@@ -12,8 +12,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
+        if (!(condition)) abort();                                                                                     \
     } while (0)
 
 struct world {
@@ -31,8 +30,7 @@ static int answer(struct world *w, u32 size, struct insn_fault *fault, u8 *byte)
         *byte = *w->script++;
         w->left--;
     }
-    if (*byte % 8 != 7)
-        return 0;
+    if (*byte % 8 != 7) return 0;
     *fault = (struct insn_fault){.vector = VEC_PF, .has_error = true};
     return -E_FAULT;
 }
@@ -52,8 +50,7 @@ static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *
 
     (void)la;
     CHECK(size == 8 || value >> (8 * size) == 0);
-    if (!error)
-        CHECK(++w->writes == 1); /* one write at most */
+    if (!error) CHECK(++w->writes == 1); /* one write at most */
     return error;
 }
 
@@ -109,10 +106,8 @@ static void execute(const struct insn *insn, enum insn_mode mode, const u8 *scri
     struct insn_fault fault;
     int error;
 
-    for (u32 i = 0; i < 16 && i < left; i++)
-        cpu.gpr[i] = script[i] * 0x9e3779b97f4a7c15ull;
-    for (u32 i = 0; i < SEG_COUNT; i++)
-        cpu.seg_base[i] = (u64)i << 16;
+    for (u32 i = 0; i < 16 && i < left; i++) cpu.gpr[i] = script[i] * 0x9e3779b97f4a7c15ull;
+    for (u32 i = 0; i < SEG_COUNT; i++) cpu.seg_base[i] = (u64)i << 16;
     before = cpu;
     error = insn_execute(insn, &cpu, &bus, &fault);
     CHECK(error == 0 || error == -E_FAULT || error == -E_UNSUPPORTED);
@@ -133,19 +128,16 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     size_t count;
     int error;
 
-    if (size < 2)
-        return 0;
+    if (size < 2) return 0;
     mode = (enum insn_mode)(data[0] % 3);
     count = data[1] % 20;
     data += 2;
     size -= 2;
-    if (count > size)
-        count = size;
+    if (count > size) count = size;
     error = insn_decode(data, count, mode, &insn);
     CHECK(error == 0 || error == -E_INVAL || error == -E_UNSUPPORTED || error == -E_TRUNCATED);
     CHECK(error != -E_TRUNCATED || count < INSN_MAX);
-    if (error)
-        return 0;
+    if (error) return 0;
     check_decoded(data, count, mode, &insn);
     execute(&insn, mode, data + count, size - count);
     return 0;

@@ -23,8 +23,7 @@ static void read_memory(const struct mb2_tag *tag) {
     u32 index = 0;
     int rc;
 
-    while ((rc = mb2_memory(tag, index, &memory)) == 0)
-        index++;
+    while ((rc = mb2_memory(tag, index, &memory)) == 0) index++;
     REQUIRE(rc == -E_NOENT || (rc == -E_INVAL && index == 0));
     REQUIRE(index <= tag->size / 24);
     /* Far behind the end, where a product of 32 bits would wrap. */
@@ -39,8 +38,7 @@ static void read_tag(const struct bounds *b, const struct mb2_tag *tag) {
 
     require_inside(b, tag, tag->size);
     text = mb2_string(tag);
-    if (text)
-        require_inside(&inside, text, strlen(text) + 1);
+    if (text) require_inside(&inside, text, strlen(text) + 1);
     if (tag->type == MB2_TAG_MODULE && tag->size >= 16) {
         rc = mb2_module(tag, &module);
         REQUIRE(rc == 0 || rc == -E_INVAL);
@@ -49,8 +47,7 @@ static void read_tag(const struct bounds *b, const struct mb2_tag *tag) {
             REQUIRE(module.bytes <= 0xffffffff - module.start.v);
         }
     }
-    if (tag->type == MB2_TAG_MEMORY_MAP)
-        read_memory(tag);
+    if (tag->type == MB2_TAG_MEMORY_MAP) read_memory(tag);
 }
 
 static void read_all(const void *mbi, u64 total) {
@@ -74,8 +71,7 @@ static void read_all(const void *mbi, u64 total) {
         REQUIRE(bytes >= 20);
         require_inside(&b, rsdp, bytes);
     }
-    if (mb2_load_base(mbi, &base) == 0)
-        REQUIRE(base.v <= 0xffffffff);
+    if (mb2_load_base(mbi, &base) == 0) REQUIRE(base.v <= 0xffffffff);
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
@@ -85,8 +81,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
 
     memcpy(copy, data, size);
     /* The loader's word about the length is often right. */
-    if (size >= 16 && data[4] & 1)
-        memcpy(copy, &(u32){(u32)size}, 4);
+    if (size >= 16 && data[4] & 1) memcpy(copy, &(u32){(u32)size}, 4);
     copy = realloc(copy, size ? size : 1);
     rc = mb2_check(copy, size, &total);
     REQUIRE(rc == 0 || rc == -E_INVAL || rc == -E_TRUNCATED);

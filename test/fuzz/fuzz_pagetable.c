@@ -39,8 +39,7 @@ static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt};
 static int pool_alloc(void *ctx, hpa_t *page) {
     struct pool *p = ctx;
 
-    if (p->left == 0)
-        return -E_NOMEM;
+    if (p->left == 0) return -E_NOMEM;
     p->left--;
     memset(p->pages[p->used], 0, PAGE_4K);
     *page = hpa(POOL_BASE + PAGE_4K * p->used++);
@@ -59,8 +58,7 @@ static const struct pt_mem pool_mem = {&w.pool, pool_alloc, pool_virt};
 
 static const struct range *range_of(u64 va) {
     for (u32 i = 0; i < w.count; i++)
-        if (va - w.ranges[i].va < w.ranges[i].bytes)
-            return &w.ranges[i];
+        if (va - w.ranges[i].va < w.ranges[i].bytes) return &w.ranges[i];
     return NULL;
 }
 
@@ -130,8 +128,7 @@ static void check_address(u64 va) {
         return; /* the processor would not get as far as the table */
     walked = walk(va);
     REQUIRE(walked.present == (r != NULL));
-    if (!r)
-        return;
+    if (!r) return;
     rights = w.pt.format == &pt_host ? r->rights : r->rights & ~(u32)RIGHT_USER;
     REQUIRE(found.at.v == r->at + (va - r->va) && found.at.v == walked.at);
     REQUIRE(found.rights == rights);
@@ -152,21 +149,16 @@ static void check_range(const struct range *r) {
 static bool is_valid(const struct range *r) {
     u64 last = r->va + (r->bytes - 1);
 
-    if (!is_aligned(r->va | r->at | r->bytes, PAGE_4K) || !(r->rights & RIGHT_READ))
-        return false;
-    if (r->bytes == 0)
-        return true;
-    if (last < r->va || r->at + r->bytes < r->at || r->at + r->bytes > BIT(52))
-        return false;
-    if (w.pt.format == &pt_host)
-        return last < BIT(47) || r->va >= 0xffff800000000000ull;
+    if (!is_aligned(r->va | r->at | r->bytes, PAGE_4K) || !(r->rights & RIGHT_READ)) return false;
+    if (r->bytes == 0) return true;
+    if (last < r->va || r->at + r->bytes < r->at || r->at + r->bytes > BIT(52)) return false;
+    if (w.pt.format == &pt_host) return last < BIT(47) || r->va >= 0xffff800000000000ull;
     return last < BIT(48);
 }
 
 static bool overlaps(const struct range *r) {
     for (u32 i = 0; i < w.count; i++)
-        if (r->va <= w.ranges[i].va + (w.ranges[i].bytes - 1) && w.ranges[i].va <= r->va + (r->bytes - 1))
-            return true;
+        if (r->va <= w.ranges[i].va + (w.ranges[i].bytes - 1) && w.ranges[i].va <= r->va + (r->bytes - 1)) return true;
     return false;
 }
 
@@ -177,14 +169,10 @@ static u64 take_address(struct input *in) {
     u64 selector = take(in, 1), pages = take(in, 2);
 
     switch (selector >> 3 & 3) {
-    case 0:
-        return bases[selector & 7] + pages * PAGE_4K;
-    case 1:
-        return bases[selector & 7] + pages * PAGE_2M;
-    case 2:
-        return bases[selector & 7] - pages * PAGE_4K;
-    default:
-        return bases[selector & 7] + (pages & 0x3ff) * PAGE_1G + (selector >> 5);
+    case 0: return bases[selector & 7] + pages * PAGE_4K;
+    case 1: return bases[selector & 7] + pages * PAGE_2M;
+    case 2: return bases[selector & 7] - pages * PAGE_4K;
+    default: return bases[selector & 7] + (pages & 0x3ff) * PAGE_1G + (selector >> 5);
     }
 }
 
@@ -196,8 +184,7 @@ static void step(struct input *in) {
     r.va = take_address(in);
     r.at = take_address(in);
     r.bytes = (count & (size & 4 ? 0xfff : 0x3f)) << (12 + 9 * (size & 3));
-    if (size & 128)
-        r.bytes += size;
+    if (size & 128) r.bytes += size;
     rc = pt_map(&w.pt, r.va, hpa(r.at), r.bytes, r.rights, r.memtype);
     if (!is_valid(&r)) {
         REQUIRE(rc == -E_INVAL);
@@ -207,8 +194,7 @@ static void step(struct input *in) {
         REQUIRE(rc == -E_OVERLAP);
     } else {
         REQUIRE(rc == 0 || (rc == -E_NOMEM && w.pool.left == 0));
-        if (rc == 0)
-            w.ranges[w.count++] = r;
+        if (rc == 0) w.ranges[w.count++] = r;
     }
     check_range(&r);
     REQUIRE(w.pt.pages == w.pool.used);
@@ -223,8 +209,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     w.pt.max_leaf = (u32)take(&in, 1) & 3;
     w.pool.left = 1 + (u32)take(&in, 1) % POOL_PAGES;
     REQUIRE(pt_init(&w.pt, w.pt.format, &pool_mem, w.pt.max_leaf) == 0);
-    while (in.left && w.count < RANGES_MAX)
-        step(&in);
+    while (in.left && w.count < RANGES_MAX) step(&in);
     for (u32 i = 0; i < w.count; i++) {
         check_range(&w.ranges[i]);
         mapped += w.ranges[i].bytes;

@@ -47,8 +47,7 @@ static void check(void) {
         REQUIRE((entry & RESERVED) == 0);
         REQUIRE(!(entry & RED_IRR) || is_level(entry));
         REQUIRE(asserted == (!(io.edge >> pin & 1) == !!(entry & BIT(13))));
-        if (is_level(entry) && asserted && !(entry & RED_MASKED) && mode < 2)
-            REQUIRE(entry & RED_IRR);
+        if (is_level(entry) && asserted && !(entry & RED_MASKED) && mode < 2) REQUIRE(entry & RED_IRR);
     }
     REQUIRE(io.line >> VIOAPIC_PINS == 0 && io.edge >> VIOAPIC_PINS == 0);
     for (u32 i = 0; i < ARRAY_SIZE(sent); i++) {
@@ -61,8 +60,7 @@ static void write_window(u32 reg, u32 value) {
     vioapic_write(&io, 0, reg, &host);
     REQUIRE(vioapic_read(&io, 0) == (reg & 0xff));
     vioapic_write(&io, 0x10, value, &host);
-    if (reg == 0)
-        REQUIRE(vioapic_read(&io, 0x10) == (value & 0x0f000000));
+    if (reg == 0) REQUIRE(vioapic_read(&io, 0x10) == (value & 0x0f000000));
 }
 
 static void step(struct input *in) {
@@ -72,18 +70,10 @@ static void step(struct input *in) {
     case 0 ... 1: /* vector, mode, polarity, trigger; the mask by a bit of its own */
         write_window(0x10 + 2 * (which % 26), value | (what & 8 ? 0x10000 : 0));
         break;
-    case 2:
-        write_window(0x11 + 2 * (which % 26), value << 16);
-        break;
-    case 3:
-        write_window(which, value << 16 | value);
-        break;
-    case 4 ... 5:
-        vioapic_set_line(&io, which % 32, value & 1, &host);
-        break;
-    case 6:
-        vioapic_eoi(&io, (u8)value, &host);
-        break;
+    case 2: write_window(0x11 + 2 * (which % 26), value << 16); break;
+    case 3: write_window(which, value << 16 | value); break;
+    case 4 ... 5: vioapic_set_line(&io, which % 32, value & 1, &host); break;
+    case 6: vioapic_eoi(&io, (u8)value, &host); break;
     default:
         vioapic_write(&io, which, value, &host);
         (void)vioapic_read(&io, value & 0xfff);
@@ -97,7 +87,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
 
     vioapic_reset(&io, (u32)take(&in, 1));
     /* Inputs start low, and so does the model after reset. */
-    while (in.left >= 4)
-        step(&in);
+    while (in.left >= 4) step(&in);
     return 0;
 }

@@ -47,18 +47,14 @@ static void observe(struct cpu *c) {
         c->requested[bank] = is;
     }
     if (!(c->apic.svr & 0x100))
-        for (u32 i = 0; i < LVT_COUNT; i++)
-            CHECK(c->apic.lvt[i] & 0x10000);
+        for (u32 i = 0; i < LVT_COUNT; i++) CHECK(c->apic.lvt[i] & 0x10000);
 }
 
 static void observe_all(void) {
-    for (u32 i = 0; i < CPUS; i++)
-        observe(&cpus[i]);
+    for (u32 i = 0; i < CPUS; i++) observe(&cpus[i]);
 }
 
-static void send(u32 src, const struct apic_msg *msg) {
-    apicbus_send(lapics, CPUS, src, msg, no_poke, NULL);
-}
+static void send(u32 src, const struct apic_msg *msg) { apicbus_send(lapics, CPUS, src, msg, no_poke, NULL); }
 static void from_ioapic(void *ctx, const struct apic_msg *msg) {
     (void)ctx;
     send(~0u, msg);
@@ -66,17 +62,14 @@ static void from_ioapic(void *ctx, const struct apic_msg *msg) {
 static const struct vdev_host host = {.apic_msg = from_ioapic};
 
 static void forget(struct cpu *c) {
-    for (u32 bank = 0; bank < 8; bank++)
-        c->requested[bank] = 0;
+    for (u32 bank = 0; bank < 8; bank++) c->requested[bank] = 0;
     c->depth = 0;
     c->count_known = false;
 }
 
 static void apply(u32 i, const struct vlapic_effect *fx) {
-    if (fx->ipi)
-        send(i, &fx->msg);
-    if (fx->eoi_broadcast)
-        vioapic_eoi(&io, fx->eoi_vector, &host);
+    if (fx->ipi) send(i, &fx->msg);
+    if (fx->eoi_broadcast) vioapic_eoi(&io, fx->eoi_vector, &host);
 }
 
 static void write_register(u32 i, u32 reg, u32 value) {
@@ -86,8 +79,7 @@ static void write_register(u32 i, u32 reg, u32 value) {
     if (c->apic.base_msr & APIC_BASE_X2APIC) {
         u64 wide = reg == 0x30 ? (u64)(value >> 24) << 32 | value : value;
 
-        if (vlapic_msr_write(&c->apic, MSR_X2APIC_FIRST + reg, wide, now, &fx) != 0)
-            return;
+        if (vlapic_msr_write(&c->apic, MSR_X2APIC_FIRST + reg, wide, now, &fx) != 0) return;
     } else {
         vlapic_write(&c->apic, reg * 16, value, now, &fx);
     }
@@ -95,8 +87,7 @@ static void write_register(u32 i, u32 reg, u32 value) {
         c->depth--; /* the last taken ends first */
         CHECK(!fx.eoi_broadcast || fx.eoi_vector == c->service[c->depth]);
     }
-    if (reg == 0x32 || reg == 0x38 || reg == 0x3e)
-        c->count_known = false;
+    if (reg == 0x32 || reg == 0x38 || reg == 0x3e) c->count_known = false;
     apply(i, &fx);
 }
 
@@ -105,20 +96,16 @@ static void write_msr(u32 i, u32 msr, u64 value) {
     struct vlapic_effect fx;
     u64 before = c->apic.base_msr;
 
-    if (vlapic_msr_write(&c->apic, msr, value, now, &fx) != 0)
-        return;
-    if ((before & APIC_BASE_ENABLE) && !(c->apic.base_msr & APIC_BASE_ENABLE))
-        forget(c);
+    if (vlapic_msr_write(&c->apic, msr, value, now, &fx) != 0) return;
+    if ((before & APIC_BASE_ENABLE) && !(c->apic.base_msr & APIC_BASE_ENABLE)) forget(c);
 }
 
 static void take_interrupt(struct cpu *c) {
     int vector = vlapic_pending(&c->apic);
 
-    if (vector < 0)
-        return;
+    if (vector < 0) return;
     CHECK(c->requested[vector / 32] >> vector % 32 == 1); /* it, and none above it */
-    for (int bank = vector / 32 + 1; bank < 8; bank++)
-        CHECK(c->requested[bank] == 0);
+    for (int bank = vector / 32 + 1; bank < 8; bank++) CHECK(c->requested[bank] == 0);
     CHECK(c->depth < SERVICE_MAX);
     CHECK(c->depth == 0 || vector >> 4 > c->service[c->depth - 1] >> 4);
     CHECK((u32)vector >> 4 > vlapic_ppr(&c->apic) >> 4);
@@ -131,8 +118,7 @@ static void take_interrupt(struct cpu *c) {
 static void take_in_vain(struct cpu *c) {
     int vector = vlapic_pending(&c->apic);
 
-    if (vector < 0)
-        return;
+    if (vector < 0) return;
     vlapic_ack(&c->apic, (u8)vector);
     vlapic_unack(&c->apic, (u8)vector);
     CHECK(vlapic_pending(&c->apic) == vector);
@@ -167,45 +153,25 @@ static void step(const u8 *op) {
     u32 i = op[0] & 1, low = op[2] | (u32)op[3] << 8;
 
     switch (op[0] >> 1 & 15) {
-    case 0 ... 3: /* low half of the value */
-        write_register(i, op[1] & 0x3f, low);
-        break;
+    case 0 ... 3: /* low half of the value */ write_register(i, op[1] & 0x3f, low); break;
     case 4: /* high half: mask, mode and shorthand bits, destinations */
         write_register(i, op[1] & 0x3f, op[2] | (u32)op[3] << 16);
         break;
-    case 5:
-        write_register(i, op[1] & 0x3f, (u32)op[3] << 24);
-        break;
-    case 6:
-        write_msr(i, MSR_APIC_BASE, 0xfee00000 | modes[op[1] & 3]);
-        break;
-    case 7:
-        write_msr(i, MSR_TSC_DEADLINE, op[1] == 0 ? 0 : now + low - 1000);
-        break;
-    case 8 ... 9:
-        take_interrupt(&cpus[i]);
-        break;
-    case 10:
-        pass_time(low);
-        break;
+    case 5: write_register(i, op[1] & 0x3f, (u32)op[3] << 24); break;
+    case 6: write_msr(i, MSR_APIC_BASE, 0xfee00000 | modes[op[1] & 3]); break;
+    case 7: write_msr(i, MSR_TSC_DEADLINE, op[1] == 0 ? 0 : now + low - 1000); break;
+    case 8 ... 9: take_interrupt(&cpus[i]); break;
+    case 10: pass_time(low); break;
     case 11:
         vioapic_write(&io, 0, 0x10 + op[1] % 48, &host);
         vioapic_write(&io, 0x10, op[1] & 1 ? (u32)op[3] << 24 : low, &host);
         break;
-    case 12:
-        vioapic_set_line(&io, op[1] % 32, op[2] & 1, &host);
-        break;
-    case 13:
-        vlapic_set_lint0(&cpus[i].apic, op[2] & 1);
-        break;
-    case 14:
-        vlapic_set_cr8(&cpus[i].apic, op[2]);
-        break;
+    case 12: vioapic_set_line(&io, op[1] % 32, op[2] & 1, &host); break;
+    case 13: vlapic_set_lint0(&cpus[i].apic, op[2] & 1); break;
+    case 14: vlapic_set_cr8(&cpus[i].apic, op[2]); break;
     default:
-        if (op[1] & 1)
-            take_in_vain(&cpus[i]);
-        if (op[1] != 0)
-            break;
+        if (op[1] & 1) take_in_vain(&cpus[i]);
+        if (op[1] != 0) break;
         vlapic_init_signal(&cpus[i].apic);
         forget(&cpus[i]);
         break;
@@ -222,7 +188,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
         vlapic_reset(&cpus[i].apic, i, i == 0);
         write_register(i, 0x0f, 0x1ff);
     }
-    for (size_t at = 0; at + 4 <= size; at += 4)
-        step(data + at);
+    for (size_t at = 0; at + 4 <= size; at += 4) step(data + at);
     return 0;
 }

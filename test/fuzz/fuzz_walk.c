@@ -28,8 +28,7 @@ static const struct region regions[] = {
 
 static void check_memory(void) {
     for (u32 i = 0; i < BYTES; i += 8) {
-        if (!memcmp(host + i, before + i, 8))
-            continue;
+        if (!memcmp(host + i, before + i, 8)) continue;
         REQUIRE(i < ROM * PAGE_4K);
         for (u32 k = i; k < i + 8; k++)
             REQUIRE((before[k] & ~host[k]) == 0 && ((before[k] ^ host[k]) & ~(k % 4 ? 0 : A_AND_D)) == 0);
@@ -41,9 +40,7 @@ static void check_fault(const struct insn_fault *f, u64 la) {
     REQUIRE(f->vector == VEC_GP ? f->error == 0 : f->cr2 == la && f->error < 32);
 }
 
-static bool pdpte_reserves(const struct walk_cpu *cpu) {
-    return (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LMA);
-}
+static bool pdpte_reserves(const struct walk_cpu *cpu) { return (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LMA); }
 
 static void walk(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32 access) {
     struct insn_fault fault = {0};
@@ -52,15 +49,13 @@ static void walk(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32
     int rc = walk_linear(mem, cpu, la, access, &first, &fault);
 
     REQUIRE(rc == 0 || rc == -E_FAULT || rc == -E_RANGE);
-    if (rc == -E_FAULT)
-        check_fault(&fault, la);
+    if (rc == -E_FAULT) check_fault(&fault, la);
     if (rc == 0) {
         REQUIRE(first.v % PAGE_4K == la % PAGE_4K);
         rc = walk_linear(mem, cpu, la, access, &again, &fault);
         /* Accessed and dirty are reserved in a PDPTE of PAE paging: a table that is a page of
          * itself may fault now. */
-        if (pdpte_reserves(cpu) && rc == -E_FAULT)
-            return;
+        if (pdpte_reserves(cpu) && rc == -E_FAULT) return;
         REQUIRE(rc == 0 && again.v == first.v);
     }
     rc = walk_fetch(mem, cpu, la, code, sizeof(code), &fault);
@@ -74,15 +69,13 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     struct walk_cpu cpu = {.cr0 = CR0_PE | (modes & 1 ? CR0_WP : 0) | (modes & 2 ? 0 : CR0_PG)};
     struct gmem mem;
 
-    if (access & WALK_FETCH)
-        access = WALK_FETCH;
+    if (access & WALK_FETCH) access = WALK_FETCH;
     cpu.cr4 = (modes & 4 ? 0 : CR4_PAE) | (modes & 8 ? CR4_PSE : 0) | (modes & 16 ? CR4_SMEP : 0);
     cpu.efer = (modes & 32 ? EFER_NXE : 0) | (modes & 68 ? 0 : EFER_LME | EFER_LMA);
     cpu.cpl = modes & 128 ? 3 : 0;
     cpu.cr3 = take(&in, 2) << 4;
     la = take(&in, 8);
-    if (!(cpu.efer & EFER_LMA))
-        la &= 0xffffffff;
+    if (!(cpu.efer & EFER_LMA)) la &= 0xffffffff;
     host = aligned_alloc(PAGE_4K, BYTES);
     memset(host, 0, BYTES);
     memcpy(host, in.at, in.left < BYTES ? in.left : BYTES);

@@ -67,8 +67,7 @@ static inline void expect(const char *text, u32 line, u32 column, const char *wh
     struct config *config;
     int rc = parse_bytes(text, strlen(text), &config);
 
-    if (rc != -E_INVAL)
-        fail_msg("%d, not refused: %s", rc, text);
+    if (rc != -E_INVAL) fail_msg("%d, not refused: %s", rc, text);
     if (error.line != line || error.column != column || !strstr(error.what, what) || !strstr(error.remedy, remedy))
         fail_msg("%u:%u: %s; %s, not %u:%u: %s; %s, in: %s", error.line, error.column, error.what, error.remedy, line,
                  column, what, remedy, text);

@@ -24,8 +24,7 @@ static struct host_acpi out;
 static char why[160];
 
 static void put(u8 *at, u64 v, u32 bytes) {
-    for (u32 i = 0; i < bytes; i++)
-        at[i] = (u8)(v >> (8 * i));
+    for (u32 i = 0; i < bytes; i++) at[i] = (u8)(v >> (8 * i));
 }
 
 /* What map gave out, to be freed after the parse. */
@@ -37,8 +36,7 @@ static const void *map(void *ctx, hpa_t at, u64 bytes) {
     void *copy;
 
     (void)ctx;
-    if (at.v < BASE || at.v - BASE >= BYTES || bytes > BYTES - (at.v - BASE))
-        return NULL;
+    if (at.v < BASE || at.v - BASE >= BYTES || bytes > BYTES - (at.v - BASE)) return NULL;
     copy = malloc(bytes);
     given[given_count++] = copy;
     return memcpy(copy, space + (at.v - BASE), bytes);
@@ -50,8 +48,7 @@ static void seal(u8 *table, const char *signature, u32 bytes) {
     memcpy(table, signature, 4);
     put(table + 4, bytes, 4);
     table[9] = 0;
-    for (u32 i = 0; i < bytes; i++)
-        sum = (u8)(sum + table[i]);
+    for (u32 i = 0; i < bytes; i++) sum = (u8)(sum + table[i]);
     table[9] = (u8)-sum;
 }
 
@@ -60,12 +57,10 @@ static void seal_rsdp(void) {
 
     memcpy(rsdp, "RSD PTR ", 8);
     rsdp[8] = rsdp[32] = 0;
-    for (u32 i = 0; i < 20; i++)
-        sum = (u8)(sum + rsdp[i]);
+    for (u32 i = 0; i < 20; i++) sum = (u8)(sum + rsdp[i]);
     rsdp[8] = (u8)-sum;
     sum = 0;
-    for (u32 i = 0; i < 36; i++)
-        sum = (u8)(sum + rsdp[i]);
+    for (u32 i = 0; i < 36; i++) sum = (u8)(sum + rsdp[i]);
     rsdp[32] = (u8)-sum;
 }
 
@@ -76,8 +71,7 @@ static void make_root(u32 width) {
 
     memset(r, 0, 0x100);
     put(r + 36 + width, 0x70000, width); /* an address that nobody can read */
-    for (u32 i = 2; i < 6; i++)
-        put(r + 36 + i * width, BASE + tables[i], width);
+    for (u32 i = 2; i < 6; i++) put(r + 36 + i * width, BASE + tables[i], width);
     seal(r, width == 8 ? "XSDT" : "RSDT", 36 + 6 * width);
     memset(rsdp, 0, sizeof(rsdp));
     put(rsdp + 16, BASE + ROOT, 4);
@@ -171,16 +165,14 @@ static int parse(u64 bytes) {
     memset(why, 'x', sizeof(why));
     given_count = 0;
     rc = host_acpi_parse(exact, bytes, &mem, &out, why, sizeof(why));
-    for (u32 i = 0; i < given_count; i++)
-        free(given[i]);
+    for (u32 i = 0; i < given_count; i++) free(given[i]);
     free(exact);
     return rc;
 }
 
 static void refused(int code, const char *text) {
     assert_int_equal(code, parse(36));
-    if (!strstr(why, text))
-        fail_msg("'%s' does not name '%s'", why, text);
+    if (!strstr(why, text)) fail_msg("'%s' does not name '%s'", why, text);
 }
 
 static void check_common(void) {
@@ -296,8 +288,7 @@ static void test_madt_more(void **state) {
     assert_int_equal(0, parse(36));
     assert_int_equal(0x100000000, out.lapic_address);
     assert_int_equal(0, out.cpus_seen);
-    for (u32 i = 0; i < 17; i++)
-        put(many + i * 12, 0x0c01, 2);
+    for (u32 i = 0; i < 17; i++) put(many + i * 12, 0x0c01, 2);
     make_madt(many, 16 * 12);
     assert_int_equal(0, parse(36));
     assert_int_equal(16, out.ioapic_count);
@@ -370,8 +361,7 @@ static void test_s5(void **state) {
     u8 a, b;
 
     (void)state;
-    for (u64 n = 0; n < sizeof(wide); n++)
-        assert_false(find(wide, n, &a, &b));
+    for (u64 n = 0; n < sizeof(wide); n++) assert_false(find(wide, n, &a, &b));
     assert_true(find(wide, sizeof(wide), &a, &b));
     assert_int_equal(6, a);
     assert_int_equal(7, b);

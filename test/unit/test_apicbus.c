@@ -39,15 +39,13 @@ static u32 send(u32 src, struct apic_msg msg) {
 static u32 pending(u8 vector) {
     u32 who = 0;
 
-    for (u32 i = 0; i < COUNT; i++)
-        who |= (u32)(vlapic_pending(&apics[i]) == vector) << i;
+    for (u32 i = 0; i < COUNT; i++) who |= (u32)(vlapic_pending(&apics[i]) == vector) << i;
     return who;
 }
 static u32 events(u32 event) {
     u32 who = 0;
 
-    for (u32 i = 0; i < COUNT; i++)
-        who |= (u32)((apics[i].events & event) != 0) << i;
+    for (u32 i = 0; i < COUNT; i++) who |= (u32)((apics[i].events & event) != 0) << i;
     return who;
 }
 
@@ -230,12 +228,9 @@ static void test_concurrent_posts(void **state) {
 
     (void)state;
     fresh();
-    for (u32 i = 0; i < 2; i++)
-        assert_int_equal(0, pthread_create(&threads[i], NULL, poster, &accepted[i]));
-    while (__atomic_load_n(&finished, __ATOMIC_SEQ_CST) < 2)
-        taken += drain();
-    for (u32 i = 0; i < 2; i++)
-        pthread_join(threads[i], NULL);
+    for (u32 i = 0; i < 2; i++) assert_int_equal(0, pthread_create(&threads[i], NULL, poster, &accepted[i]));
+    while (__atomic_load_n(&finished, __ATOMIC_SEQ_CST) < 2) taken += drain();
+    for (u32 i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     taken += drain();
     assert_int_equal(accepted[0] + accepted[1], taken);
     for (u32 i = 0; i < 8; i++) /* a stale bit in irr_banks is allowed, a request left is not */

@@ -11,9 +11,7 @@
 #include "core/base/string.h"
 #include "mm/region.h"
 
-static void check_fmt(const char *expected, const char *actual) {
-    assert_string_equal(expected, actual);
-}
+static void check_fmt(const char *expected, const char *actual) { assert_string_equal(expected, actual); }
 
 static void test_fmt(void **state) {
     char out[64];
@@ -75,8 +73,7 @@ static void test_error_names(void **state) {
     assert_string_equal("unknown error", error_name(-1000));
     for (int code = E_INVAL; code <= E_TIMEOUT; code++) {
         assert_string_equal(error_name(code), error_name(-code));
-        for (int other = 0; other < code; other++)
-            assert_string_not_equal(error_name(code), error_name(other));
+        for (int other = 0; other < code; other++) assert_string_not_equal(error_name(code), error_name(other));
         assert_string_not_equal("unknown error", error_name(code));
     }
 }
@@ -105,8 +102,7 @@ static void test_ring(void **state) {
     (void)state;
     ring_init(&r, data, sizeof(data));
     r.head = r.tail = 0xfffffffe; /* the counters may wrap */
-    for (u8 i = 0; i < 4; i++)
-        assert_true(ring_put(&r, i));
+    for (u8 i = 0; i < 4; i++) assert_true(ring_put(&r, i));
     assert_false(ring_put(&r, 9));
     for (u8 i = 0; i < 4; i++) {
         assert_true(ring_get(&r, &byte));

@@ -42,17 +42,12 @@ static void start(struct fixture *f) {
         .memory = MIB(512), .wall_clock = 1709210096u, .ioapic_id = 3, .com1_tx = &f->tx, .com1_rx = &f->rx};
     vboard_init(&f->b, &config, &f->host);
 }
-static u32 in(struct fixture *f, u16 port, u64 now) {
-    return vboard_in(&f->b, port, 1, now);
-}
-static void out(struct fixture *f, u16 port, u8 value, u64 now) {
-    vboard_out(&f->b, port, 1, value, now);
-}
+static u32 in(struct fixture *f, u16 port, u64 now) { return vboard_in(&f->b, port, 1, now); }
+static void out(struct fixture *f, u16 port, u8 value, u64 now) { vboard_out(&f->b, port, 1, value, now); }
 static void open_pic(struct fixture *f) {
     static const u8 words[2][4] = {{0x11, 0x20, 0x04, 0x01}, {0x11, 0x28, 0x02, 0x01}};
     for (u16 chip = 0; chip < 2; chip++)
-        for (u16 i = 0; i < 4; i++)
-            out(f, (u16)(0x20 + chip * 0x80 + (i ? 1 : 0)), words[chip][i], 0);
+        for (u16 i = 0; i < 4; i++) out(f, (u16)(0x20 + chip * 0x80 + (i ? 1 : 0)), words[chip][i], 0);
 }
 static void redirect(struct fixture *f, u32 pin, u32 low) {
     vboard_ioapic_write(&f->b, 0x00, 4, 0x10 + 2 * pin, 0);
@@ -72,8 +67,7 @@ static void test_ports(void **state) {
         for (u32 i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
             expected = expected || (port >= ranges[i][0] && port <= ranges[i][1]);
         assert_int_equal(expected, vboard_has_port((u16)port));
-        if (expected)
-            continue;
+        if (expected) continue;
         assert_int_equal(0xff, in(&f, (u16)port, 0));
         out(&f, (u16)port, 0, 0);
     }
@@ -228,12 +222,10 @@ static void test_com1_line(void **state) {
     /* A full ring: the interrupt comes with the tick after it was drained. */
     out(&f, 0x3f9, 0x02, 0);
     (void)in(&f, 0x3fa, 0);
-    while (in(&f, 0x3fd, 0) & 0x20)
-        out(&f, 0x3f8, 'x', 0);
+    while (in(&f, 0x3fd, 0) & 0x20) out(&f, 0x3f8, 'x', 0);
     (void)in(&f, 0x3fa, 0);
     assert_int_equal(0, f.b.lines & 0x10);
-    while (ring_get(&f.tx, &byte))
-        assert_int_equal('x', byte);
+    while (ring_get(&f.tx, &byte)) assert_int_equal('x', byte);
     vboard_tick(&f.b, 1);
     assert_int_equal(0x10, f.b.lines & 0x10);
 }

@@ -257,11 +257,9 @@ static void test_ports(void **state) {
         struct config *config;
         bool expected = false;
 
-        for (u32 i = 0; i < ARRAY_SIZE(taken); i++)
-            expected |= port >= taken[i].first && port <= taken[i].last;
+        for (u32 i = 0; i < ARRAY_SIZE(taken); i++) expected |= port >= taken[i].first && port <= taken[i].last;
         snprintf(text, sizeof(text), "[partition.a]\ncpus=[0]\nmemory=\"1M\"\nkernel=\"k\"\nports=[%u]", port);
-        if ((parse_bytes(text, strlen(text), &config) != 0) != expected)
-            fail_msg("port 0x%x", port);
+        if ((parse_bytes(text, strlen(text), &config) != 0) != expected) fail_msg("port 0x%x", port);
         refused += expected;
     }
     assert_int_equal(16 + 2 + 4 + 2 + 1 + 2 + 1 + 2 + 32 + 1 + 8 + 2 + 12 + 8, refused);

@@ -181,14 +181,12 @@ static void test_large(void **state) {
 
     (void)state;
     n = (size_t)snprintf(text, room, "[partition.a]\nmemory=\"1M\"\nkernel=\"k\"\ncpus=[");
-    for (u32 i = 0; i < 2000; i++)
-        n += (size_t)snprintf(text + n, room - n, "%u,", i);
+    for (u32 i = 0; i < 2000; i++) n += (size_t)snprintf(text + n, room - n, "%u,", i);
     n += (size_t)snprintf(text + n, room - n, "]");
     assert_int_equal(0, parse_bytes(text, n, &config));
     assert_int_equal(2000, config->partitions[0].cpu_count);
     n = (size_t)snprintf(text, room, "[partition.a]\nports=[");
-    while (n < KIB(64))
-        n += (size_t)snprintf(text + n, room - n, "1,");
+    while (n < KIB(64)) n += (size_t)snprintf(text + n, room - n, "1,");
     n += (size_t)snprintf(text + n, room - n, "]");
     assert_int_equal(-E_INVAL, parse_bytes(text, n, &config));
     n = 0;
@@ -216,8 +214,7 @@ static void test_mutations(void **state) {
     (void)state;
     assert_int_equal(0, parse_bytes(text, length, &config));
     for (size_t i = 0; i < length; i++) {
-        if (parse_bytes(text, i, &config))
-            assert_true(error.line && error.column && error.what[0] && error.remedy[0]);
+        if (parse_bytes(text, i, &config)) assert_true(error.line && error.column && error.what[0] && error.remedy[0]);
         for (size_t k = 0; k + 1 < sizeof(bytes); k++) {
             memcpy(copy, text, length);
             copy[i] = bytes[k];

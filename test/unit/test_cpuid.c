@@ -27,8 +27,7 @@ static void cpu(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
     struct machine *m = ctx;
     struct cpuid_regs r = {ONES, ONES, ONES, ONES};
 
-    if (leaf < EXT ? leaf > m->max_basic : leaf > m->max_ext)
-        m->asked_beyond = m->asked_beyond || leaf != EXT;
+    if (leaf < EXT ? leaf > m->max_basic : leaf > m->max_ext) m->asked_beyond = m->asked_beyond || leaf != EXT;
     switch (leaf) {
     case 0:
         r.eax = m->max_basic;
@@ -36,12 +35,8 @@ static void cpu(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
         memcpy(&r.edx, m->amd ? "enti" : "ineI", 4);
         memcpy(&r.ecx, m->amd ? "cAMD" : "ntel", 4);
         break;
-    case 1:
-        r.ecx = m->leaf1_ecx;
-        break;
-    case 2:
-        r = (struct cpuid_regs){0xff01, 2, 3, 4};
-        break;
+    case 1: r.ecx = m->leaf1_ecx; break;
+    case 2: r = (struct cpuid_regs){0xff01, 2, 3, 4}; break;
     case 4:
     case EXT + 0x1d:
         r = sub < m->caches ? (struct cpuid_regs){0xffffffe1 + sub, 0x1c0003f, 63, 7} : (struct cpuid_regs){0};
@@ -58,20 +53,11 @@ static void cpu(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
         else if (sub == 7)
             r = (struct cpuid_regs){1024, 1664, 2, 9};
         break;
-    case EXT:
-        r.eax = m->max_ext;
-        break;
-    case EXT + 1:
-        r.ecx = m->ext1_ecx;
-        break;
-    case EXT + 2:
-        memcpy(&r.eax, "Test", 4);
-        break;
-    case EXT + 8:
-        r.eax = m->phys_bits | 57 << 8 | 46 << 16;
-        break;
-    default:
-        break;
+    case EXT: r.eax = m->max_ext; break;
+    case EXT + 1: r.ecx = m->ext1_ecx; break;
+    case EXT + 2: memcpy(&r.eax, "Test", 4); break;
+    case EXT + 8: r.eax = m->phys_bits | 57 << 8 | 46 << 16; break;
+    default: break;
     }
     *out = r;
 }
@@ -96,9 +82,7 @@ static struct cpuid_regs ask_now(u32 leaf, u32 sub, u64 cr4, u64 xcr0, u64 apic_
     return r;
 }
 
-static struct cpuid_regs ask(u32 leaf, u32 sub) {
-    return ask_now(leaf, sub, CR4_OSXSAVE, 0xe7, APIC_BASE_ENABLE);
-}
+static struct cpuid_regs ask(u32 leaf, u32 sub) { return ask_now(leaf, sub, CR4_OSXSAVE, 0xe7, APIC_BASE_ENABLE); }
 
 static void check(u32 leaf, u32 sub, u32 eax, u32 ebx, u32 ecx, u32 edx) {
     struct cpuid_regs r = ask(leaf, sub);
@@ -157,8 +141,7 @@ static void test_topology(void **state) {
     check(0xb, 1, 3, 5, 0x201, 2);
     check(0xb, 2, 0, 0, 2, 2);
     check(0xb, 0x105, 0, 0, 5, 2);
-    for (u32 i = 0; i < 4; i++)
-        check(4, i, (0x3fe1 + i) | 7 << 26, 0x1c0003f, 63, 7); /* 8 core ids, nothing shared */
+    for (u32 i = 0; i < 4; i++) check(4, i, (0x3fe1 + i) | 7 << 26, 0x1c0003f, 63, 7); /* 8 core ids, nothing shared */
     check(4, 4, 0, 0, 0, 0);
     check(4, ONES, 0, 0, 0, 0);
     assert_int_equal(8 << 16 | 2 << 24, ask(1, 0).ebx & ~0xffffu);

@@ -144,8 +144,7 @@ static void check_bitmap(const struct frames *f, const bool *free) {
         total += free[i] ? PAGE_4K : 0;
     }
     assert_int_equal(total, frames_free_bytes(f));
-    for (u32 i = 1; i < f->count; i++)
-        assert_true(f->ranges[i].base > f->ranges[i - 1].base + f->ranges[i - 1].bytes);
+    for (u32 i = 1; i < f->count; i++) assert_true(f->ranges[i].base > f->ranges[i - 1].base + f->ranges[i - 1].bytes);
 }
 
 static void test_random(void **state) {
@@ -167,8 +166,7 @@ static void test_random(void **state) {
             err = frames_reserve(&x.f, PAGE_4K * base, PAGE_4K * count);
         else
             err = frames_alloc(&x.f, PAGE_4K * count, PAGE_4K << draw(3), 0, NEVER, &at);
-        if (what == 2)
-            base = (u32)(at.v / PAGE_4K);
+        if (what == 2) base = (u32)(at.v / PAGE_4K);
         for (u32 i = base; !err && i < base + count; i++) {
             assert_true(what != 2 || free[i]);
             free[i] = value;
@@ -252,8 +250,7 @@ static void test_place_undo(void **state) {
 
     (void)state;
     start(&x, MAX_RANGES);
-    for (u32 i = 0; i < 4; i++)
-        assert_int_equal(0, frames_add(&x.f, GIB(2) * i + MIB(3), GIB(1) + MIB(2 * i)));
+    for (u32 i = 0; i < 4; i++) assert_int_equal(0, frames_add(&x.f, GIB(2) * i + MIB(3), GIB(1) + MIB(2 * i)));
     check_unchanged(&x, GIB(5), 8);
     check_unchanged(&x, GIB(4) + MIB(6), 8); /* free, but not on 2 MiB borders */
     check_unchanged(&x, GIB(2), 1);
@@ -278,8 +275,7 @@ static void test_place_random(void **state) {
         int count;
 
         start(&x, MAX_RANGES);
-        for (u32 i = 0; i < 6; i++)
-            assert_int_equal(0, frames_add(&x.f, MIB(1) * draw(9000), MIB(1) * draw(2500)));
+        for (u32 i = 0; i < 6; i++) assert_int_equal(0, frames_add(&x.f, MIB(1) * draw(9000), MIB(1) * draw(2500)));
         before = x;
         before.f.ranges = before.ranges;
         count = frames_place(&x.f, memory, p, 4);

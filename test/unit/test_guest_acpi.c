@@ -45,8 +45,7 @@ static u64 get(const u8 *at, u32 bytes) {
 static void check_sum(const u8 *at, u64 bytes) {
     u8 sum = 0;
 
-    for (u64 i = 0; i < bytes; i++)
-        sum = (u8)(sum + at[i]);
+    for (u64 i = 0; i < bytes; i++) sum = (u8)(sum + at[i]);
     assert_int_equal(0, sum);
 }
 
@@ -150,8 +149,7 @@ static void test_range(void **state) {
     gpa_t rsdp;
 
     (void)state;
-    for (u32 i = 0; i < 20000; i++)
-        ids[i] = i;
+    for (u32 i = 0; i < 20000; i++) ids[i] = i;
     assert_int_equal(0, guest_acpi_build(&mem, ids, 8000, 0, &rsdp));
     assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 8400, 0, &rsdp));
     assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 20000, 0, &rsdp));

@@ -90,8 +90,7 @@ static void make_linux(struct world *w) {
     put64(f + 0x250, 0x1234);
     put64(f + 0x258, MIB(16));
     put32(f + 0x260, INIT);
-    for (u32 i = 0; i < KERNEL; i++)
-        f[SETUP + i] = (u8)(i * 7);
+    for (u32 i = 0; i < KERNEL; i++) f[SETUP + i] = (u8)(i * 7);
     w->rq.format = IMAGE_AUTO;
 }
 
@@ -103,8 +102,7 @@ static int load(struct world *w) {
 
 static void refused(struct world *w, int code, const char *text) {
     assert_int_equal(code, load(w));
-    if (!strstr(w->error.what, text))
-        fail_msg("'%s' does not name '%s'", w->error.what, text);
+    if (!strstr(w->error.what, text)) fail_msg("'%s' does not name '%s'", w->error.what, text);
 }
 
 /* The way a guest's first access goes: four levels down from cr3, 2 MiB pages. */
@@ -200,8 +198,7 @@ static void test_linux_header(void **state) {
     for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
         make_linux(w);
         w->rq.format = IMAGE_LINUX;
-        for (u32 b = 0; b < bad[i].bytes; b++)
-            w->file[bad[i].at + b] = (u8)(bad[i].value >> (8 * b));
+        for (u32 b = 0; b < bad[i].bytes; b++) w->file[bad[i].at + b] = (u8)(bad[i].value >> (8 * b));
         refused(w, -E_INVAL, bad[i].text);
     }
     make_linux(w);
@@ -336,8 +333,7 @@ static void make_elf(struct world *w) {
     put64(p + 40, 512);
     put32(p + 56, 1); /* an empty PT_LOAD, with fields that make no sense */
     put64(p + 56 + 24, ~0ull);
-    for (u32 i = 0; i < 256; i++)
-        f[0x200 + i] = (u8)(i + 1);
+    for (u32 i = 0; i < 256; i++) f[0x200 + i] = (u8)(i + 1);
     w->rq.format = IMAGE_AUTO;
     w->rq.kernel_bytes = SETUP + KERNEL;
 }
@@ -352,8 +348,7 @@ static void test_elf(void **state) {
     assert_string_equal("console=ttyS0", w->host + w->start.rdi);
     assert_int_equal(0xe0000, w->start.rsi);
     assert_memory_equal(w->host + 0x100000, w->file + 0x200, 256);
-    for (u32 i = 256; i < 512; i++)
-        assert_int_equal(0, w->host[0x100000 + i]);
+    for (u32 i = 256; i < 512; i++) assert_int_equal(0, w->host[0x100000 + i]);
     assert_int_equal(0xcc, w->host[0x100000 + 512]);
     put64(w->file + 24, 0xffffffff80100020); /* a virtual entry */
     assert_int_equal(0, load(w));
@@ -397,8 +392,7 @@ static void test_elf_bad(void **state) {
     for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
         make_elf(w);
         w->rq.format = IMAGE_ELF;
-        for (u32 b = 0; b < bad[i].bytes; b++)
-            w->file[bad[i].at + b] = (u8)(bad[i].value >> (8 * b));
+        for (u32 b = 0; b < bad[i].bytes; b++) w->file[bad[i].at + b] = (u8)(bad[i].value >> (8 * b));
         refused(w, bad[i].code, bad[i].text);
     }
     make_elf(w);

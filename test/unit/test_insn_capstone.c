@@ -89,8 +89,7 @@ static const struct {
 static bool same_op(enum insn_op op, unsigned id) {
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         for (size_t j = 0; names[i].op == op && j < 8; j++)
-            if (names[i].id[j] == id && id != X86_INS_INVALID)
-                return true;
+            if (names[i].id[j] == id && id != X86_INS_INVALID) return true;
     return false;
 }
 
@@ -105,30 +104,24 @@ static void generate(u8 *out, bool two_byte, u8 opcode, enum insn_mode mode) {
 
     memset(out, 0, 32);
     for (u32 i = 0; i < sizeof(prefixes) && n < 4; i++)
-        if (((kinds >> (2 * i)) & 3) == 0)
-            out[n++] = prefixes[i];
-    if (mode == INSN_64 && (rnd() & 1))
-        out[n++] = (u8)(0x40 | (rnd() & 15));
-    if (two_byte)
-        out[n++] = 0x0f;
+        if (((kinds >> (2 * i)) & 3) == 0) out[n++] = prefixes[i];
+    if (mode == INSN_64 && (rnd() & 1)) out[n++] = (u8)(0x40 | (rnd() & 15));
+    if (two_byte) out[n++] = 0x0f;
     out[n++] = opcode;
-    while (n < 32)
-        out[n++] = (u8)rnd();
+    while (n < 32) out[n++] = (u8)rnd();
 }
 
 static void report(const char *what, const u8 *bytes, enum insn_mode mode, const struct insn *ours, int error,
                    const cs_insn *theirs) {
     printf("%s: mode %d:", what, 16 << mode);
-    for (u32 i = 0; i < 16; i++)
-        printf(" %02x", bytes[i]);
+    for (u32 i = 0; i < 16; i++) printf(" %02x", bytes[i]);
     printf("\n  ours: error %d op %d length %u size %u; theirs: %s %s length %u\n", error, ours->op, ours->length,
            ours->size, theirs ? theirs->mnemonic : "-", theirs ? theirs->op_str : "", theirs ? theirs->size : 0);
 }
 
 static bool named(unsigned id) {
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (same_op(names[i].op, id))
-            return true;
+        if (same_op(names[i].op, id)) return true;
     return false;
 }
 
@@ -141,14 +134,10 @@ static u8 reg_number(unsigned reg) {
                                       X86_REG_SP, X86_REG_BP, X86_REG_SI, X86_REG_DI};
 
     for (u8 i = 0; i < 8; i++)
-        if (reg == wide[i] || reg == middle[i] || reg == narrow[i])
-            return i;
-    if (reg >= X86_REG_R8 && reg <= X86_REG_R15)
-        return (u8)(8 + reg - X86_REG_R8);
-    if (reg >= X86_REG_R8D && reg <= X86_REG_R15D)
-        return (u8)(8 + reg - X86_REG_R8D);
-    if (reg == X86_REG_RIP || reg == X86_REG_EIP)
-        return INSN_REG_RIP;
+        if (reg == wide[i] || reg == middle[i] || reg == narrow[i]) return i;
+    if (reg >= X86_REG_R8 && reg <= X86_REG_R15) return (u8)(8 + reg - X86_REG_R8);
+    if (reg >= X86_REG_R8D && reg <= X86_REG_R15D) return (u8)(8 + reg - X86_REG_R8D);
+    if (reg == X86_REG_RIP || reg == X86_REG_EIP) return INSN_REG_RIP;
     return INSN_NO_REG;
 }
 
@@ -158,8 +147,7 @@ static bool same_memory(const struct insn *ours, const cs_x86 *theirs) {
         const cs_x86_op *o = &theirs->operands[i];
         u64 mask = ~(u64)0 >> (64 - 8 * ours->address_size); /* unsigned there, signed here */
 
-        if (o->type != X86_OP_MEM)
-            continue;
+        if (o->type != X86_OP_MEM) continue;
         return ours->memory && ours->base == reg_number(o->mem.base) && ours->index == reg_number(o->mem.index) &&
                (ours->index == INSN_NO_REG || ours->scale == o->mem.scale) &&
                ((u64)ours->disp & mask) == ((u64)o->mem.disp & mask);
@@ -173,8 +161,7 @@ static bool is_string(enum insn_op op) {
 
 static bool has(const u8 *bytes, u8 prefix) {
     for (u32 i = 0; i < 8; i++)
-        if (bytes[i] == prefix)
-            return true;
+        if (bytes[i] == prefix) return true;
     return false;
 }
 
@@ -184,10 +171,8 @@ static bool beyond(const cs_x86 *detail) {
     for (u8 i = 0; i < detail->op_count; i++) {
         x86_reg reg = detail->operands[i].reg;
 
-        if (detail->operands[i].type != X86_OP_REG)
-            continue;
-        if ((reg >= X86_REG_DR8 && reg <= X86_REG_DR15) || (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31))
-            return true;
+        if (detail->operands[i].type != X86_OP_REG) continue;
+        if ((reg >= X86_REG_DR8 && reg <= X86_REG_DR15) || (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31)) return true;
         if (reg == X86_REG_CS || reg == X86_REG_DS || reg == X86_REG_ES || reg == X86_REG_FS || reg == X86_REG_GS ||
             reg == X86_REG_SS)
             return true;
@@ -204,12 +189,9 @@ static bool beyond(const cs_x86 *detail) {
 static bool excused(const char *what, const u8 *bytes, const struct insn *ours, const cs_insn *theirs) {
     bool mixed = has(bytes, 0x66) && (has(bytes, 0xf2) || has(bytes, 0xf3));
 
-    if (!strcmp(what, "refused"))
-        return has(bytes, 0xf0) || beyond(&theirs->detail->x86);
-    if (!strcmp(what, "accepted"))
-        return mixed;
-    if (!strcmp(what, "length"))
-        return mixed && ours->op == INSN_PUSH;
+    if (!strcmp(what, "refused")) return has(bytes, 0xf0) || beyond(&theirs->detail->x86);
+    if (!strcmp(what, "accepted")) return mixed;
+    if (!strcmp(what, "length")) return mixed && ours->op == INSN_PUSH;
     if (!strcmp(what, "size"))
         return mixed || theirs->id == X86_INS_MOVSXD || ours->op == INSN_XCHG || ours->op == INSN_PUSH ||
                ours->op == INSN_POP;
@@ -219,16 +201,11 @@ static bool excused(const char *what, const u8 *bytes, const struct insn *ours, 
 static const char *difference(const struct insn *ours, const cs_insn *theirs) {
     const cs_x86 *detail = &theirs->detail->x86;
 
-    if (ours->length != theirs->size)
-        return "length";
-    if (!same_op(ours->op, theirs->id))
-        return "op";
-    if (is_string(ours->op))
-        return NULL;
-    if (ours->op < INSN_IN && detail->op_count && ours->size != detail->operands[0].size)
-        return "size";
-    if (!same_memory(ours, detail))
-        return "memory";
+    if (ours->length != theirs->size) return "length";
+    if (!same_op(ours->op, theirs->id)) return "op";
+    if (is_string(ours->op)) return NULL;
+    if (ours->op < INSN_IN && detail->op_count && ours->size != detail->operands[0].size) return "size";
+    if (!same_memory(ours, detail)) return "memory";
     return NULL;
 }
 
@@ -248,10 +225,8 @@ static u32 compare(csh handle, const u8 *bytes, enum insn_mode mode, u32 *both) 
         what = difference(&ours, theirs);
         ++*both;
     }
-    if (what && excused(what, bytes, &ours, theirs))
-        what = NULL;
-    if (what)
-        report(what, bytes, mode, &ours, error, n ? theirs : NULL);
+    if (what && excused(what, bytes, &ours, theirs)) what = NULL;
+    if (what) report(what, bytes, mode, &ours, error, n ? theirs : NULL);
     cs_free(theirs, n);
     return what != NULL;
 }

@@ -103,8 +103,7 @@ static void test_lengths(void **state) {
             continue;
         }
         memcpy(longer, c->bytes, c->count);
-        for (size_t n = 0; n < c->count; n++)
-            assert_int_equal(-E_TRUNCATED, decode(c->mode, longer, n, &insn));
+        for (size_t n = 0; n < c->count; n++) assert_int_equal(-E_TRUNCATED, decode(c->mode, longer, n, &insn));
         for (size_t n = c->count; n < sizeof(longer); n++) {
             assert_int_equal(0, decode(c->mode, longer, n, &insn));
             assert_int_equal(c->count, insn.length);

@@ -36,8 +36,7 @@ struct bench {
 static int step(struct bench *b, char what, struct insn_fault *fault) {
     assert_true(b->calls < sizeof(b->log) - 1);
     b->log[b->calls++] = what;
-    if (b->calls != b->fail_at)
-        return 0;
+    if (b->calls != b->fail_at) return 0;
     *fault = (struct insn_fault){.vector = VEC_PF, .has_error = true, .error = 2, .cr2 = 0x1234};
     return -E_FAULT;
 }
@@ -61,8 +60,7 @@ static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *
     struct bench *b = ctx;
     int error = step(b, 'w', fault);
 
-    if (!error)
-        memcpy(at(b, la, size), &value, size);
+    if (!error) memcpy(at(b, la, size), &value, size);
     return error;
 }
 
@@ -229,8 +227,7 @@ static void point(struct bench *b) {
     b->cpu.gpr[RDI] = 0x8030;
     b->cpu.gpr[RSP] = 0x8050;
     b->cpu.gpr[RCX] = 2;
-    for (u32 i = 0; i < sizeof(b->data); i++)
-        b->data[i] = (u8)(i * 5);
+    for (u32 i = 0; i < sizeof(b->data); i++) b->data[i] = (u8)(i * 5);
 }
 
 static void test_faults(void **state) {

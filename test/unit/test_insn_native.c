@@ -63,9 +63,7 @@ static u64 rnd(void) {
     return seed;
 }
 
-static bool inside(u64 la, u32 size) {
-    return la >= (u64)buffer && la + size <= (u64)buffer + BUFFER;
-}
+static bool inside(u64 la, u32 size) { return la >= (u64)buffer && la + size <= (u64)buffer + BUFFER; }
 
 static int bus_read(void *ctx, u64 la, u32 size, u64 *value, struct insn_fault *fault) {
     (void)ctx;
@@ -98,30 +96,22 @@ static u64 value(void) {
     static const u64 edges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff};
 
     switch (rnd() % 4) {
-    case 0:
-        return rnd();
-    case 1:
-        return edges[rnd() % 8] + (rnd() % 3) - 1;
-    case 2:
-        return (u64)(s64)(s16)(rnd() % 8192 - 4096);
-    default:
-        return (u64)1 << (rnd() % 64);
+    case 0: return rnd();
+    case 1: return edges[rnd() % 8] + (rnd() % 3) - 1;
+    case 2: return (u64)(s64)(s16)(rnd() % 8192 - 4096);
+    default: return (u64)1 << (rnd() % 64);
     }
 }
 
 static void fill(struct native *s) {
-    for (u32 i = 0; i < 16; i++)
-        s->gpr[i] = value();
+    for (u32 i = 0; i < 16; i++) s->gpr[i] = value();
     /* Pointers to the middle of the buffer: rbx, rsi, rdi, r13. */
     s->gpr[3] = s->gpr[6] = s->gpr[13] = (u64)buffer + BUFFER / 2;
     s->gpr[7] = (u64)buffer + BUFFER / 2 + rnd() % 64;
-    if (rnd() & 1)
-        s->gpr[1] = rnd() % 9;
+    if (rnd() & 1) s->gpr[1] = rnd() % 9;
     s->rflags = RFLAGS_FIXED | RFLAGS_IF | (rnd() & FLAGS);
-    for (u32 i = 0; i < 64; i++)
-        buffer[BUFFER / 2 - 32 + i] = rnd() % 8 ? 0x55 : (u8)rnd();
-    for (u32 i = 0; i < 8; i++)
-        buffer[rnd() % BUFFER] = (u8)rnd();
+    for (u32 i = 0; i < 64; i++) buffer[BUFFER / 2 - 32 + i] = rnd() % 8 ? 0x55 : (u8)rnd();
+    for (u32 i = 0; i < 8; i++) buffer[rnd() % BUFFER] = (u8)rnd();
 }
 
 /* Opcode bytes of the instructions that run in user mode and do not touch the stack. */
@@ -139,9 +129,7 @@ static u32 opcode(u8 *out) {
     case 1:
         out[0] = (u8)(rnd() % 8 * 8 + rnd() % 6); /* ADD to CMP */
         return 1;
-    default:
-        out[0] = one[rnd() % sizeof(one)];
-        return 1;
+    default: out[0] = one[rnd() % sizeof(one)]; return 1;
     }
 }
 
@@ -150,26 +138,19 @@ static void generate(u8 *out) {
     u64 at = (u64)buffer + BUFFER / 2 + rnd() % 64;
     s32 reach;
 
-    if (rnd() % 4 == 0)
-        out[n++] = 0x66;
-    if (rnd() % 8 == 0)
-        out[n++] = 0x67;
-    if (rnd() % 4 == 0)
-        out[n++] = rnd() & 1 ? 0xf2 : 0xf3;
-    if (rnd() % 8 == 0)
-        out[n++] = 0xf0;
-    if (rnd() & 1)
-        out[n++] = (u8)(0x40 | (rnd() & 15));
+    if (rnd() % 4 == 0) out[n++] = 0x66;
+    if (rnd() % 8 == 0) out[n++] = 0x67;
+    if (rnd() % 4 == 0) out[n++] = rnd() & 1 ? 0xf2 : 0xf3;
+    if (rnd() % 8 == 0) out[n++] = 0xf0;
+    if (rnd() & 1) out[n++] = (u8)(0x40 | (rnd() & 15));
     n += opcode(out + n);
     if ((out[n - 1] & 0xfc) == 0xa0) {
         memcpy(out + n, &at, 8);
         return;
     }
     behind = n;
-    while (n < 15)
-        out[n++] = (u8)value();
-    if (rnd() & 1)
-        out[behind] = (u8)(out[behind] % 64 + 64); /* an 8-bit displacement */
+    while (n < 15) out[n++] = (u8)value();
+    if (rnd() & 1) out[behind] = (u8)(out[behind] % 64 + 64); /* an 8-bit displacement */
     if ((out[behind] & 0xc7) == 5) {
         reach = (s32)(at - (u64)code);
         memcpy(out + behind + 1, &reach, 4);
@@ -180,33 +161,25 @@ static bool usable(const struct insn *i, const struct insn_cpu *cpu, const struc
     u64 la = insn_linear(i, cpu);
     u32 margin = i->memory && i->op >= INSN_BT && i->op <= INSN_BTC && !i->has_imm ? 1100 : 64;
 
-    if (i->op == INSN_UNKNOWN || i->op > INSN_BTC)
-        return false;
+    if (i->op == INSN_UNKNOWN || i->op > INSN_BTC) return false;
     /* The stack pointer belongs to the test. */
-    if ((i->reg == 4 && !i->reg_high) || (i->rm == 4 && !i->rm_high) || i->base == 4)
-        return false;
-    if (!i->memory)
-        return true;
-    if (la < (u64)buffer + margin || la > (u64)buffer + BUFFER - margin)
-        return false;
+    if ((i->reg == 4 && !i->reg_high) || (i->rm == 4 && !i->rm_high) || i->base == 4) return false;
+    if (!i->memory) return true;
+    if (la < (u64)buffer + margin || la > (u64)buffer + BUFFER - margin) return false;
     if (margin > 64) {
         s64 offset = (s64)(s->gpr[i->reg] << (64 - 8 * i->size)) >> (64 - 8 * i->size);
 
-        if (offset < -8192 || offset > 8191)
-            return false;
+        if (offset < -8192 || offset > 8191) return false;
     }
     /* A locked access across cache lines may be trapped. */
-    if ((i->lock || i->op == INSN_XCHG) && la % i->size)
-        return false;
-    if (i->op >= INSN_MOVS && i->op <= INSN_SCAS && (i->rep || i->repne))
-        return s->gpr[1] < 9;
+    if ((i->lock || i->op == INSN_XCHG) && la % i->size) return false;
+    if (i->op >= INSN_MOVS && i->op <= INSN_SCAS && (i->rep || i->repne)) return s->gpr[1] < 9;
     return true;
 }
 
 static void show(const u8 *bytes, const struct insn *i, const struct native *ours, const struct native *theirs) {
     printf("op %d:", i->op);
-    for (u32 n = 0; n < i->length; n++)
-        printf(" %02x", bytes[n]);
+    for (u32 n = 0; n < i->length; n++) printf(" %02x", bytes[n]);
     printf("\n");
     for (u32 n = 0; n < 16; n++)
         if (n != 4 && ours->gpr[n] != theirs->gpr[n])
@@ -231,11 +204,9 @@ static bool compare(u32 *wrong) {
     generate(bytes);
     memcpy(cpu.gpr, start.gpr, sizeof(cpu.gpr));
     cpu.rflags = start.rflags;
-    if (insn_decode(bytes, 15, INSN_64, &insn) || !usable(&insn, &cpu, &start))
-        return false;
+    if (insn_decode(bytes, 15, INSN_64, &insn) || !usable(&insn, &cpu, &start)) return false;
     memcpy(before, buffer, BUFFER);
-    for (u32 i = 0; i < 10 && cpu.rip == (u64)code; i++)
-        assert_int_equal(0, insn_execute(&insn, &cpu, &bus, &fault));
+    for (u32 i = 0; i < 10 && cpu.rip == (u64)code; i++) assert_int_equal(0, insn_execute(&insn, &cpu, &bus, &fault));
     assert_int_equal((u64)code + insn.length, cpu.rip);
     memcpy(ours.gpr, cpu.gpr, sizeof(cpu.gpr));
     ours.rflags = cpu.rflags;
@@ -247,8 +218,7 @@ static bool compare(u32 *wrong) {
     theirs = start;
     native_run(&theirs, code);
     same = ((ours.rflags ^ theirs.rflags) & FLAGS) == 0 && !memcmp(after, buffer, BUFFER);
-    for (u32 n = 0; n < 16; n++)
-        same = same && (n == 4 || ours.gpr[n] == theirs.gpr[n]);
+    for (u32 n = 0; n < 16; n++) same = same && (n == 4 || ours.gpr[n] == theirs.gpr[n]);
     if (!same) {
         ++*wrong;
         show(bytes, &insn, &ours, &theirs);
@@ -264,8 +234,7 @@ static void test_native(void **state) {
                 0);
     assert_true(code != MAP_FAILED);
     buffer = code + PAGE_4K;
-    for (u32 i = 0; i < ROUNDS && wrong < 20; i++)
-        run += compare(&wrong);
+    for (u32 i = 0; i < ROUNDS && wrong < 20; i++) run += compare(&wrong);
     print_message("%u instructions compared\n", run);
     assert_int_equal(0, wrong);
     assert_true(run > ROUNDS / 8);

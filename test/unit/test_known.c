@@ -40,8 +40,7 @@ static void test_prefixes(void **state) {
         bool legacy = memchr(prefixes, (int)i, sizeof(prefixes)) != NULL, rex = i >> 4 == 4;
 
         bytes[0] = (char)i;
-        if (i == 0xf4)
-            continue;
+        if (i == 0xf4) continue;
         assert_int_equal(legacy ? 2 : 0, length_of(bytes, 2, &hlt, false));
         assert_int_equal(legacy || rex ? 2 : 0, length_of(bytes, 2, &hlt, true));
     }
@@ -60,8 +59,7 @@ static void test_longest(void **state) {
         memcpy(bytes + n, "\x0f\xa2", 2);
         assert_int_equal(n <= 13 ? n + 2 : 0, length_of(bytes, 20, &cpuid, true));
         assert_int_equal(n <= 13 ? 0 : -E_INVAL, insn_decode((const u8 *)bytes, sizeof(bytes), INSN_64, &insn));
-        if (n <= 13)
-            assert_int_equal(n + 2, insn.length);
+        if (n <= 13) assert_int_equal(n + 2, insn.length);
     }
     memset(bytes, 0x66, sizeof(bytes));
     assert_int_equal(0, length_of(bytes, 20, &vmmcall, true));

@@ -56,8 +56,7 @@ static void test_denied(void **state) {
     };
 
     (void)state;
-    for (u32 i = 0; i < ARRAY_SIZE(denied); i++)
-        assert_null(msr_find(denied[i]));
+    for (u32 i = 0; i < ARRAY_SIZE(denied); i++) assert_null(msr_find(denied[i]));
 }
 
 int main(void) {

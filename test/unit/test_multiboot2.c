@@ -22,13 +22,9 @@ static void put(struct builder *b, const void *data, u32 bytes) {
     b->used += bytes;
 }
 
-static void put32(struct builder *b, u32 value) {
-    put(b, &value, sizeof(value));
-}
+static void put32(struct builder *b, u32 value) { put(b, &value, sizeof(value)); }
 
-static void put64(struct builder *b, u64 value) {
-    put(b, &value, sizeof(value));
-}
+static void put64(struct builder *b, u64 value) { put(b, &value, sizeof(value)); }
 
 static void start(struct builder *b) {
     memset(b, 0, sizeof(*b));
@@ -180,8 +176,7 @@ static void test_check_refuses(void **state) {
     assert_int_equal(32, b.used);
     assert_int_equal(-E_INVAL, mb2_check(NULL, 32, &total));
     assert_int_equal(-E_INVAL, mb2_check((u8 *)mbi + 4, 28, &total));
-    for (u64 limit = 0; limit < 32; limit++)
-        assert_int_equal(-E_TRUNCATED, mb2_check(mbi, limit, &total));
+    for (u64 limit = 0; limit < 32; limit++) assert_int_equal(-E_TRUNCATED, mb2_check(mbi, limit, &total));
     /* A total that cuts the end tag off, or the first tag short. */
     for (u32 cut = 0; cut < 32; cut++) {
         mbi[0] = cut;
@@ -295,13 +290,10 @@ static u64 read_all(const void *mbi) {
     hpa_t base;
 
     while ((t = mb2_find(mbi, MB2_TAG_MODULE, t)) != NULL)
-        if (mb2_module(t, &module) == 0)
-            sum += strlen(module.string) + module.bytes;
+        if (mb2_module(t, &module) == 0) sum += strlen(module.string) + module.bytes;
     while ((t = mb2_find(mbi, MB2_TAG_MEMORY_MAP, t)) != NULL)
-        for (u32 i = 0; mb2_memory(t, i, &memory) == 0; i++)
-            sum += memory.base + memory.type;
-    for (u64 i = 0; rsdp && i < bytes; i++)
-        sum += rsdp[i];
+        for (u32 i = 0; mb2_memory(t, i, &memory) == 0; i++) sum += memory.base + memory.type;
+    for (u64 i = 0; rsdp && i < bytes; i++) sum += rsdp[i];
     return sum + (u64)mb2_load_base(mbi, &base);
 }
 
@@ -317,8 +309,7 @@ static void test_mutations(void **state) {
 
         typical(&b, 24);
         mbi = finish(&b);
-        for (u32 i = draw(4); i < 4; i++)
-            mbi[draw(b.used)] = (u8)draw(draw(2) ? 256 : 32);
+        for (u32 i = draw(4); i < 4; i++) mbi[draw(b.used)] = (u8)draw(draw(2) ? 256 : 32);
         if (mb2_check(mbi, b.used, &total) == 0) {
             sound++;
             sum += read_all(mbi);

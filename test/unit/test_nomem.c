@@ -30,8 +30,7 @@ static int alloc_table(void *ctx, hpa_t *page) {
     struct machine *m = ctx;
     int err = frames_alloc(&m->frames, PAGE_4K, PAGE_4K, 0, GIB(4), page);
 
-    if (err)
-        return err;
+    if (err) return err;
     assert_true(m->count < ARRAY_SIZE(m->pages));
     m->at[m->count] = *page;
     m->pages[m->count++] = calloc(1, PAGE_4K);
@@ -43,8 +42,7 @@ static u64 *table_virt(void *ctx, hpa_t page) {
     struct machine *m = ctx;
 
     for (u32 i = 0; i < m->count; i++)
-        if (m->at[i].v == page.v)
-            return m->pages[i];
+        if (m->at[i].v == page.v) return m->pages[i];
     fail_msg("no table at 0x%llx", (unsigned long long)page.v);
     return NULL;
 }
@@ -58,12 +56,10 @@ static int build(struct machine *m) {
     int n, regions_used, err;
 
     err = frames_alloc(&m->frames, 3 * PAGE_4K, PAGE_4K, 0, GIB(4), &block);
-    if (err)
-        return err;
+    if (err) return err;
     m->tables += 3 * PAGE_4K;
     n = frames_place(&m->frames, MEMORY, pieces, PIECES);
-    if (n < 0)
-        return n;
+    if (n < 0) return n;
     m->tables += MEMORY;
     regions_used = region_list_build(pieces, (u32)n, MEMORY, regions, ARRAY_SIZE(regions));
     assert_true(regions_used > 0);
@@ -79,15 +75,13 @@ static int boot(u64 bytes, u32 max) {
     struct machine m = {.frames = {.ranges = ranges, .max = max}};
     int err = frames_add(&m.frames, BASE, bytes);
 
-    if (!err)
-        err = frames_reserve(&m.frames, BASE + MIB(1), 3 * PAGE_4K);
+    if (!err) err = frames_reserve(&m.frames, BASE + MIB(1), 3 * PAGE_4K);
     if (!err) {
         m.total = frames_free_bytes(&m.frames);
         err = build(&m);
         assert_int_equal(m.total, frames_free_bytes(&m.frames) + m.tables);
     }
-    for (u32 i = 0; i < m.count; i++)
-        free(m.pages[i]);
+    for (u32 i = 0; i < m.count; i++) free(m.pages[i]);
     free(ranges);
     return err;
 }
@@ -114,8 +108,7 @@ static void test_every_length(void **state) {
     for (u32 max = 0; max < 16; max++) {
         int err = boot(MIB(16), max);
 
-        if (err)
-            assert_int_equal(-E_NOMEM, err);
+        if (err) assert_int_equal(-E_NOMEM, err);
         assert_false(done && err); /* what fits goes on fitting */
         done |= !err;
     }

@@ -27,10 +27,8 @@ struct pool {
 static int pool_alloc(void *ctx, hpa_t *page) {
     struct pool *p = ctx;
 
-    if (p->watch)
-        p->watch(p->arg);
-    if (p->left == 0 || p->used == POOL_PAGES)
-        return -E_NOMEM;
+    if (p->watch) p->watch(p->arg);
+    if (p->left == 0 || p->used == POOL_PAGES) return -E_NOMEM;
     p->left--;
     *page = hpa(POOL_BASE + PAGE_4K * p->used++);
     return 0;
@@ -109,8 +107,7 @@ static void test_encoding(void **state) {
             assert_int_equal(0, pt_map(&f.pt, va, hpa(at), size, rows[i].rights, rows[i].memtype));
             assert_int_equal(at | want[k], entry_at(&f, va, rows[i].level));
             /* Tables give all rights: P, W, U, or R, W, X. */
-            for (u32 l = 4; l > rows[i].level; l--)
-                assert_int_equal(7, entry_at(&f, va, l) & ~(BIT(52) - PAGE_4K));
+            for (u32 l = 4; l > rows[i].level; l--) assert_int_equal(7, entry_at(&f, va, l) & ~(BIT(52) - PAGE_4K));
             got = pt_lookup(&f.pt, va + size - 1);
             assert_int_equal(rows[i].level, got.leaf_level);
             assert_int_equal(at + size - 1, got.at.v);
@@ -236,8 +233,7 @@ static void check_flat(void *arg) {
         bool same = flat->at[i] ? got.leaf_level && got.at.v == flat->at[i] + i % 4096 && got.rights == flat->rights[i]
                                 : !got.leaf_level;
 
-        if (!same)
-            fail_msg("page %u: level %u at %llx", i, got.leaf_level, (unsigned long long)got.at.v);
+        if (!same) fail_msg("page %u: level %u at %llx", i, got.leaf_level, (unsigned long long)got.at.v);
     }
 }
 
@@ -251,13 +247,10 @@ static int map_random(struct flat *flat) {
     bool taken = false;
     int err;
 
-    if (count > WINDOW_PAGES - first)
-        count = WINDOW_PAGES - first;
-    for (u32 i = first; i < first + count; i++)
-        taken |= flat->at[i] != 0;
+    if (count > WINDOW_PAGES - first) count = WINDOW_PAGES - first;
+    for (u32 i = first; i < first + count; i++) taken |= flat->at[i] != 0;
     err = pt_map(&flat->f->pt, WINDOW_BASE + PAGE_4K * first, hpa(at), PAGE_4K * count, r, MEM_WB);
-    if (err != -E_NOMEM)
-        assert_int_equal(taken ? -E_OVERLAP : 0, err);
+    if (err != -E_NOMEM) assert_int_equal(taken ? -E_OVERLAP : 0, err);
     for (u32 i = 0; !err && i < count; i++) {
         flat->at[first + i] = at + PAGE_4K * i;
         flat->rights[first + i] = (u8)r;
@@ -281,8 +274,7 @@ static void test_random(void **state) {
         for (u32 i = 0; i < 60; i++) {
             u32 before = f.pt.pages;
 
-            if (map_random(flat) == -E_OVERLAP)
-                assert_int_equal(before, f.pt.pages);
+            if (map_random(flat) == -E_OVERLAP) assert_int_equal(before, f.pt.pages);
             check_flat(flat);
         }
         stop(&f);

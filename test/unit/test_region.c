@@ -65,8 +65,7 @@ static void test_pieces(void **state) {
     CHECK_LIST(r, region_list_build(odd, 3, 0x180000, r, MAX), {0, GIB(1), 0x80000, REGION_RAM},
                {0x80000, GIB(2), 0x20000, REGION_RAM}, {0xe0000, GIB(2) + 0x60000, 0x10000, REGION_RESERVED},
                {0xf0000, GIB(3), 0x10000, REGION_RESERVED}, {MIB(1), GIB(3) + 0x10000, 0x80000, REGION_RAM});
-    for (u32 max = 0; max < 5; max++)
-        assert_int_equal(-E_NOMEM, region_list_build(odd, 3, 0x180000, r, max));
+    for (u32 max = 0; max < 5; max++) assert_int_equal(-E_NOMEM, region_list_build(odd, 3, 0x180000, r, max));
 }
 
 static void test_refused(void **state) {
@@ -83,8 +82,7 @@ static void test_refused(void **state) {
     assert_int_equal(-E_INVAL, region_list_build(&good, 1, MIB(2) + 1, r, MAX));
     assert_int_equal(-E_INVAL, region_list_build(&good, 1, GIB(1) + PAGE_4K, r, MAX));
     assert_int_equal(-E_INVAL, region_list_build(&good, 0, MIB(1), r, MAX));
-    for (u32 i = 0; i < ARRAY_SIZE(bad); i++)
-        assert_int_equal(-E_INVAL, region_list_build(&bad[i], 1, MIB(2), r, MAX));
+    for (u32 i = 0; i < ARRAY_SIZE(bad); i++) assert_int_equal(-E_INVAL, region_list_build(&bad[i], 1, MIB(2), r, MAX));
     /* The guest's address space ends at 2^48. */
     assert_int_equal(5, region_list_build(many, 3, BIT(48) - GIB(1), r, MAX));
     assert_int_equal(BIT(48), r[4].gpa.v + r[4].bytes);

@@ -33,16 +33,14 @@ static struct toml_node *parse(const char *text) {
     struct toml_node *root = NULL;
     int rc = parse_bytes(text, strlen(text), &root);
 
-    if (rc)
-        fail_msg("%u:%u: %s in: %s", error.line, error.column, error.what, text);
+    if (rc) fail_msg("%u:%u: %s in: %s", error.line, error.column, error.what, text);
     return root;
 }
 
 static struct toml_node *get(struct toml_node *table, const char *key) {
     struct toml_node *n = toml_find(table, key, strlen(key));
 
-    if (!n)
-        fail_msg("no key %s", key);
+    if (!n) fail_msg("no key %s", key);
     return n;
 }
 
@@ -88,8 +86,7 @@ static void check_integer(const char *text, s64 value) {
 static void check_kind(const char *text, enum toml_kind kind) {
     struct toml_node *n = get(parse(text), "a");
 
-    if (n->kind != kind)
-        fail_msg("%s is %s", text, toml_kind_name(n->kind));
+    if (n->kind != kind) fail_msg("%s is %s", text, toml_kind_name(n->kind));
 }
 
 static void test_scalars(void **state) {
@@ -215,13 +212,11 @@ static void check_mistakes(const struct mistake *list, size_t count) {
         struct toml_node *root;
         int rc = parse_bytes(m->text, strlen(m->text), &root);
 
-        if (rc != -E_INVAL)
-            fail_msg("accepted: %s", m->text);
+        if (rc != -E_INVAL) fail_msg("accepted: %s", m->text);
         if (error.line != m->line || error.column != m->column || !strstr(error.what, m->what))
             fail_msg("%u:%u: %s, not %u:%u: %s, in: %s", error.line, error.column, error.what, m->line, m->column,
                      m->what, m->text);
-        if (!error.remedy[0])
-            fail_msg("no remedy: %s", m->text);
+        if (!error.remedy[0]) fail_msg("no remedy: %s", m->text);
     }
 }
 
@@ -428,8 +423,7 @@ static void test_mutations(void **state) {
     (void)state;
     assert_int_equal(0, parse_bytes(text, length, &root));
     for (size_t i = 0; i < length; i++) {
-        if (parse_bytes(text, i, &root))
-            assert_true(error.line && error.column && error.what[0] && error.remedy[0]);
+        if (parse_bytes(text, i, &root)) assert_true(error.line && error.column && error.what[0] && error.remedy[0]);
         for (size_t k = 0; k + 1 < sizeof(bytes); k++) {
             memcpy(copy, text, length);
             copy[i] = bytes[k];

@@ -36,9 +36,7 @@ static void wr(u32 reg, u32 value) {
     vioapic_write(&io, 0x00, reg, &host);
     vioapic_write(&io, 0x10, value, &host);
 }
-static void pin(u32 number, bool high) {
-    vioapic_set_line(&io, number, high, &host);
-}
+static void pin(u32 number, bool high) { vioapic_set_line(&io, number, high, &host); }
 /* Messages since the last call. */
 static u32 messages(void) {
     u32 count = sent;
@@ -218,8 +216,7 @@ static void test_delivery_modes(void **state) {
         wr(0x10, LEVEL | mode << 8 | 0x41);
         pin(0, true);
         assert_int_equal(sends[mode], messages());
-        if (!sends[mode])
-            continue;
+        if (!sends[mode]) continue;
         assert_int_equal(mode, last.delivery);
         assert_int_equal(mode < 2, last.level);
         assert_int_equal(mode < 2 ? REMOTE_IRR : 0, rd(0x10) & REMOTE_IRR);

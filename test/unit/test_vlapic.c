@@ -13,12 +13,9 @@ static void test_power_up(void **state) {
     assert_int_equal(0, rd(0xd0));
     assert_int_equal(0xffffffff, rd(0xe0));
     assert_int_equal(0xff, rd(0xf0));
-    for (u32 offset = 0x100; offset < 0x290; offset += 16)
-        assert_int_equal(0, rd(offset));
-    for (u32 offset = 0x320; offset < 0x380; offset += 16)
-        assert_int_equal(0x10000, rd(offset));
-    for (u32 offset = 0x380; offset < 0x3a0; offset += 16)
-        assert_int_equal(0, rd(offset));
+    for (u32 offset = 0x100; offset < 0x290; offset += 16) assert_int_equal(0, rd(offset));
+    for (u32 offset = 0x320; offset < 0x380; offset += 16) assert_int_equal(0x10000, rd(offset));
+    for (u32 offset = 0x380; offset < 0x3a0; offset += 16) assert_int_equal(0, rd(offset));
     assert_int_equal(0, rd(0x3e0));
     assert_int_equal(0, rd(0x300) | rd(0x310));
     assert_int_equal(-1, vlapic_pending(&l));

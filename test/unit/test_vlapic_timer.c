@@ -20,12 +20,8 @@ static struct vlapic l;
 static struct vlapic_effect fx;
 static u64 now;
 
-static u32 rd(u32 offset) {
-    return vlapic_read(&l, offset, now);
-}
-static void wr(u32 offset, u32 value) {
-    vlapic_write(&l, offset, value, now, &fx);
-}
+static u32 rd(u32 offset) { return vlapic_read(&l, offset, now); }
+static void wr(u32 offset, u32 value) { vlapic_write(&l, offset, value, now, &fx); }
 static u64 deadline_msr(void) {
     u64 value = 0;
 
@@ -50,8 +46,7 @@ static bool fires(u64 at) {
     now = at;
     vlapic_tick(&l, now);
     vector = vlapic_pending(&l);
-    if (vector < 0)
-        return false;
+    if (vector < 0) return false;
     assert_int_equal(VECTOR, vector);
     vlapic_ack(&l, VECTOR);
     wr(0xb0, 0);

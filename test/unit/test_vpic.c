@@ -21,22 +21,14 @@ static void on_intr(void *ctx, bool level) {
     f->changes++;
 }
 
-static void out(struct fixture *f, u16 port, u8 value) {
-    vpic_write(&f->pic, port, value, &f->host);
-}
-static u8 in(struct fixture *f, u16 port) {
-    return vpic_read(&f->pic, port, &f->host);
-}
-static void line(struct fixture *f, u32 n, bool level) {
-    vpic_set_line(&f->pic, n, level, &f->host);
-}
+static void out(struct fixture *f, u16 port, u8 value) { vpic_write(&f->pic, port, value, &f->host); }
+static u8 in(struct fixture *f, u16 port) { return vpic_read(&f->pic, port, &f->host); }
+static void line(struct fixture *f, u32 n, bool level) { vpic_set_line(&f->pic, n, level, &f->host); }
 static void pulse(struct fixture *f, u32 n) {
     line(f, n, false);
     line(f, n, true);
 }
-static u8 ack(struct fixture *f) {
-    return vpic_ack(&f->pic, &f->host);
-}
+static u8 ack(struct fixture *f) { return vpic_ack(&f->pic, &f->host); }
 
 /* Vectors 0x20 and 0x28, the given ICW4 for each, everything open. */
 static void setup(struct fixture *f, u8 master_icw4, u8 slave_icw4) {

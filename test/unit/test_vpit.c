@@ -9,12 +9,8 @@
 #include "core/vdev/vpit.h"
 
 /* All times in these tests are PIT clocks. */
-static void out(struct vpit *p, u16 port, u8 value, u64 clock) {
-    vpit_write(p, port, value, clock_ns(clock, VPIT_HZ));
-}
-static u8 in(struct vpit *p, u16 port, u64 clock) {
-    return vpit_read(p, port, clock_ns(clock, VPIT_HZ));
-}
+static void out(struct vpit *p, u16 port, u8 value, u64 clock) { vpit_write(p, port, value, clock_ns(clock, VPIT_HZ)); }
+static u8 in(struct vpit *p, u16 port, u64 clock) { return vpit_read(p, port, clock_ns(clock, VPIT_HZ)); }
 static bool edge(struct vpit *p, u64 clock) {
     vpit_tick(p, clock_ns(clock, VPIT_HZ));
     return vpit_take_edge(p);
@@ -23,9 +19,7 @@ static bool level(struct vpit *p, u64 clock) {
     vpit_tick(p, clock_ns(clock, VPIT_HZ));
     return vpit_out0(p);
 }
-static bool out2(struct vpit *p, u64 clock) {
-    return (in(p, 0x61, clock) & 0x20) != 0;
-}
+static bool out2(struct vpit *p, u64 clock) { return (in(p, 0x61, clock) & 0x20) != 0; }
 static u64 deadline(const struct vpit *p) {
     u64 ns = vpit_deadline(p);
     return ns == NEVER ? NEVER : clock_ticks(ns, VPIT_HZ);

@@ -38,8 +38,7 @@ static void test_timer(void **state) {
     u64 now = 100000 * NS_PER_SECOND;
     u32 value = (u32)(100000ull * VPM_TIMER_HZ);
     assert_int_equal(value, vpm_timer(now));
-    for (u16 i = 0; i < 4; i++)
-        assert_int_equal(value >> (8 * i) & 0xff, vpm_read(&p, (u16)(VPM_TIMER_PORT + i), now));
+    for (u16 i = 0; i < 4; i++) assert_int_equal(value >> (8 * i) & 0xff, vpm_read(&p, (u16)(VPM_TIMER_PORT + i), now));
     vpm_write(&p, VPM_TIMER_PORT, 0xff, now, &host);
     assert_int_equal(value, vpm_timer(now));
 }

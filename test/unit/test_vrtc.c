@@ -26,8 +26,7 @@ static void set(struct vrtc *r, u8 cell, u8 value, u64 now) {
 static void assert_time(struct vrtc *r, u64 now, const u8 *expected) {
     static const u8 cells[] = {RTC_CENTURY, RTC_YEAR,    RTC_MONTH,   RTC_DAY,
                                RTC_HOURS,   RTC_MINUTES, RTC_SECONDS, RTC_WEEKDAY};
-    for (u32 i = 0; i < sizeof(cells); i++)
-        assert_int_equal(expected[i], get(r, cells[i], now));
+    for (u32 i = 0; i < sizeof(cells); i++) assert_int_equal(expected[i], get(r, cells[i], now));
 }
 
 /* Time, Calendar and Alarm Locations: the formats. */
@@ -243,8 +242,7 @@ static void test_alarm(void **state) {
         set(&r, RTC_B, 0x22, 5);
         u64 deadline = c->distance == NEVER ? NEVER : c->distance * SEC;
         assert_true(deadline == vrtc_deadline(&r));
-        if (deadline == NEVER)
-            continue;
+        if (deadline == NEVER) continue;
         vrtc_tick(&r, deadline - 1);
         assert_false(vrtc_line(&r));
         vrtc_tick(&r, deadline);
@@ -296,8 +294,7 @@ static void assert_memory(u64 memory, u32 base, u32 extended, u32 above_16m, u32
     u32 sum = 0;
 
     vrtc_reset(&r, WALL, memory);
-    for (u8 i = 0x10; i < 0x2e; i++)
-        sum += get(&r, i, 0);
+    for (u8 i = 0x10; i < 0x2e; i++) sum += get(&r, i, 0);
     assert_int_equal(base, get(&r, 0x15, 0) | get(&r, 0x16, 0) << 8);
     assert_int_equal(extended, get(&r, 0x17, 0) | get(&r, 0x18, 0) << 8);
     assert_int_equal(extended, get(&r, 0x30, 0) | get(&r, 0x31, 0) << 8);

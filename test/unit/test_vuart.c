@@ -23,16 +23,11 @@ static void setup(struct fixture *f) {
     vuart_reset(&f->u, &f->tx, &f->rx);
 }
 static void type(struct fixture *f, u32 count) {
-    for (u32 i = 0; i < count; i++)
-        assert_true(ring_put(&f->rx, (u8)('a' + i)));
+    for (u32 i = 0; i < count; i++) assert_true(ring_put(&f->rx, (u8)('a' + i)));
     vuart_tick(&f->u);
 }
-static u8 in(struct fixture *f, u32 offset) {
-    return vuart_read(&f->u, offset);
-}
-static void out(struct fixture *f, u32 offset, u8 value) {
-    vuart_write(&f->u, offset, value);
-}
+static u8 in(struct fixture *f, u32 offset) { return vuart_read(&f->u, offset); }
+static void out(struct fixture *f, u32 offset, u8 value) { vuart_write(&f->u, offset, value); }
 static void assert_sent(struct fixture *f, const char *text) {
     u8 byte;
     for (; *text; text++) {
@@ -103,8 +98,7 @@ static void test_back_pressure(void **state) {
     out(&f, IER, 0x02);
     u32 sent = 0;
     while (in(&f, LSR) & 0x20)
-        for (u32 i = 0; i < VUART_FIFO; i++)
-            out(&f, DATA, (u8)sent++);
+        for (u32 i = 0; i < VUART_FIFO; i++) out(&f, DATA, (u8)sent++);
     assert_int_equal(64, sent); /* four FIFOs fit in 64 bytes */
     assert_int_equal(0x00, in(&f, LSR));
     assert_int_equal(0xc1, in(&f, IIR));
@@ -113,8 +107,7 @@ static void test_back_pressure(void **state) {
     out(&f, IER, 0x02); /* not empty: nothing to raise */
     assert_false(vuart_intr(&f.u));
     out(&f, DATA, 'x'); /* against THRE: lost */
-    for (u32 i = 0; i < 15; i++)
-        assert_true(ring_get(&f.tx, &byte));
+    for (u32 i = 0; i < 15; i++) assert_true(ring_get(&f.tx, &byte));
     vuart_tick(&f.u);
     assert_int_equal(0x00, in(&f, LSR));
     assert_true(ring_get(&f.tx, &byte));
@@ -152,8 +145,7 @@ static void test_receive(void **state) {
         assert_int_equal(0x61, in(&f, LSR));
         assert_int_equal('a', in(&f, DATA));
     }
-    for (u32 i = 1; i < 13; i++)
-        assert_int_equal('a' + i, in(&f, DATA));
+    for (u32 i = 1; i < 13; i++) assert_int_equal('a' + i, in(&f, DATA));
     assert_int_equal('a', in(&f, DATA)); /* the one that reached the level */
     assert_false(vuart_intr(&f.u));
     assert_int_equal(0x60, in(&f, LSR));

@@ -112,11 +112,9 @@ static void test_accessed_dirty(void **state) {
     (void)state;
     map_long(W);
     expect(&cpu, LA_LONG, WALK_READ, DATA);
-    for (u32 i = 0; i < 4; i++)
-        assert_int_equal(A, get(tables[i] + 8) & (A | D));
+    for (u32 i = 0; i < 4; i++) assert_int_equal(A, get(tables[i] + 8) & (A | D));
     expect(&cpu, LA_LONG, WALK_WRITE, DATA);
-    for (u32 i = 0; i < 4; i++)
-        assert_int_equal(i == 3 ? A | D : A, get(tables[i] + 8) & (A | D));
+    for (u32 i = 0; i < 4; i++) assert_int_equal(i == 3 ? A | D : A, get(tables[i] + 8) & (A | D));
     /* Refused: the leaf stays as it was. */
     map_long(0);
     expect_pf(&cpu, LA_LONG, WALK_WRITE, PF_PRESENT | PF_WRITE);
@@ -261,8 +259,7 @@ static void test_fetch_large(void **state) {
     u8 out[15];
 
     (void)state;
-    for (u32 i = 0; i < PAGE_4K; i++)
-        host[0x9000 + i] = (u8)(i * 7);
+    for (u32 i = 0; i < PAGE_4K; i++) host[0x9000 + i] = (u8)(i * 7);
     map_long(A);
     put(L2, 1, P | A | PS);
     assert_int_equal(15, walk_fetch(&mem, &cpu, LA_LONG + 0x8123, out, 15, &fault));

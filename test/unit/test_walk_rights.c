@@ -12,16 +12,12 @@ static bool manual_allows(const struct walk_cpu *c, u32 access, bool user_page, 
     if (!user_access) {
         bool data_blocked = user_page && smap && (implicit || !ac);
 
-        if (access & WALK_FETCH)
-            return user_page ? !smep && !nx : !nx;
-        if (access & WALK_WRITE)
-            return !data_blocked && (!wp || writable);
+        if (access & WALK_FETCH) return user_page ? !smep && !nx : !nx;
+        if (access & WALK_WRITE) return !data_blocked && (!wp || writable);
         return !data_blocked;
     }
-    if (!user_page)
-        return false;
-    if (access & WALK_FETCH)
-        return !nx;
+    if (!user_page) return false;
+    if (access & WALK_FETCH) return !nx;
     return !(access & WALK_WRITE) || writable;
 }
 
@@ -37,12 +33,9 @@ static void check_rights(const struct walk_cpu *cpu, u64 la, u64 where, bool use
             expect(cpu, la, access, where);
             continue;
         }
-        if (access & WALK_WRITE)
-            error |= PF_WRITE;
-        if (cpu->cpl == 3 && !(access & WALK_SYSTEM))
-            error |= PF_USER;
-        if ((access & WALK_FETCH) && ((cpu->cr4 & CR4_SMEP) || (cpu->efer & EFER_NXE)))
-            error |= PF_FETCH;
+        if (access & WALK_WRITE) error |= PF_WRITE;
+        if (cpu->cpl == 3 && !(access & WALK_SYSTEM)) error |= PF_USER;
+        if ((access & WALK_FETCH) && ((cpu->cr4 & CR4_SMEP) || (cpu->efer & EFER_NXE))) error |= PF_FETCH;
         expect_pf(cpu, la, access, error);
     }
 }

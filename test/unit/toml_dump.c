@@ -8,8 +8,7 @@
 
 static void put_text(const char *text, size_t length) {
     putchar('"');
-    for (size_t i = 0; i < length; i++)
-        printf("\\u%04x", (u8)text[i]);
+    for (size_t i = 0; i < length; i++) printf("\\u%04x", (u8)text[i]);
     putchar('"');
 }
 
@@ -24,9 +23,7 @@ static void put_scalar(const struct toml_node *n) {
         fputs(n->kind == TOML_FLOAT ? "{\"float\": 1}" : "{\"date\": 1}", stdout);
 }
 
-static bool is_container(const struct toml_node *n) {
-    return n->kind == TOML_ARRAY || n->kind == TOML_TABLE;
-}
+static bool is_container(const struct toml_node *n) { return n->kind == TOML_ARRAY || n->kind == TOML_TABLE; }
 
 /* A stack of open containers and what is due in each, in place of recursion. */
 static void put_tree(const struct toml_node *root) {
@@ -45,8 +42,7 @@ static void put_tree(const struct toml_node *root) {
             continue;
         }
         due[depth - 1] = n->next;
-        if (n != container->first)
-            putchar(',');
+        if (n != container->first) putchar(',');
         if (n->key) {
             put_text(n->key, n->key_length);
             putchar(':');
@@ -55,8 +51,7 @@ static void put_tree(const struct toml_node *root) {
             put_scalar(n);
             continue;
         }
-        if (depth == 8 * TOML_MAX_DEPTH)
-            abort();
+        if (depth == 8 * TOML_MAX_DEPTH) abort();
         putchar(n->kind == TOML_ARRAY ? '[' : '{');
         open[depth] = n;
         due[depth++] = n->first;
@@ -75,8 +70,7 @@ int main(void) {
         struct toml_node *root;
         char *text = malloc(length ? length : 1);
 
-        if (fread(text, 1, length, stdin) != length)
-            return 1;
+        if (fread(text, 1, length, stdin) != length) return 1;
         if (toml_parse(&arena, text, length, &root, &problems))
             printf("! %u:%u %s\n", error.line, error.column, error.what);
         else

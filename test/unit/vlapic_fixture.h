@@ -29,21 +29,15 @@ static inline void fresh_x2apic(u32 id) {
     assert_int_equal(0, vlapic_msr_write(&l, MSR_APIC_BASE, BASE | 0xc00, now, &fx));
     assert_int_equal(0, vlapic_msr_write(&l, 0x80f, 0x1ff, now, &fx));
 }
-static inline u32 rd(u32 offset) {
-    return vlapic_read(&l, offset, now);
-}
-static inline void wr(u32 offset, u32 value) {
-    vlapic_write(&l, offset, value, now, &fx);
-}
+static inline u32 rd(u32 offset) { return vlapic_read(&l, offset, now); }
+static inline void wr(u32 offset, u32 value) { vlapic_write(&l, offset, value, now, &fx); }
 static inline u64 rdmsr(u32 msr) {
     u64 value = 0;
 
     assert_int_equal(0, vlapic_msr_read(&l, msr, &value, now));
     return value;
 }
-static inline void wrmsr(u32 msr, u64 value) {
-    assert_int_equal(0, vlapic_msr_write(&l, msr, value, now, &fx));
-}
+static inline void wrmsr(u32 msr, u64 value) { assert_int_equal(0, vlapic_msr_write(&l, msr, value, now, &fx)); }
 static inline void rdmsr_faults(u32 msr) {
     u64 value;
 
@@ -57,6 +51,4 @@ static inline u32 logged_errors(void) {
     wr(0x280, 0);
     return rd(0x280);
 }
-static inline bool requested(u8 vector) {
-    return rd(0x200 + vector / 32u * 16) >> vector % 32 & 1;
-}
+static inline bool requested(u8 vector) { return rd(0x200 + vector / 32u * 16) >> vector % 32 & 1; }

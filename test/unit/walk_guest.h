@@ -65,18 +65,14 @@ static inline u64 get(u64 at) {
     memcpy(&value, host + at, 8);
     return value;
 }
-static inline void put(u64 table, u32 index, u64 entry) {
-    memcpy(host + table + 8 * index, &entry, 8);
-}
+static inline void put(u64 table, u32 index, u64 entry) { memcpy(host + table + 8 * index, &entry, 8); }
 static inline u32 get32(u64 at) {
     u32 value;
 
     memcpy(&value, host + at, 4);
     return value;
 }
-static inline void put32(u64 table, u32 index, u32 entry) {
-    memcpy(host + table + 4 * index, &entry, 4);
-}
+static inline void put32(u64 table, u32 index, u32 entry) { memcpy(host + table + 4 * index, &entry, 4); }
 
 static inline struct walk_cpu long_mode(void) {
     return (struct walk_cpu){
@@ -104,10 +100,8 @@ static inline void map_long(u64 rights) {
 static inline void expect_fetch(const struct walk_cpu *cpu, u64 la, u64 where) {
     u8 out[8];
 
-    if (where + sizeof(out) > ROM_PAGE * PAGE_4K || la % PAGE_4K + sizeof(out) > PAGE_4K)
-        return;
-    for (u32 i = 0; i < sizeof(out); i++)
-        host[where + i] = (u8)(where + la + i);
+    if (where + sizeof(out) > ROM_PAGE * PAGE_4K || la % PAGE_4K + sizeof(out) > PAGE_4K) return;
+    for (u32 i = 0; i < sizeof(out); i++) host[where + i] = (u8)(where + la + i);
     assert_int_equal(sizeof(out), walk_fetch(&mem, cpu, la, out, sizeof(out), &fault));
     assert_memory_equal(host + where, out, sizeof(out));
 }
@@ -117,8 +111,7 @@ static inline void expect(const struct walk_cpu *cpu, u64 la, u32 access, u64 wh
 
     assert_int_equal(0, walk_linear(&mem, cpu, la, access, &out, &fault));
     assert_int_equal(where, out.v);
-    if (access == WALK_FETCH)
-        expect_fetch(cpu, la, where);
+    if (access == WALK_FETCH) expect_fetch(cpu, la, where);
 }
 
 static inline void check_pf(u64 la, u64 error) {
@@ -134,8 +127,7 @@ static inline void expect_pf(const struct walk_cpu *cpu, u64 la, u32 access, u64
 
     assert_int_equal(-E_FAULT, walk_linear(&mem, cpu, la, access, &out, &fault));
     check_pf(la, error);
-    if (access != WALK_FETCH || la % PAGE_4K + sizeof(bytes) > PAGE_4K)
-        return;
+    if (access != WALK_FETCH || la % PAGE_4K + sizeof(bytes) > PAGE_4K) return;
     memset(&fault, 0xaa, sizeof(fault));
     assert_int_equal(-E_FAULT, walk_fetch(&mem, cpu, la, bytes, sizeof(bytes), &fault));
     check_pf(la, error);
