@@ -52,6 +52,8 @@ int gmem_zero(const struct gmem *mem, gpa_t at, u64 bytes) must_check;
 #define GUEST_BIOS_BASE    0xe0000ull    /* RESERVED, holds the ACPI tables, to 1 MiB */
 #define GUEST_HIGHMEM_BASE 0x100000ull   /* RAM from 1 MiB */
 #define GUEST_PCI_HOLE     0xc0000000ull /* RAM ends here and goes on at 4 GiB */
+#define GUEST_ECAM_BASE    0xfe900000ull /* PCI configuration space of bus 0: 1 MiB */
+#define GUEST_ECAM_BYTES   0x100000ull
 #define GUEST_IOAPIC_BASE  0xfec00000ull
 #define GUEST_LAPIC_BASE   0xfee00000ull
 

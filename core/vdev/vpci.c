@@ -10,7 +10,7 @@ u32 vpci_address_read(const struct vpci *p) { return p->address; }
 
 void vpci_address_write(struct vpci *p, u32 value) { p->address = value & ADDRESS_BITS; }
 
-u32 vpci_data_read(const struct vpci *p, u32 offset, u32 size) {
+u32 vpci_data_read(struct vpci *p, u32 offset, u32 size) {
     (void)p;
     (void)offset;
     return 0xffffffffu >> (32 - 8 * size);
