@@ -202,6 +202,28 @@ static void parse_hpet(const struct parse *p, u64 at) {
     }
 }
 
+static void parse_mcfg(const struct parse *p, u64 at) {
+    const struct acpi_header *h;
+
+    if (map_table(p, at, "MCFG", ACPI_MCFG_RANGES, &h)) return;
+    for (u64 i = ACPI_MCFG_RANGES; i + sizeof(struct mcfg_range) <= h->length; i += sizeof(struct mcfg_range)) {
+        const struct mcfg_range *r = (const struct mcfg_range *)((const u8 *)h + i);
+
+        /* Buses are shifted by 20 bits into the address: one that is not aligned or wraps is not to be believed. */
+        if (p->out->mcfg_count == ACPI_MAX_SEGMENTS || r->first > r->last || (r->address & (MIB(1) - 1)) ||
+            r->address > BIT(52) - MIB(256))
+            continue;
+        p->out->mcfg[p->out->mcfg_count++] = (struct host_mcfg){r->address, r->segment, r->first, r->last};
+    }
+}
+
+/* Whether there is one matters only when a device is to be passed through; the reason is kept until then. */
+static void parse_iommu(const struct parse *p, u64 at, const char *name) {
+    if (map_table(p, at, name, sizeof(struct acpi_header), &p->out->iommu))
+        memcpy(p->out->iommu_why, p->why, min_u64(p->why_size, sizeof(p->out->iommu_why) - 1));
+    p->out->iommu_amd = str_equal(name, "IVRS");
+}
+
 static void parse_aml(const struct parse *p, u64 at, const char *name) {
     const struct acpi_header *h;
 
@@ -219,6 +241,9 @@ static int parse_table(struct parse *p, u64 at) {
     if (signature_is(h, "APIC") && !p->has_madt) return parse_madt(p, at);
     if (signature_is(h, "FACP") && !p->dsdt) return parse_fadt(p, at);
     if (signature_is(h, "HPET")) parse_hpet(p, at);
+    if (signature_is(h, "MCFG")) parse_mcfg(p, at);
+    if (signature_is(h, "DMAR")) parse_iommu(p, at, "DMAR");
+    if (signature_is(h, "IVRS")) parse_iommu(p, at, "IVRS");
     return 0;
 }
 

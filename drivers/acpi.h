@@ -2,6 +2,7 @@
  */
 #pragma once
 
+#include "core/base/acpi_tables.h"
 #include "core/base/types.h"
 
 /* How table bytes are reached: maps [at, at + bytes) readable, or NULL. Every mapping stays until
@@ -11,8 +12,9 @@ struct acpi_mem {
     const void *(*map)(void *ctx, hpa_t at, u64 bytes);
 };
 
-#define ACPI_MAX_IOAPICS 16
-#define ACPI_ISA_LINES   16
+#define ACPI_MAX_IOAPICS  16
+#define ACPI_ISA_LINES    16
+#define ACPI_MAX_SEGMENTS 4
 
 struct host_cpu {
     u32 apic_id;
@@ -20,6 +22,12 @@ struct host_cpu {
 struct host_ioapic {
     u32 id, gsi_base;
     u64 address;
+};
+/* Memory-mapped PCI configuration space of some buses. */
+struct host_mcfg {
+    u64 address; /* of bus 0, whatever first is */
+    u32 segment;
+    u8 first, last;
 };
 struct isa_override {
     u32 gsi;
@@ -44,6 +52,12 @@ struct host_acpi {
     u8 reset_space; /* 0 memory, 1 I/O */
     u64 reset_address;
     u8 reset_value;
+    struct host_mcfg mcfg[ACPI_MAX_SEGMENTS];
+    u32 mcfg_count;
+    /* The IOMMU's table, DMAR or IVRS: length and checksum are right. NULL: none, or iommu_why says what is wrong. */
+    const struct acpi_header *iommu;
+    bool iommu_amd;
+    char iommu_why[100];
 };
 
 /* rsdp: 20 or 36 bytes as the multiboot2 tag carries them. cpus, cpu_max must be set by the caller.

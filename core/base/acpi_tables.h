@@ -159,6 +159,17 @@ struct acpi_hpet {
     struct acpi_gas address;
 } ACPI_PACKED;
 
+/* Memory-mapped configuration space: PCI Firmware Specification 3.2, MCFG Table Description. One of these for each
+ * range of buses follows the header and 8 reserved bytes. */
+struct mcfg_range {
+    u64 address; /* of bus 0 */
+    u16 segment;
+    u8 first, last;
+    u32 reserved;
+} ACPI_PACKED;
+#define ACPI_MCFG_RANGES (sizeof(struct acpi_header) + 8)
+
+_Static_assert(sizeof(struct mcfg_range) == 16, "MCFG range");
 _Static_assert(sizeof(struct acpi_header) == 36, "table header");
 _Static_assert(sizeof(struct acpi_gas) == 12, "generic address");
 _Static_assert(sizeof(struct acpi_rsdp) == 36, "RSDP");

@@ -1,0 +1,174 @@
+#include "drivers/pci.h"
+
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/layout.h"
+#include "core/base/spinlock.h"
+#include "drivers/clock.h"
+#include "drivers/pci_scan.h"
+
+#define ADDRESS        0xcf8
+#define DATA           0xcfc
+#define ADDRESS_ENABLE BIT(31)
+
+#define PCIE_CONTROL   8u /* from the capability: Device Control, and Device Status above it */
+#define PCIE_START_FLR BIT(15)
+#define PCIE_PENDING   BIT(21) /* Transactions Pending, of Device Status */
+#define AF_CONTROL     4u
+#define PM_STATUS      4u
+#define PM_STATE       3u /* 0: D0, 3: D3hot */
+#define PM_NO_RESET    8u
+#define BUS_RESET      0x40u /* of Bridge Control */
+/* PCI Express Base 4.0, Conventional Reset and Function Level Reset: waits. */
+#define RESET_US 100000u
+#define READY_US 1000000u
+#define STEP_US  1000u
+
+static const struct host_acpi *machine __attribute__((section(".late")));
+static struct spinlock ports;
+
+u64 pci_page(u32 id) {
+    for (u32 i = 0; i < machine->mcfg_count; i++) {
+        const struct host_mcfg *m = &machine->mcfg[i];
+
+        if (m->segment == id >> 16 && PCI_BUS(id) >= m->first && PCI_BUS(id) <= m->last)
+            return m->address + ((u64)(id & 0xffff) << 12);
+    }
+    return 0;
+}
+
+/* Mechanism 1 reaches 256 bytes of the functions of segment 0. */
+static bool by_ports(u32 id, u32 offset) { return id <= 0xffff && offset < PCI_CONFIG_BYTES; }
+
+static u16 select(u32 id, u32 offset) {
+    spin_lock(&ports);
+    outl(ADDRESS, (u32)ADDRESS_ENABLE | id << 8 | (offset & ~3u));
+    return (u16)(DATA + (offset & 3));
+}
+
+static u32 config_read(void *ctx, u32 id, u32 offset, u32 size) {
+    u64 page = pci_page(id);
+    u32 value = ~0u;
+
+    (void)ctx;
+    if (page) {
+        const volatile u8 *at = (const volatile u8 *)(page + offset + DIRECT_BASE);
+
+        value = size == 1 ? *at : size == 2 ? *(const volatile u16 *)at : *(const volatile u32 *)at;
+    } else if (by_ports(id, offset)) {
+        u16 port = select(id, offset);
+
+        value = size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
+        spin_unlock(&ports);
+    }
+    return value;
+}
+
+static void config_write(void *ctx, u32 id, u32 offset, u32 size, u32 value) {
+    u64 page = pci_page(id);
+
+    (void)ctx;
+    if (page) {
+        volatile u8 *at = (volatile u8 *)(page + offset + DIRECT_BASE);
+
+        if (size == 1) *at = (u8)value;
+        if (size == 2) *(volatile u16 *)at = (u16)value;
+        if (size == 4) *(volatile u32 *)at = value;
+    } else if (by_ports(id, offset)) {
+        u16 port = select(id, offset);
+
+        if (size == 1) outb(port, (u8)value);
+        if (size == 2) outw(port, (u16)value);
+        if (size == 4) outl(port, value);
+        spin_unlock(&ports);
+    }
+}
+
+const struct pci_access pci_machine = {.read = config_read, .write = config_write};
+
+static u32 get(u32 id, u32 offset, u32 size) { return config_read(NULL, id, offset, size); }
+static void put(u32 id, u32 offset, u32 size, u32 value) { config_write(NULL, id, offset, size, value); }
+
+void pci_setup(const struct host_acpi *acpi) { machine = acpi; }
+
+u32 pci_discover(struct pci_function *out, u32 max) {
+    u32 count = 0, held;
+
+    /* More than there is room for is seen by the count. */
+    if (machine->mcfg_count == 0) (void)!pci_scan(&pci_machine, 0, 0, 255, out, max, &count);
+    for (u32 i = 0; i < machine->mcfg_count; i++) {
+        const struct host_mcfg *m = &machine->mcfg[i];
+
+        (void)!pci_scan(&pci_machine, m->segment, m->first, m->last, out, max, &count);
+    }
+    held = (u32)min_u64(count, max);
+    for (u32 i = 0; i < held; i++)
+        if (out[i].header == 0)
+            put(out[i].id, PCI_REG_COMMAND, 2, get(out[i].id, PCI_REG_COMMAND, 2) & ~PCI_COMMAND_MASTER);
+    pci_group(out, held);
+    return count;
+}
+
+/* --- reset --- */
+
+static void restore(const struct pci_function *f) {
+    u32 command = PCI_COMMAND_INTX_OFF;
+
+    for (u32 i = 0; i < PCI_BARS; i++) {
+        const struct pci_bar *bar = &f->bars[i];
+
+        if (!bar->bytes) continue;
+        put(f->id, PCI_REG_BAR0 + 4 * i, 4, (u32)bar->base);
+        if (bar->wide) put(f->id, PCI_REG_BAR0 + 4 * i + 4, 4, (u32)(bar->base >> 32));
+        command |= bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+    }
+    if (f->rom.bytes) put(f->id, PCI_REG_ROM, 4, (u32)f->rom.base);
+    if (f->msi) put(f->id, f->msi + 2u, 2, get(f->id, f->msi + 2u, 2) & ~1u);
+    if (f->msix) put(f->id, f->msix + 2u, 2, (get(f->id, f->msix + 2u, 2) & 0x3fffu));
+    put(f->id, PCI_REG_COMMAND, 2, command);
+}
+
+/* Starts the reset. 0 or -E_UNSUPPORTED. */
+static int start_reset(const struct pci_function *f, const struct pci_function *bridge) {
+    if (f->flr && f->pcie) {
+        for (u32 us = 0; us < RESET_US && (get(f->id, f->pcie + PCIE_CONTROL, 4) & PCIE_PENDING); us += STEP_US)
+            clock_wait_us(STEP_US);
+        put(f->id, f->pcie + PCIE_CONTROL, 2, get(f->id, f->pcie + PCIE_CONTROL, 2) | PCIE_START_FLR);
+    } else if (f->flr) {
+        put(f->id, f->af + AF_CONTROL, 1, 1);
+    } else if (f->pm && !(get(f->id, f->pm + PM_STATUS, 2) & PM_NO_RESET)) {
+        u32 status = get(f->id, f->pm + PM_STATUS, 2) & ~PM_STATE;
+
+        put(f->id, f->pm + PM_STATUS, 2, status | 3);
+        clock_wait_us(RESET_US / 10);
+        put(f->id, f->pm + PM_STATUS, 2, status);
+    } else if (bridge) {
+        u32 control = get(bridge->id, PCI_REG_BRIDGE_CONTROL, 2);
+
+        put(bridge->id, PCI_REG_BRIDGE_CONTROL, 2, control | BUS_RESET);
+        clock_wait_us(2 * STEP_US);
+        put(bridge->id, PCI_REG_BRIDGE_CONTROL, 2, control & ~BUS_RESET);
+    } else {
+        return -E_UNSUPPORTED;
+    }
+    clock_wait_us(RESET_US);
+    return 0;
+}
+
+int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
+    int error;
+
+    put(f->id, PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF);
+    error = start_reset(f, bridge);
+    for (u32 us = 0; !error; us += STEP_US) {
+        u32 ids = get(f->id, PCI_REG_VENDOR, 4);
+
+        /* All ones: nobody answers. Vendor 1: come again later (Configuration Request Retry Status). */
+        if (f->virtual || ((ids & 0xffff) != 0xffff && (ids & 0xffff) != 1)) break;
+        if (us >= READY_US) return -E_TIMEOUT;
+        clock_wait_us(STEP_US);
+    }
+    restore(f);
+    return error;
+}

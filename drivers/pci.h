@@ -1,0 +1,21 @@
+/* The machine's PCI functions and the way to their configuration space. */
+#pragma once
+
+#include "core/base/pci.h"
+#include "drivers/acpi.h"
+
+/* Configuration space of the machine: memory-mapped where the MCFG table says so, ports 0xcf8 and 0xcfc under a lock
+ * otherwise. Any core, for functions whose page it has mapped (see pci_page). */
+extern const struct pci_access pci_machine;
+
+/* Boot core, first: which way leads to configuration space. */
+void pci_setup(const struct host_acpi *acpi);
+/* Finds all functions and their groups, and takes bus mastering from each that is no bridge: no device reaches memory
+ * until it is given away. out: room for max. Returns how many there are, which may be more than max. Boot core. */
+u32 pci_discover(struct pci_function *out, u32 max);
+/* The 4 KiB of memory-mapped configuration space of a function, or 0: it is reached through ports. */
+u64 pci_page(u32 id);
+/* Resets a function: by FLR, by its power state, or by the bus below `bridge` (NULL: others live there), whichever
+ * there is; then waits until it answers. Afterwards its BARs are what they were, and it decodes them. Returns 0,
+ * -E_UNSUPPORTED (no way to reset it: only bus mastering and interrupts are off), or -E_TIMEOUT (it stays busy). */
+int pci_reset(const struct pci_function *f, const struct pci_function *bridge) must_check;
