@@ -16,6 +16,8 @@ PURE    := $(sort $(wildcard core/base/*.c core/vdev/*.c core/config/*.c core/in
 # Hypervisor code: needs the machine.
 HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c \
                                                   boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S)))
+# Pure code of the host tools: unit tests and fuzzers have it too.
+TOOLED  := tools/report.c
 # Generated pure code.
 PURE    += $(O)/gen/dsdt.c
 
@@ -62,7 +64,7 @@ $(O)/gen/dsdt.c: core/acpi/dsdt.asl
 # --- unit tests: the pure code under ASan and UBSan ------------------------------------------------------------------
 UTFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=address,undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer $(filter-out -Wframe-larger-than=%,$(WARN)) -I.
-UTOBJS  := $(patsubst %.c,$(O)/unit/%.o,$(PURE))
+UTOBJS  := $(patsubst %.c,$(O)/unit/%.o,$(PURE) $(TOOLED))
 UTESTS  := $(patsubst test/unit/%.c,$(O)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 .SECONDARY: $(UTOBJS)
 
@@ -83,7 +85,7 @@ unit: unit-build
 tools: $(O)/tools/mullion-check
 
 TLFLAGS := -std=gnu11 -O2 -g -DHOST_BUILD $(WARN) -I.
-TLOBJS  := $(patsubst %.c,$(O)/host/%.o,tools/mullion-check.c $(filter core/base/% core/config/%,$(PURE)))
+TLOBJS  := $(patsubst %.c,$(O)/host/%.o,tools/mullion-check.c $(TOOLED) $(filter core/base/% core/config/%,$(PURE)))
 $(O)/host/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(TLFLAGS) -MMD -MP -c $< -o $@

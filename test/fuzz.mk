@@ -6,7 +6,7 @@ FZCC    := clang
 FZFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer -Wall -Wextra -Werror -Wno-gnu-zero-variadic-macro-arguments -I.
 FUZZERS := $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
-FZOBJS  := $(patsubst %.c,$(O)/fuzz/%.o,$(PURE))
+FZOBJS  := $(patsubst %.c,$(O)/fuzz/%.o,$(PURE) $(TOOLED))
 .SECONDARY: $(FZOBJS)
 .PHONY: fuzz fuzz-short $(FUZZERS:%=fuzz-%) $(FUZZERS:%=fuzz-short-%)
 

@@ -11,6 +11,7 @@
 #include "core/base/errors.h"
 #include "core/config/config.h"
 #include "core/config/schema.h"
+#include "tools/report.h"
 
 enum { EXIT_GOOD = 0, EXIT_MISTAKE = 1, EXIT_USAGE = 2 };
 

@@ -73,6 +73,10 @@ static void check_cores(struct reader *r, const struct config *config) {
     report_double(r, a, b, what, "cpus");
 }
 
+void config_pci_text(char *out, size_t size, u32 function) {
+    fmt(out, size, "%04x:%02x:%02x.%x", function >> 16, function >> 8 & 0xff, function >> 3 & 0x1f, function & 7);
+}
+
 static void check_pci(struct reader *r, const struct config *config) {
     const struct claim *a, *b;
     struct claims c;

@@ -91,7 +91,3 @@ int config_parse(struct arena *arena, const char *text, size_t length, struct co
 /* Checks against a machine. Returns 0 or -E_INVAL with the first problem in *error. */
 int config_check_machine(const struct config *config, const struct config_machine *machine,
                          struct config_error *error) must_check;
-
-/* Prints the ownership report (who owns each core, memory range, port, interrupt, module), a line
- * per call of `line`. */
-void config_report(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx);

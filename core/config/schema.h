@@ -45,7 +45,7 @@ bool config_parse_size(const char *text, size_t length, u64 *out);
 
 /* Machine ports of "com1" ... "com4", or 0. In check.c. */
 u16 config_console_port(const char *console);
-/* A PCI function as ssss:bb:dd.f. In report.c. */
+/* A PCI function as ssss:bb:dd.f. In check.c. */
 void config_pci_text(char *out, size_t size, u32 function);
 /* Everything that takes more than one key to judge. 0 or -E_NOMEM; problems go to r. */
 int config_cross_check(struct reader *r, const struct config *config) must_check;

@@ -8,6 +8,7 @@
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/config/schema.h"
+#include "tools/report.h"
 #include "test/fuzz/fuzz.h"
 
 /* No control character of ASCII, nor one of those above it: U+0080 to U+009F. */

@@ -2,6 +2,8 @@
  * checks against a machine, the ownership report, large files and small arenas. */
 #include "test/unit/config_text.h"
 
+#include "tools/report.h"
+
 #define A "[partition.a]\ncpus = [0, 1]\nmemory = \"4M\"\nkernel = \"k\"\n" /* 4 lines */
 #define B "[partition.b]\nmemory = \"4M\"\nkernel = \"k\"\n"                /* 3 lines */
 

@@ -1,10 +1,10 @@
 /* The ownership report: each core, memory range, port, interrupt, PCI function and module with its
  * owner. One table of three columns. */
-#include "core/config/schema.h"
+#include "tools/report.h"
 
 #include "core/base/bits.h"
 #include "core/base/fmt.h"
-#include "core/base/string.h"
+#include "core/config/schema.h"
 
 struct report {
     void (*line)(void *ctx, const char *text);
@@ -16,10 +16,6 @@ static void row(const struct report *r, const char *what, const char *which, con
 
     fmt(text, sizeof(text), "%-10s %-28s %s%s%s", what, which, owner, *note ? ", " : "", note);
     r->line(r->ctx, text);
-}
-
-void config_pci_text(char *out, size_t size, u32 function) {
-    fmt(out, size, "%04x:%02x:%02x.%x", function >> 16, function >> 8 & 0xff, function >> 3 & 0x1f, function & 7);
 }
 
 static void report_cores(const struct report *r, const struct config_partition *p) {
