@@ -153,7 +153,7 @@ static void make_vcpu(struct partition *p, u32 index) {
 
     v->partition = p;
     v->index = index;
-    v->core = p->config->cpus[index];
+    v->core = (u32)p->config->cpus[index].base;
     v->host_apic = machine.boot->cores[v->core].apic_id;
     v->hw.partition = &p->hw;
     v->hw.asid = 1; /* the only guest that ever runs on its core */

@@ -20,12 +20,9 @@ static u32 irq_line __attribute__((section(".late")));
 static struct console_input *inputs; /* a list in the order of the file */
 static struct console_input *focus;
 
-void console_setup(const char *name) {
-    static const u16 ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
-    u32 n = str_starts(name, "com") && name[3] >= '1' && name[3] <= '4' ? (u32)(name[3] - '1') : 4;
-
-    irq_line = n % 2 == 0 ? UART_IRQ_COM13 : UART_IRQ_COM24;
-    uart_init(n < 4 ? ports[n] : 0);
+void console_setup(u32 port) {
+    irq_line = port >= 0x300 ? UART_IRQ_COM13 : UART_IRQ_COM24;
+    uart_init((u16)port);
 }
 
 static void stage_byte(u8 byte) {

@@ -18,7 +18,7 @@ struct console_source {
 };
 
 /* Boot core. name: "com1" ... "com4" or "none". */
-void console_setup(const char *name);
+void console_setup(u32 port);
 
 /* Moves what the UART takes without waiting. Returns true if something is left. Any core; gives up at once if another
  * core is at it. */

@@ -22,7 +22,7 @@ static void report_cores(const struct report *r, const struct config_partition *
     char which[24], note[24];
 
     for (u32 i = 0; i < p->cpu_count; i++) {
-        fmt(which, sizeof(which), "%u", p->cpus[i]);
+        fmt(which, sizeof(which), "%u", (u32)p->cpus[i].base);
         fmt(note, sizeof(note), "vcpu %u", i);
         row(r, "core", which, p->name, note);
     }
@@ -38,7 +38,7 @@ static void report_memory(const struct report *r, const struct config_partition 
 }
 
 static void report_ports(const struct report *r, const struct config *config) {
-    u16 console = config_console_port(config->console);
+    u32 console = config->console;
     char which[24];
 
     if (console) {
@@ -63,7 +63,7 @@ static void report_pci(const struct report *r, const struct config_partition *p)
     char which[24];
 
     for (u32 i = 0; i < p->pci_count; i++) {
-        config_pci_text(which, sizeof(which), p->pci[i]);
+        config_pci_text(which, sizeof(which), p->pci[i].base);
         row(r, "pci", which, p->name, "");
     }
 }

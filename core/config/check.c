@@ -2,108 +2,76 @@
 #include "core/config/schema.h"
 
 #include "core/base/bits.h"
-#include "core/base/errors.h"
 #include "core/base/fmt.h"
 #include "core/base/string.h"
 #include "mm/region.h"
 
-/* One thing that the file gives to a partition. */
-struct claim {
-    u64 base, bytes;
-    const struct config_partition *owner;
-    struct config_place at;
-};
+void config_pci_text(char *out, size_t size, u64 function) {
+    u32 f = (u32)function;
 
-struct claims {
-    struct claim *list;
+    fmt(out, size, "%04x:%02x:%02x.%x", f >> 16, f >> 8 & 0xff, f >> 3 & 0x1f, f & 7);
+}
+
+/* A partition's elements of one list. */
+struct owned {
+    const struct config_range *list;
     u32 count;
 };
 
-static bool claims_init(struct reader *r, struct claims *c, u32 most) {
-    c->count = 0;
-    c->list = reader_alloc(r, most * sizeof(*c->list));
-    return c->list != NULL;
+static struct owned owned(const struct config_partition *p, const struct key_rule *rule) {
+    const void *list = (const char *)p + rule->field, *count = (const char *)p + rule->list->count;
+
+    return (struct owned){*(struct config_range *const *)list, *(const u32 *)count};
 }
 
-static void claim(struct claims *c, u64 base, u64 bytes, const struct config_partition *owner, struct config_place at) {
-    c->list[c->count++] = (struct claim){base, bytes, owner, at};
+static void report_double(struct reader *r, const struct key_rule *rule, const struct config_range *a,
+                          const struct config_partition *owner, const struct config_range *b, bool same) {
+    char what[48], whose[96];
+
+    rule->list->name(what, sizeof(what), max_u64(a->base, b->base));
+    fmt(whose, sizeof(whose), same ? "is listed twice in %s" : "belongs to partition %s already (line %u)",
+        same ? rule->name : problem_quote(owner->name, strlen(owner->name)).text, a->at.line);
+    problem_add(&r->problems, b->at, "%s %s\nremove it from one of the two lists: each has one owner", what, whose);
 }
 
-/* The first pair that overlaps: *later stands behind *earlier in the file. Ends at the first one,
- * so that distinct cores and ports (65536 at most) bound the time. */
-static bool find_conflict(const struct claims *c, const struct claim **earlier, const struct claim **later) {
-    for (u32 i = 1; i < c->count; i++) {
-        for (u32 k = 0; k < i; k++) {
-            const struct claim *a = &c->list[k], *b = &c->list[i];
+/* The first element that overlaps `b`, element `index` of partition `last`, among those before it. */
+static const struct config_range *find_earlier(const struct config *config, const struct key_rule *rule, u32 last,
+                                               u32 index, const struct config_range *b, u32 *owner) {
+    for (u32 i = 0; i <= last; i++) {
+        struct owned other = owned(&config->partitions[i], rule);
 
-            if (!ranges_overlap(a->base, a->bytes, b->base, b->bytes)) continue;
-            *earlier = place_before(b->at, a->at) ? b : a;
-            *later = *earlier == a ? b : a;
-            return true;
+        for (u32 k = 0; k < (i == last ? index : other.count); k++) {
+            const struct config_range *a = other.list + k;
+
+            *owner = i;
+            if (ranges_overlap(a->base, a->bytes, b->base, b->bytes)) return a;
         }
     }
-    return false;
+    return NULL;
 }
 
-static void report_double(struct reader *r, const struct claim *a, const struct claim *b, const char *what,
-                          const char *key) {
-    if (a->owner == b->owner)
-        problem_add(&r->problems, b->at, "%s is listed twice in %s", what, key);
-    else
-        problem_add(&r->problems, b->at, "%s belongs to partition %s already (line %u)", what,
-                    problem_quote(a->owner->name, strlen(a->owner->name)).text, a->at.line);
-    problem_remedy(&r->problems, "remove it from one of the two lists: each has one owner");
-}
-
-static void check_cores(struct reader *r, const struct config *config) {
-    const struct claim *a, *b;
-    struct claims c;
-    char what[32];
-    u32 most = 0;
-
-    for (u32 i = 0; i < config->partition_count; i++) most += config->partitions[i].cpu_count;
-    if (!claims_init(r, &c, most)) return;
+/* Ends at the first pair, so that distinct cores and ports (65536 at most) bound the time. */
+static void check_list(struct reader *r, const struct config *config, const struct key_rule *rule) {
     for (u32 i = 0; i < config->partition_count; i++) {
-        const struct config_partition *p = &config->partitions[i];
+        struct owned mine = owned(&config->partitions[i], rule);
 
-        for (u32 k = 0; k < p->cpu_count; k++) claim(&c, p->cpus[k], 1, p, p->cpu_at[k]);
+        for (u32 k = 0; k < mine.count; k++) {
+            const struct config_range *a, *b = &mine.list[k];
+            u32 owner = 0;
+
+            a = find_earlier(config, rule, i, k, b, &owner);
+            if (!a) continue;
+            if (place_before(b->at, a->at))
+                report_double(r, rule, b, &config->partitions[i], a, owner == i);
+            else
+                report_double(r, rule, a, &config->partitions[owner], b, owner == i);
+            return;
+        }
     }
-    if (!find_conflict(&c, &a, &b)) return;
-    fmt(what, sizeof(what), "core %u", (u32)b->base);
-    report_double(r, a, b, what, "cpus");
-}
-
-void config_pci_text(char *out, size_t size, u32 function) {
-    fmt(out, size, "%04x:%02x:%02x.%x", function >> 16, function >> 8 & 0xff, function >> 3 & 0x1f, function & 7);
-}
-
-static void check_pci(struct reader *r, const struct config *config) {
-    const struct claim *a, *b;
-    struct claims c;
-    char what[48];
-    u32 most = 0;
-
-    for (u32 i = 0; i < config->partition_count; i++) most += config->partitions[i].pci_count;
-    if (!claims_init(r, &c, most)) return;
-    for (u32 i = 0; i < config->partition_count; i++) {
-        const struct config_partition *p = &config->partitions[i];
-
-        for (u32 k = 0; k < p->pci_count; k++) claim(&c, p->pci[k], 1, p, p->pci_at[k]);
-    }
-    if (!find_conflict(&c, &a, &b)) return;
-    config_pci_text(what, sizeof(what), (u32)b->base);
-    report_double(r, a, b, what, "pci");
-}
-
-u16 config_console_port(const char *console) {
-    static const u16 ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
-
-    if (str_starts(console, "com") && console[3] >= '1' && console[3] <= '4') return ports[console[3] - '1'];
-    return 0;
 }
 
 /* Ports that no partition can be given, and why. */
-static const struct {
+static const struct taken_port {
     u16 first, last;
     const char *owner;
 } taken_ports[] = {
@@ -126,121 +94,89 @@ static const struct {
     {0xcf8, 0xcff, "the partition's own PCI configuration"},
 };
 
-static void check_port(struct reader *r, const struct config *config, struct config_range range,
-                       struct config_place at) {
-    u16 console = config_console_port(config->console);
-    const char *owner = NULL;
-    u64 first = 0, last = 0;
+static void check_port(struct reader *r, const struct config *config, const struct config_range *range) {
+    struct taken_port hit = {(u16)config->console, (u16)(config->console + 7),
+                             config->console ? "the hypervisor's console" : NULL};
+    u32 i = 0;
 
-    if (console && ranges_overlap(range.base, range.bytes, console, 8)) {
-        owner = "the hypervisor's console";
-        first = console;
-        last = console + 7u;
+    while (!hit.owner || !ranges_overlap(range->base, range->bytes, hit.first, hit.last - hit.first + 1u)) {
+        if (i == ARRAY_SIZE(taken_ports)) return;
+        hit = taken_ports[i++];
     }
-    for (u32 i = 0; i < ARRAY_SIZE(taken_ports) && !owner; i++) {
-        first = taken_ports[i].first;
-        last = taken_ports[i].last;
-        if (ranges_overlap(range.base, range.bytes, first, last - first + 1)) owner = taken_ports[i].owner;
-    }
-    if (!owner) return;
-    problem_add(&r->problems, at, "port 0x%llx belongs to %s", (unsigned long long)max_u64(range.base, first), owner);
-    if (first == last)
-        problem_remedy(&r->problems, "leave 0x%llx out of ports", (unsigned long long)first);
-    else
-        problem_remedy(&r->problems, "leave 0x%llx-0x%llx out of ports", (unsigned long long)first,
-                       (unsigned long long)last);
+    problem_add(&r->problems, range->at,
+                hit.first == hit.last ? "port 0x%llx belongs to %s\nleave 0x%x out of ports"
+                                      : "port 0x%llx belongs to %s\nleave 0x%x-0x%x out of ports",
+                (unsigned long long)max_u64(range->base, hit.first), hit.owner, hit.first, hit.last);
 }
 
-static void check_ports(struct reader *r, const struct config *config) {
-    const struct claim *a, *b;
-    struct claims c;
-    char what[32];
-    u32 most = 0;
+static void check_address(struct reader *r, const struct config *config, const struct config_partition *p) {
+    if (!p->fixed || !p->memory) return;
+    if (p->memory > CONFIG_MAX_ADDRESS - p->address)
+        problem_add(&r->problems, p->address_at,
+                    "memory from 0x%llx on ends beyond 52 bits\nleave address out: the hypervisor finds a place",
+                    (unsigned long long)p->address);
+    for (const struct config_partition *q = config->partitions; q < p; q++) {
+        const struct config_partition *a = place_before(p->address_at, q->address_at) ? p : q, *b = a == p ? q : p;
 
-    for (u32 i = 0; i < config->partition_count; i++) most += config->partitions[i].port_count;
-    if (!claims_init(r, &c, most)) return;
-    for (u32 i = 0; i < config->partition_count; i++) {
-        const struct config_partition *p = &config->partitions[i];
-
-        for (u32 k = 0; k < p->port_count; k++) {
-            check_port(r, config, p->ports[k], p->port_at[k]);
-            claim(&c, p->ports[k].base, p->ports[k].bytes, p, p->port_at[k]);
-        }
+        if (q->fixed && ranges_overlap(p->address, p->memory, q->address, q->memory))
+            problem_add(&r->problems, b->address_at,
+                        "memory 0x%llx-0x%llx overlaps that of %s (line %u)\n"
+                        "write address = \"0x%llx\", or leave address out",
+                        (unsigned long long)b->address, (unsigned long long)(b->address + b->memory - 1),
+                        problem_quote(a->name, strlen(a->name)).text, a->address_at.line,
+                        (unsigned long long)align_up(a->address + a->memory, PAGE_2M));
     }
-    if (!find_conflict(&c, &a, &b)) return;
-    fmt(what, sizeof(what), "port 0x%llx", (unsigned long long)max_u64(a->base, b->base));
-    report_double(r, a, b, what, "ports");
-}
-
-static void check_addresses(struct reader *r, const struct config *config) {
-    const struct claim *a, *b;
-    struct claims c;
-
-    if (!claims_init(r, &c, config->partition_count)) return;
-    for (u32 i = 0; i < config->partition_count; i++) {
-        const struct config_partition *p = &config->partitions[i];
-        struct config_place at = {p->line_address, p->column_address};
-
-        if (!p->fixed || !p->memory) continue;
-        if (p->memory > CONFIG_MAX_ADDRESS - p->address) {
-            problem_add(&r->problems, at, "memory from 0x%llx on ends beyond 52 bits", (unsigned long long)p->address);
-            problem_remedy(&r->problems, "leave address out: the hypervisor finds a place");
-            continue;
-        }
-        claim(&c, p->address, p->memory, p, at);
-    }
-    if (!find_conflict(&c, &a, &b)) return;
-    problem_add(&r->problems, b->at, "memory 0x%llx-0x%llx overlaps that of %s (line %u)", (unsigned long long)b->base,
-                (unsigned long long)(b->base + b->bytes - 1),
-                problem_quote(a->owner->name, strlen(a->owner->name)).text, a->at.line);
-    problem_remedy(&r->problems, "write address = \"0x%llx\", or leave address out",
-                   (unsigned long long)align_up(a->base + a->bytes, PAGE_2M));
 }
 
 /* Where a flat image may lie: the guest's RAM from 1 MiB to the PCI hole. */
 static void check_guest_address(struct reader *r, const struct config_partition *p, const char *key, u64 value,
                                 struct config_place at) {
-    u64 end = min_u64(p->memory, GUEST_PCI_HOLE);
+    unsigned long long end = min_u64(p->memory, GUEST_PCI_HOLE);
 
     if (!at.line) return;
-    if (p->format != IMAGE_FLAT) {
-        problem_add(&r->problems, at, "%s is for images of format \"flat\" only", key);
-        problem_remedy(&r->problems, "add format = \"flat\", or remove %s", key);
-    } else if (p->memory && (value < GUEST_HIGHMEM_BASE || value >= end)) {
-        problem_add(&r->problems, at, "%s 0x%llx lies outside the partition's memory", key, (unsigned long long)value);
-        problem_remedy(&r->problems, "write an address from \"0x%llx\" to \"0x%llx\"", GUEST_HIGHMEM_BASE,
-                       (unsigned long long)end - 1);
-    }
+    if (p->format != IMAGE_FLAT)
+        problem_add(&r->problems, at, "%s is for images of format \"flat\" only\nadd format = \"flat\", or remove %s",
+                    key, key);
+    else if (p->memory && (value < GUEST_HIGHMEM_BASE || value >= end))
+        problem_add(&r->problems, at,
+                    "%s 0x%llx lies outside the partition's memory\nwrite an address from \"0x%llx\" to \"0x%llx\"",
+                    key, (unsigned long long)value, GUEST_HIGHMEM_BASE, end - 1);
 }
 
 static void check_flat(struct reader *r, const struct config_partition *p) {
-    check_guest_address(r, p, "load", p->load_address, p->load_at);
+    unsigned long long load = p->load_address;
+
+    check_guest_address(r, p, "load", load, p->load_at);
     check_guest_address(r, p, "entry", p->entry, p->entry_at);
-    if (!p->entry_at.line || p->entry >= p->load_address) return;
-    problem_add(&r->problems, p->entry_at, "entry 0x%llx lies before the image at 0x%llx", (unsigned long long)p->entry,
-                (unsigned long long)p->load_address);
-    problem_remedy(&r->problems, "write \"0x%llx\" or more, or leave entry out", (unsigned long long)p->load_address);
+    if (p->entry_at.line && p->entry < load)
+        problem_add(&r->problems, p->entry_at,
+                    "entry 0x%llx lies before the image at 0x%llx\nwrite \"0x%llx\" or more, or leave entry out",
+                    (unsigned long long)p->entry, load, load);
 }
 
 static void check_focus(struct reader *r, const struct config *config) {
     if (!config->focus || r->lost_table) return;
     for (u32 i = 0; i < config->partition_count; i++)
         if (str_equal(config->focus, config->partitions[i].name)) return;
-    problem_add(&r->problems, config->focus_at, "focus names no partition: %s",
-                problem_quote(config->focus, strlen(config->focus)).text);
-    if (config->partition_count)
-        problem_remedy(&r->problems, "write a partition's name, for example \"%s\"",
-                       problem_quote(config->partitions[0].name, strlen(config->partitions[0].name)).text);
-    else
-        problem_remedy(&r->problems, "add [partition.NAME], or leave focus out");
+    problem_add(&r->problems, config->focus_at,
+                config->partition_count ? "focus names no partition: %s\nwrite a partition's name, for example \"%s\""
+                                        : "focus names no partition: %s\nadd [partition.NAME], or leave focus out%s",
+                problem_quote(config->focus, strlen(config->focus)).text,
+                config->partition_count
+                    ? problem_quote(config->partitions[0].name, strlen(config->partitions[0].name)).text
+                    : "");
 }
 
-int config_cross_check(struct reader *r, const struct config *config) {
+void config_cross_check(struct reader *r, const struct config *config) {
     check_focus(r, config);
-    check_cores(r, config);
-    check_ports(r, config);
-    check_pci(r, config);
-    check_addresses(r, config);
-    for (u32 i = 0; i < config->partition_count; i++) check_flat(r, &config->partitions[i]);
-    return r->nomem ? -E_NOMEM : 0;
+    for (u32 i = 0; i < config->partition_count; i++) {
+        const struct config_partition *p = &config->partitions[i];
+
+        for (u32 k = 0; k < p->port_count; k++) check_port(r, config, &p->ports[k]);
+        check_address(r, config, p);
+        check_flat(r, p);
+    }
+    /* After check_port: of two problems at one place the first stays. */
+    for (const struct key_rule *rule = config_partition_keys; rule->name; rule++)
+        if (rule->list) check_list(r, config, rule);
 }

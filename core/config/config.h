@@ -38,37 +38,36 @@ enum restart_on {
 
 enum image_format { IMAGE_AUTO, IMAGE_LINUX, IMAGE_ELF, IMAGE_FLAT };
 
+/* An element of a list: a core, ports, a PCI function. */
 struct config_range {
     u64 base, bytes;
+    struct config_place at;
 };
 
+/* Places have line 0 for what is not given. */
 struct config_partition {
     const char *name; /* letters, digits, '-', '_' */
-    u32 line;         /* of its table, for later errors */
-    u32 *cpus;        /* host core numbers, in vCPU order */
+    struct config_place at;
+    struct config_range *cpus; /* host core numbers, in vCPU order */
     u32 cpu_count;
-    u64 memory;                            /* bytes */
-    bool fixed;                            /* `address` given */
-    u64 address;                           /* host physical base, aligned to 2 MiB */
+    u64 memory;  /* bytes */
+    u64 address; /* host physical base, aligned to 2 MiB, if `fixed` */
+    bool fixed;
     const char *kernel, *initrd, *cmdline; /* module names; initrd and cmdline may be NULL */
     enum image_format format;
     u64 load_address, entry;    /* flat images */
     struct config_range *ports; /* machine ports passed straight through */
     u32 port_count;
-    u32 *pci; /* PCI functions passed straight through: segment << 16 | bus << 8 | dev << 3 | fn */
+    struct config_range *pci; /* PCI functions passed straight through: segment << 16 | bus << 8 | dev << 3 | fn */
     u32 pci_count;
     u32 restart_on;    /* RESTART_* bits */
     u32 restart_limit; /* restarts in all; 0: no limit */
-    u32 line_memory, line_kernel, line_initrd, line_cpus, line_address;
-    u32 column_memory, column_kernel, column_initrd, column_cpus, column_address;
-    struct config_place at;                         /* of its name */
-    struct config_place load_at, entry_at;          /* line 0: not given */
-    struct config_place *cpu_at, *port_at, *pci_at; /* of each element */
+    struct config_place memory_at, address_at, kernel_at, initrd_at, load_at, entry_at;
 };
 
 struct config {
-    const char *console; /* "com1" ... "com4", or "none" */
-    const char *focus;   /* partition that has the keyboard at start, or NULL: the first */
+    u32 console;       /* machine port of the UART, or 0 */
+    const char *focus; /* partition that has the keyboard at start, or NULL: the first */
     struct config_place focus_at;
     struct config_partition *partitions;
     u32 partition_count;

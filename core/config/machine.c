@@ -8,13 +8,12 @@
 
 static void check_cores(struct problems *problems, const struct config_partition *p, u32 cpu_count) {
     for (u32 i = 0; i < p->cpu_count; i++) {
-        if (p->cpus[i] < cpu_count) continue;
-        problem_add(problems, p->cpu_at[i], "core %u does not exist: the machine has %u core%s", p->cpus[i], cpu_count,
-                    cpu_count == 1 ? "" : "s");
-        if (cpu_count == 1)
-            problem_remedy(problems, "the only core is 0");
-        else
-            problem_remedy(problems, "write core numbers from 0 to %u", cpu_count - 1);
+        if (p->cpus[i].base < cpu_count) continue;
+        problem_add(problems, p->cpus[i].at,
+                    cpu_count == 1
+                        ? "core %u does not exist: the machine has 1 core\nthe only core is 0"
+                        : "core %u does not exist: the machine has %u cores\nwrite core numbers from 0 to %u",
+                    (u32)p->cpus[i].base, cpu_count, cpu_count - 1);
     }
 }
 
@@ -28,14 +27,13 @@ static void check_memory(struct problems *problems, const struct config *config,
             left -= p->memory;
             continue;
         }
-        problem_add(problems, (struct config_place){p->line_memory, p->column_memory},
-                    "memory %s does not fit: of the machine's %s free only %s is left", problem_size(p->memory).text,
-                    problem_size(align_down(memory, PAGE_4K)).text, problem_size(align_down(left, PAGE_4K)).text);
-        if (left >= CONFIG_MIN_MEMORY)
-            problem_remedy(problems, "write at most \"%s\", or give other partitions less",
-                           problem_size(align_down(left, MIB(1))).text);
-        else
-            problem_remedy(problems, "give the partitions before it less memory");
+        problem_add(problems, p->memory_at,
+                    left < CONFIG_MIN_MEMORY ? "memory %s does not fit: of the machine's %s free only %s is left\n"
+                                               "give the partitions before it less memory"
+                                             : "memory %s does not fit: of the machine's %s free only %s is left\n"
+                                               "write at most \"%s\", or give other partitions less",
+                    problem_size(p->memory).text, problem_size(align_down(memory, PAGE_4K)).text,
+                    problem_size(align_down(left, PAGE_4K)).text, problem_size(align_down(left, MIB(1))).text);
         return;
     }
 }
@@ -59,12 +57,9 @@ static void check_module(struct problems *problems, const struct config_machine 
     if (!name || !machine->modules) return;
     for (u32 i = 0; i < machine->module_count; i++)
         if (str_equal(machine->modules[i], name) && !str_equal(name, CONFIG_FILE_NAME)) return;
-    problem_add(problems, at, "there is no module %s for %s", problem_quote(name, strlen(name)).text, key);
     list_modules(list, sizeof(list), machine);
-    if (list[0])
-        problem_remedy(problems, "write one of: %s", list);
-    else
-        problem_remedy(problems, "no module is loaded: add a module2 line for it to grub.cfg");
+    problem_add(problems, at, "there is no module %s for %s\n%s%s", problem_quote(name, strlen(name)).text, key,
+                list[0] ? "write one of: " : "no module is loaded: add a module2 line for it to grub.cfg", list);
 }
 
 int config_check_machine(const struct config *config, const struct config_machine *machine,
@@ -75,12 +70,10 @@ int config_check_machine(const struct config *config, const struct config_machin
         const struct config_partition *p = &config->partitions[i];
 
         if (machine->cpu_count) check_cores(&problems, p, machine->cpu_count);
-        check_module(&problems, machine, "kernel", p->kernel, (struct config_place){p->line_kernel, p->column_kernel});
-        check_module(&problems, machine, "initrd", p->initrd, (struct config_place){p->line_initrd, p->column_initrd});
-        if (p->pci_count && !machine->pci) {
-            problem_add(&problems, p->pci_at[0], "PCI functions cannot be passed through yet");
-            problem_remedy(&problems, "remove the key pci");
-        }
+        check_module(&problems, machine, "kernel", p->kernel, p->kernel_at);
+        check_module(&problems, machine, "initrd", p->initrd, p->initrd_at);
+        if (p->pci_count && !machine->pci)
+            problem_add(&problems, p->pci[0].at, "PCI functions cannot be passed through yet\nremove the key pci");
     }
     if (machine->memory) check_memory(&problems, config, machine->memory);
     return problems.any ? -E_INVAL : 0;

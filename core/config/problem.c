@@ -4,28 +4,27 @@
 #include "core/base/fmt.h"
 #include "core/base/string.h"
 
-void problem_add(struct problems *p, struct config_place at, const char *what, ...) {
-    struct config_place first = {p->first->line, p->first->column};
-    va_list args;
+void problem_add_v(struct problems *p, struct config_place at, const char *text, va_list args) {
+    struct config_error *e = p->first;
+    char both[sizeof(e->what) + sizeof(e->remedy)], *remedy = both;
 
     p->count++;
-    p->kept = !p->any || place_before(at, first);
-    if (!p->kept) return;
+    if (p->any && !place_before(at, (struct config_place){e->line, e->column})) return;
     p->any = true;
-    p->first->line = at.line;
-    p->first->column = at.column;
-    p->first->remedy[0] = 0;
-    va_start(args, what);
-    fmt_v(p->first->what, sizeof(p->first->what), what, args);
-    va_end(args);
+    e->line = at.line;
+    e->column = at.column;
+    fmt_v(both, sizeof(both), text, args);
+    while (*remedy && *remedy != '\n') remedy++;
+    if (*remedy) *remedy++ = 0;
+    str_copy(e->what, sizeof(e->what), both);
+    str_copy(e->remedy, sizeof(e->remedy), remedy);
 }
 
-void problem_remedy(struct problems *p, const char *remedy, ...) {
+void problem_add(struct problems *p, struct config_place at, const char *text, ...) {
     va_list args;
 
-    if (!p->kept) return;
-    va_start(args, remedy);
-    fmt_v(p->first->remedy, sizeof(p->first->remedy), remedy, args);
+    va_start(args, text);
+    problem_add_v(p, at, text, args);
     va_end(args);
 }
 

@@ -2,23 +2,23 @@
  * checks may run in any order. Private to core/config. Pure. */
 #pragma once
 
+#include <stdarg.h>
+
 #include "core/config/config.h"
 
 struct problems {
     struct config_error *first; /* meaningful if `any` */
     bool any;
     u32 count; /* noted so far, kept or not */
-    bool kept; /* the latest problem is the one in *first */
 };
 
 static inline bool place_before(struct config_place a, struct config_place b) {
     return a.line < b.line || (a.line == b.line && a.column < b.column);
 }
 
-/* Notes a problem. Of two at one place the one noted first stays. Follow with problem_remedy. */
-void problem_add(struct problems *p, struct config_place at, const char *what, ...) printf_like(3, 4);
-/* What to write instead, for the problem noted last. */
-void problem_remedy(struct problems *p, const char *remedy, ...) printf_like(2, 3);
+/* Notes a problem: "what is wrong\nwhat to write instead". Of two at one place the one noted first stays. */
+void problem_add(struct problems *p, struct config_place at, const char *text, ...) printf_like(3, 4);
+void problem_add_v(struct problems *p, struct config_place at, const char *text, va_list args) printf_like(3, 0);
 
 /* Text of the file made fit for a message: printable ASCII, at most 40 characters. */
 struct quoted {

@@ -21,21 +21,40 @@ struct reader {
     bool lost_table; /* a table was not understood: it may be the one that another key names */
 };
 
-/* A key: its type, and what a right line looks like. take stores the value in `to`, the struct of
- * the table that the key stands in. */
+/* One of the words that a key takes, and what it stands for. */
+struct choice {
+    const char *word;
+    u32 value;
+};
+
+/* How the elements of a list are read; problem: "what is wrong with one\nwhat to write". */
+struct list_rule {
+    u32 kinds;
+    const char *want, *problem;
+    bool (*parse)(const struct toml_node *node, struct config_range *out);
+    void (*name)(char *out, size_t size, u64 base); /* of one element, for messages */
+    u32 count;                                      /* offset of the list's length */
+};
+
+/* A key: its type, and what a right line looks like. Offsets are those in the struct of the table that the key stands
+ * in. take stores the value at `field`. */
 struct key_rule {
     const char *name;
     u32 kinds; /* bits 1 << enum toml_kind */
     const char *want, *example;
-    void (*take)(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to);
+    void (*take)(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field);
+    u32 field, place; /* place: of the value's position in the file; 0: nobody asks */
+    bool needed;
+    u32 most; /* bytes of a text */
+    const struct choice *choices;
+    const struct list_rule *list;
 };
 
-extern const struct key_rule config_machine_keys[], config_partition_keys[];
-extern const u32 config_machine_key_count, config_partition_key_count;
+extern const struct key_rule config_machine_keys[], config_partition_keys[]; /* end with an empty name */
 
 /* Reads every key of a table; `title` is the table as the file spells it. In config.c. */
 void config_read_table(struct reader *r, const struct toml_node *table, const char *title, const struct key_rule *rules,
-                       u32 count, void *to);
+                       void *to);
 /* arena_alloc that records failure; the caller stops quietly on NULL. */
 void *reader_alloc(struct reader *r, size_t bytes);
 
@@ -43,9 +62,7 @@ void *reader_alloc(struct reader *r, size_t bytes);
  * False if the text is not of that form. */
 bool config_parse_size(const char *text, size_t length, u64 *out);
 
-/* Machine ports of "com1" ... "com4", or 0. In check.c. */
-u16 config_console_port(const char *console);
 /* A PCI function as ssss:bb:dd.f. In check.c. */
-void config_pci_text(char *out, size_t size, u32 function);
-/* Everything that takes more than one key to judge. 0 or -E_NOMEM; problems go to r. */
-int config_cross_check(struct reader *r, const struct config *config) must_check;
+void config_pci_text(char *out, size_t size, u64 function);
+/* Everything that takes more than one key to judge. */
+void config_cross_check(struct reader *r, const struct config *config);

@@ -23,22 +23,18 @@ const char *toml_kind_name(enum toml_kind kind) {
     return names[kind];
 }
 
-int toml_error(struct toml_parser *p, struct config_place at, const char *remedy, const char *what, ...) {
-    char text[sizeof(p->problems->first->what)];
+int toml_error(struct toml_parser *p, struct config_place at, const char *text, ...) {
     va_list args;
 
-    va_start(args, what);
-    fmt_v(text, sizeof(text), what, args);
+    va_start(args, text);
+    problem_add_v(p->problems, at, text, args);
     va_end(args);
     p->at_end = p->pos >= p->end;
-    problem_add(p->problems, at, "%s", text);
-    problem_remedy(p->problems, "%s", remedy);
     return -E_INVAL;
 }
 
 int toml_nomem(struct toml_parser *p) {
-    problem_add(p->problems, toml_here(p), "the file needs more memory than is set aside for it");
-    problem_remedy(p->problems, "shorten the file");
+    problem_add(p->problems, toml_here(p), CONFIG_NO_MEMORY);
     return -E_NOMEM;
 }
 
@@ -67,10 +63,12 @@ static void skip_comment(struct toml_parser *p) {
     while (toml_peek(p, 0) >= 0 && toml_peek(p, 0) != '\n' && toml_peek(p, 0) != '\r') toml_advance(p, 1);
 }
 
-static struct toml_node *append(struct toml_parser *p, struct toml_node *parent, const struct key *key) {
+static struct toml_node *append(struct toml_parser *p, struct toml_node *parent, const struct key *key,
+                                enum toml_kind kind) {
     struct toml_node *node = arena_alloc(p->arena, sizeof(*node));
 
     if (!node) return NULL;
+    node->kind = kind;
     if (key) {
         node->key = key->text;
         node->key_length = (u32)key->length;
@@ -85,7 +83,7 @@ static struct toml_node *append(struct toml_parser *p, struct toml_node *parent,
     return node;
 }
 
-static bool is_bare(int c) {
+bool toml_bare(int c) {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
 }
 
@@ -95,10 +93,10 @@ static int parse_key(struct toml_parser *p, struct key *key) {
 
     key->at = toml_here(p);
     if (toml_peek(p, 0) == '"' || toml_peek(p, 0) == '\'') return toml_string(p, false, &key->text, &key->length);
-    while (is_bare(toml_peek(p, n))) n++;
+    while (toml_bare(toml_peek(p, n))) n++;
     if (n == 0)
-        return toml_error(p, key->at, "a key is written with letters, digits, - and _, or in quotes",
-                          "a key is missing here");
+        return toml_error(p, key->at,
+                          "a key is missing here\na key is written with letters, digits, - and _, or in quotes");
     text = arena_alloc(p->arena, n + 1);
     if (!text) return toml_nomem(p);
     memcpy(text, p->text + p->pos, n);
@@ -109,60 +107,49 @@ static int parse_key(struct toml_parser *p, struct key *key) {
 }
 
 static int defined_twice(struct toml_parser *p, const struct key *key, const struct toml_node *earlier) {
-    struct quoted q = problem_quote(key->text, key->length);
-    int rc = toml_error(p, key->at, "", "%s is defined twice", q.text);
-
-    problem_remedy(p->problems, "it is defined on line %u already: keep one of the two, or rename one",
-                   earlier->key_at.line);
-    return rc;
+    return toml_error(p, key->at, "%s is defined twice\nit is defined on line %u already: keep one, or rename one",
+                      problem_quote(key->text, key->length).text, earlier->key_at.line);
 }
 
-static int not_a_table(struct toml_parser *p, const struct key *key, const struct toml_node *earlier) {
-    struct quoted q = problem_quote(key->text, key->length);
-    int rc = toml_error(p, key->at, "", "%s cannot take further keys", q.text);
+/* What a key does to the table or array of that name. */
+enum step {
+    STEP_DOTTED,  /* a part of a dotted key before the last */
+    STEP_HEADER,  /* the same of a header: any open table may be entered, and an array stands for its last element */
+    STEP_TABLE,   /* the last part of [key]: the table that the next lines fill */
+    STEP_ELEMENT, /* of [[key]]: a new element of the array */
+};
 
-    problem_remedy(p->problems, "line %u gave it a complete value: add the key there", earlier->key_at.line);
-    return rc;
-}
-
-/* One step of a dotted key: into the table `key`, made if need be. A table that a header or an
- * earlier section defined is complete (TOML, Table). */
-static int step_dotted(struct toml_parser *p, struct toml_node **table, const struct key *key) {
+/* Moves *table to its child `key`, made if need be. A table that a header or an earlier section defined is complete
+ * (TOML, Table). */
+static int enter(struct toml_parser *p, struct toml_node **table, const struct key *key, enum step step) {
     struct toml_node *child = toml_find(*table, key->text, key->length);
+    bool last = step >= STEP_TABLE, is_table, is_array;
 
-    if (!child) {
-        child = append(p, *table, key);
-        if (!child) return toml_nomem(p);
-        child->kind = TOML_TABLE;
-    } else if (child->kind != TOML_TABLE || child->closed) {
-        return not_a_table(p, key, child);
-    } else if (child->defined && !(child->dotted && child->defined == p->section)) {
+    if (!child) child = append(p, *table, key, step == STEP_ELEMENT ? TOML_ARRAY : TOML_TABLE);
+    if (!child) return toml_nomem(p);
+    is_table = child->kind == TOML_TABLE && !child->closed && step != STEP_ELEMENT;
+    is_array = child->kind == TOML_ARRAY && !child->closed && (step == STEP_HEADER || step == STEP_ELEMENT);
+    if (!is_table && !is_array && !last)
+        return toml_error(p, key->at,
+                          "%s cannot take further keys\nline %u gave it a complete value: add the key there",
+                          problem_quote(key->text, key->length).text, child->key_at.line);
+    if ((!is_table && !is_array) || (step == STEP_TABLE && child->defined) ||
+        (step == STEP_DOTTED && child->defined && !(child->dotted && child->defined == p->section)))
         return defined_twice(p, key, child);
-    }
-    child->dotted = true;
-    child->defined = p->section;
+    if (step == STEP_ELEMENT)
+        child = append(p, child, NULL, TOML_TABLE);
+    else if (is_array)
+        child = child->last;
+    if (!child) return toml_nomem(p);
+    if (step != STEP_HEADER) child->defined = p->section;
+    if (step == STEP_DOTTED) child->dotted = true;
+    if (last) child->key_at = child->at = key->at;
     *table = child;
     return 0;
 }
 
-/* One step of a header: as above, but any open table may be entered, and an array of tables stands
- * for its last element. */
-static int step_header(struct toml_parser *p, struct toml_node **table, const struct key *key) {
-    struct toml_node *child = toml_find(*table, key->text, key->length);
-
-    if (!child) {
-        child = append(p, *table, key);
-        if (!child) return toml_nomem(p);
-        child->kind = TOML_TABLE;
-    } else if (child->closed || (child->kind != TOML_TABLE && child->kind != TOML_ARRAY)) {
-        return not_a_table(p, key, child);
-    }
-    *table = child->kind == TOML_ARRAY ? child->last : child;
-    return 0;
-}
-
 /* Reads a key of one or more parts. *parent: the table that holds, or will hold, the last one. */
-static int parse_path(struct toml_parser *p, bool header, struct toml_node **parent, struct key *last) {
+static int parse_path(struct toml_parser *p, enum step step, struct toml_node **parent, struct key *last) {
     for (u32 parts = 1;; parts++) {
         int rc = parse_key(p, last);
 
@@ -170,10 +157,10 @@ static int parse_path(struct toml_parser *p, bool header, struct toml_node **par
         skip_space(p);
         if (toml_peek(p, 0) != '.') return 0;
         if (parts == TOML_MAX_DEPTH)
-            return toml_error(p, toml_here(p), "use fewer dots", "the key has more than %u parts", TOML_MAX_DEPTH);
+            return toml_error(p, toml_here(p), "the key has more than %u parts\nuse fewer dots", TOML_MAX_DEPTH);
         toml_advance(p, 1);
         skip_space(p);
-        rc = header ? step_header(p, parent, last) : step_dotted(p, parent, last);
+        rc = enter(p, parent, last, step);
         if (rc) return rc;
     }
 }
@@ -190,7 +177,7 @@ static int begin_value(struct toml_parser *p, struct toml_node *node) {
         return rc;
     }
     if (p->depth == TOML_MAX_DEPTH)
-        return toml_error(p, node->at, "use fewer levels of brackets", "brackets stand more than %u deep",
+        return toml_error(p, node->at, "brackets stand more than %u deep\nuse fewer levels of brackets",
                           TOML_MAX_DEPTH);
     node->kind = c == '[' ? TOML_ARRAY : TOML_TABLE;
     node->closed = true;
@@ -205,92 +192,69 @@ static int begin_value(struct toml_parser *p, struct toml_node *node) {
 static int begin_pair(struct toml_parser *p, struct toml_node *table) {
     struct toml_node *node;
     struct key key;
-    int rc = parse_path(p, false, &table, &key);
+    int rc = parse_path(p, STEP_DOTTED, &table, &key);
 
     if (rc) return rc;
     node = toml_find(table, key.text, key.length);
     if (node) return defined_twice(p, &key, node);
     if (toml_peek(p, 0) != '=')
-        return toml_error(p, toml_here(p), "write key = value", "= is missing after the key %s",
+        return toml_error(p, toml_here(p), "= is missing after the key %s\nwrite key = value",
                           problem_quote(key.text, key.length).text);
     toml_advance(p, 1);
     skip_space(p);
-    node = append(p, table, &key);
-    if (!node) return toml_nomem(p);
-    return begin_value(p, node);
+    node = append(p, table, &key, TOML_STRING);
+    return node ? begin_value(p, node) : toml_nomem(p);
 }
 
 /* What stands before the position within the open array or inline table. An inner one that was just
  * closed is a value of the outer one, so one variable serves all levels. */
 enum before { BEFORE_NOTHING, BEFORE_VALUE, BEFORE_COMMA };
 
-static void close_value(struct toml_parser *p, enum before *before) {
-    toml_advance(p, 1);
-    p->open = p->open->outer;
-    p->depth--;
-    p->behind = toml_here(p);
-    *before = BEFORE_VALUE;
-}
-
-/* Takes the comma that must part two values. Returns 1 if it did, 0 if a value is due. */
-static int take_comma(struct toml_parser *p, enum before *before, char bracket) {
-    bool comma = toml_peek(p, 0) == ',';
-    char remedy[] = "write a comma between two values, or ? to end";
-
-    if (comma && *before == BEFORE_VALUE) {
-        toml_advance(p, 1);
-        *before = BEFORE_COMMA;
-        return 1;
-    }
-    if (comma) return toml_error(p, toml_here(p), "remove the comma", "there is no value before the comma");
-    if (*before != BEFORE_VALUE) return 0;
-    for (char *c = remedy; *c; c++)
-        if (*c == '?') *c = bracket;
-    /* The next thing may stand lines below; what is wrong is that this value is the last. */
-    return toml_error(p, p->behind, remedy, "a comma or %c is missing", bracket);
-}
-
-static int array_step(struct toml_parser *p, enum before *before) {
-    struct toml_node *array = p->open, *node;
-    int rc;
+/* The next value, comma or closing bracket of the open array or inline table. */
+static int open_step(struct toml_parser *p, enum before *before) {
+    struct toml_node *open = p->open, *node;
+    bool array = open->kind == TOML_ARRAY;
+    char bracket = array ? ']' : '}';
+    int c, rc;
 
     do {
         skip_space(p);
-        skip_comment(p);
-    } while (toml_newline(p));
-    if (toml_peek(p, 0) < 0)
-        return toml_error(p, array->at, "write ] behind its last value", "the array is never closed");
-    if (toml_peek(p, 0) == ']') {
-        close_value(p, before);
+        if (array) skip_comment(p);
+    } while (array && toml_newline(p));
+    c = toml_peek(p, 0);
+    if (c < 0 && array) return toml_error(p, open->at, "the array is never closed\nwrite ] behind its last value");
+    if (!array && (c < 0 || c == '\n' || c == '\r' || c == '#'))
+        return toml_error(p, open->at,
+                          "the inline table is not closed on its line\nwrite { key = value, ... } on one line");
+    if (c == bracket) {
+        if (!array && *before == BEFORE_COMMA)
+            return toml_error(p, toml_here(p), "no value follows the last comma\nremove the comma before }");
+        toml_advance(p, 1);
+        p->open = open->outer;
+        p->depth--;
+        p->behind = toml_here(p);
+        *before = BEFORE_VALUE;
         return 0;
     }
-    rc = take_comma(p, before, ']');
-    if (rc) return rc < 0 ? rc : 0;
-    node = append(p, array, NULL);
-    if (!node) return toml_nomem(p);
-    rc = begin_value(p, node);
-    *before = p->open == node ? BEFORE_NOTHING : BEFORE_VALUE;
-    return rc;
-}
-
-static int inline_step(struct toml_parser *p, enum before *before) {
-    struct toml_node *table = p->open;
-    int rc;
-
-    skip_space(p);
-    if (toml_peek(p, 0) < 0 || toml_peek(p, 0) == '\n' || toml_peek(p, 0) == '\r' || toml_peek(p, 0) == '#')
-        return toml_error(p, table->at, "write { key = value, ... } on one line",
-                          "the inline table is not closed on its line");
-    if (toml_peek(p, 0) == '}') {
-        if (*before == BEFORE_COMMA)
-            return toml_error(p, toml_here(p), "remove the comma before }", "no value follows the last comma");
-        close_value(p, before);
+    if (c == ',') {
+        if (*before != BEFORE_VALUE)
+            return toml_error(p, toml_here(p), "there is no value before the comma\nremove the comma");
+        toml_advance(p, 1);
+        *before = BEFORE_COMMA;
         return 0;
     }
-    rc = take_comma(p, before, '}');
-    if (rc) return rc < 0 ? rc : 0;
-    rc = begin_pair(p, table);
-    *before = p->open == table ? BEFORE_VALUE : BEFORE_NOTHING;
+    /* The next thing may stand lines below; what is wrong is that this value is the last. */
+    if (*before == BEFORE_VALUE)
+        return toml_error(p, p->behind, "a comma or %c is missing\nwrite a comma between two values, or %c to end",
+                          bracket, bracket);
+    *before = BEFORE_VALUE;
+    if (array) {
+        node = append(p, open, NULL, TOML_STRING);
+        rc = node ? begin_value(p, node) : toml_nomem(p);
+    } else {
+        rc = begin_pair(p, open);
+    }
+    if (p->open != open) *before = BEFORE_NOTHING;
     return rc;
 }
 
@@ -298,62 +262,26 @@ static int parse_pair(struct toml_parser *p) {
     enum before before = BEFORE_NOTHING;
     int rc = begin_pair(p, p->table);
 
-    while (!rc && p->open) rc = p->open->kind == TOML_ARRAY ? array_step(p, &before) : inline_step(p, &before);
+    while (!rc && p->open) rc = open_step(p, &before);
     return rc;
-}
-
-/* [[key]]: a new element of the array of tables. */
-static int add_element(struct toml_parser *p, struct toml_node *parent, const struct key *key) {
-    struct toml_node *array = toml_find(parent, key->text, key->length);
-
-    if (!array) {
-        array = append(p, parent, key);
-        if (!array) return toml_nomem(p);
-        array->kind = TOML_ARRAY;
-    } else if (array->kind != TOML_ARRAY || array->closed) {
-        return defined_twice(p, key, array);
-    }
-    p->table = append(p, array, NULL);
-    if (!p->table) return toml_nomem(p);
-    p->table->kind = TOML_TABLE;
-    p->table->defined = p->section;
-    p->table->key_at = p->table->at = key->at;
-    return 0;
-}
-
-/* [key]: the table that the next lines fill. */
-static int define_table(struct toml_parser *p, struct toml_node *parent, const struct key *key) {
-    struct toml_node *table = toml_find(parent, key->text, key->length);
-
-    if (!table) {
-        table = append(p, parent, key);
-        if (!table) return toml_nomem(p);
-        table->kind = TOML_TABLE;
-    } else if (table->kind != TOML_TABLE || table->closed || table->defined) {
-        return defined_twice(p, key, table);
-    }
-    table->defined = p->section;
-    table->key_at = table->at = key->at;
-    p->table = table;
-    return 0;
 }
 
 static int parse_header(struct toml_parser *p) {
     bool element = toml_peek(p, 1) == '[';
-    struct toml_node *parent = p->root;
+    struct toml_node *table = p->root;
     struct key key;
     int rc;
 
     toml_advance(p, element ? 2 : 1);
     p->section++;
     skip_space(p);
-    rc = parse_path(p, true, &parent, &key);
+    rc = parse_path(p, STEP_HEADER, &table, &key);
     if (rc) return rc;
     if (toml_peek(p, 0) != ']' || (element && toml_peek(p, 1) != ']'))
-        return toml_error(p, toml_here(p), element ? "close the header with ]]" : "close the header with ]",
-                          "the header is not closed");
+        return toml_error(p, toml_here(p), "the header is not closed\nclose the header with %s", element ? "]]" : "]");
     /* Define it before the bracket is consumed: an error here is not one of running out of text. */
-    rc = element ? add_element(p, parent, &key) : define_table(p, parent, &key);
+    rc = enter(p, &table, &key, element ? STEP_ELEMENT : STEP_TABLE);
+    p->table = table;
     toml_advance(p, element ? 2 : 1);
     return rc;
 }
@@ -371,8 +299,10 @@ static int parse_line(struct toml_parser *p) {
     skip_space(p);
     skip_comment(p);
     if (toml_newline(p) || toml_peek(p, 0) < 0) return 0;
-    return toml_error(p, toml_here(p), "one key to a line; text stands in quotes, a comment begins with #",
-                      "there is more text after the %s", c == '[' ? "header" : "value");
+    return toml_error(p, toml_here(p),
+                      "there is more text after the %s\n"
+                      "one key to a line; text stands in quotes, a comment begins with #",
+                      c == '[' ? "header" : "value");
 }
 
 /* The text is clean up to `clean` only: tell what stands there. */
@@ -383,9 +313,11 @@ static int dirty_text(struct toml_parser *p, size_t clean) {
     p->pos = p->start;
     p->line = p->column = 1;
     toml_advance(p, clean - p->start);
-    if (c >= 0x80) return toml_error(p, toml_here(p), "save the file as UTF-8 text", "byte 0x%02x is not UTF-8", c);
-    return toml_error(p, toml_here(p), "remove it; in a string write it as an escape such as \\t",
-                      "control character 0x%02x in the text", c);
+    return toml_error(p, toml_here(p),
+                      c >= 0x80 ? "byte 0x%02x is not UTF-8\nsave the file as UTF-8 text"
+                                : "control character 0x%02x in the text\n"
+                                  "remove it; in a string write it as an escape such as \\t",
+                      c);
 }
 
 int toml_parse(struct arena *arena, const char *text, size_t length, struct toml_node **root,

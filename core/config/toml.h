@@ -6,6 +6,8 @@
 #include "core/config/config.h"
 #include "core/config/problem.h"
 
+#define CONFIG_NO_MEMORY "the file needs more memory than is set aside for it\nshorten the file"
+
 /* Arrays and inline tables within one another, and parts of one dotted key. */
 #define TOML_MAX_DEPTH 16
 
@@ -49,5 +51,7 @@ int toml_parse(struct arena *arena, const char *text, size_t length, struct toml
                struct problems *problems) must_check;
 /* The child with this key, or NULL. */
 struct toml_node *toml_find(const struct toml_node *table, const char *key, size_t length);
+/* One of the characters that a key may have without quotes. */
+bool toml_bare(int c);
 /* "a string", "an integer", ... */
 const char *toml_kind_name(enum toml_kind kind);

@@ -45,12 +45,18 @@ static inline struct config_place toml_here(const struct toml_parser *p) {
 
 static inline bool is_digit(int c) { return c >= '0' && c <= '9'; }
 
+/* The value of a digit, or -1. base: up to 16. */
+static inline int digit_of(int c, int base) {
+    int value = is_digit(c) ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+
+    return value < base ? value : -1;
+}
+
 /* Consumes a newline (LF or CRLF) if there is one. */
 bool toml_newline(struct toml_parser *p);
 
-/* Notes the error and returns -E_INVAL. */
-int toml_error(struct toml_parser *p, struct config_place at, const char *remedy, const char *what, ...)
-    printf_like(4, 5);
+/* Notes "what\nremedy" and returns -E_INVAL. */
+int toml_error(struct toml_parser *p, struct config_place at, const char *text, ...) printf_like(3, 4);
 /* Notes that the arena is used up and returns -E_NOMEM. */
 int toml_nomem(struct toml_parser *p);
 

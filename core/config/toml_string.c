@@ -44,33 +44,11 @@ size_t toml_clean_prefix(const char *text, size_t length) {
 }
 
 static size_t utf8_put(char *out, u32 code) {
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        out[0] = (char)(0xc0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    if (code < 0x10000) {
-        out[0] = (char)(0xe0 | code >> 12);
-        out[1] = (char)(0x80 | (code >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (code & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | code >> 18);
-    out[1] = (char)(0x80 | (code >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (code >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (code & 0x3f));
-    return 4;
-}
+    size_t more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
 
-static int hex_value(int c) {
-    if (is_digit(c)) return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
+    out[0] = (char)(more ? 0xff00u >> (more + 1) | code >> 6 * more : code);
+    for (size_t i = 1; i <= more; i++) out[i] = (char)(0x80 | (code >> 6 * (more - i) & 0x3f));
+    return more + 1;
 }
 
 struct string {
@@ -87,16 +65,17 @@ static int unicode_escape(struct toml_parser *p, struct string *s, u32 digits, s
 
     toml_advance(p, 1);
     for (u32 i = 0; i < digits; i++) {
-        int value = hex_value(toml_peek(p, 0));
+        int value = digit_of(toml_peek(p, 0), 16);
 
         if (value < 0)
-            return toml_error(p, at, "write \\u and 4, or \\U and 8 hexadecimal digits",
-                              "the escape needs %u hexadecimal digits", digits);
+            return toml_error(
+                p, at, "the escape needs %u hexadecimal digits\nwrite \\u and 4, or \\U and 8 hexadecimal digits",
+                digits);
         code = code << 4 | (u32)value;
         toml_advance(p, 1);
     }
     if (code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        return toml_error(p, at, "write the number of a Unicode character", "0x%x is no Unicode character", code);
+        return toml_error(p, at, "0x%x is no Unicode character\nwrite the number of a Unicode character", code);
     s->length += utf8_put(s->out + s->length, code);
     return 0;
 }
@@ -130,8 +109,7 @@ static int escape(struct toml_parser *p, struct string *s) {
         }
     }
     if (s->multi && line_continuation(p)) return 0;
-    return toml_error(p, at, "write \\\\ for a backslash, or use a 'literal' string",
-                      "unknown escape after a backslash");
+    return toml_error(p, at, "unknown escape after a backslash\nwrite \\\\ for a backslash, or use a 'literal' string");
 }
 
 /* Bytes from the position to the closing quotes, or to the end of the text (of the line, for the
@@ -145,13 +123,6 @@ static size_t extent(const struct toml_parser *p, const struct string *s) {
         n += c == '\\' && s->quote == '"' && toml_peek(p, n + 1) >= 0 ? 2 : 1;
     }
     return n + 2; /* two quotes may stand before the three that close */
-}
-
-static int unclosed(struct toml_parser *p, const struct string *s) {
-    if (s->multi)
-        return toml_error(p, s->at, "close it with three quotes like those that open it", "the string is never closed");
-    return toml_error(p, s->at, "write the closing quote before the end of the line",
-                      "the string is not closed on its line");
 }
 
 /* The position is at quotes of the string's own kind. True if they close it. */
@@ -175,7 +146,12 @@ static int decode(struct toml_parser *p, struct string *s) {
     for (;;) {
         int c = toml_peek(p, 0);
 
-        if (c < 0 || (!s->multi && (c == '\n' || c == '\r'))) return unclosed(p, s);
+        if (c < 0 || (!s->multi && (c == '\n' || c == '\r')))
+            return toml_error(p, s->at,
+                              s->multi
+                                  ? "the string is never closed\nclose it with three quotes like those that open it"
+                                  : "the string is not closed on its line\n"
+                                    "write the closing quote before the end of the line");
         if (c == s->quote) {
             if (closing(p, s)) return 0;
         } else if (c == '\\' && s->quote == '"') {

@@ -31,7 +31,7 @@ static void check_error(const struct config_error *e, const u8 *data, size_t siz
 static void check_partition(const struct config_partition *p) {
     REQUIRE(p->name && p->name[0] && strlen(p->name) <= CONFIG_MAX_NAME && printable(p->name));
     REQUIRE(p->cpu_count > 0);
-    for (u32 i = 0; i < p->cpu_count; i++) REQUIRE(p->cpus[i] <= CONFIG_MAX_CORE);
+    for (u32 i = 0; i < p->cpu_count; i++) REQUIRE(p->cpus[i].base <= CONFIG_MAX_CORE);
     REQUIRE(p->memory >= CONFIG_MIN_MEMORY && is_aligned(p->memory, PAGE_4K));
     REQUIRE(p->memory <= CONFIG_MAX_ADDRESS);
     if (p->fixed) REQUIRE(is_aligned(p->address, PAGE_2M) && p->address <= CONFIG_MAX_ADDRESS - p->memory);
@@ -46,13 +46,13 @@ static void check_partition(const struct config_partition *p) {
 static void check_pair(const struct config_partition *a, const struct config_partition *b) {
     REQUIRE(strcmp(a->name, b->name) != 0);
     for (u32 i = 0; i < a->cpu_count; i++)
-        for (u32 k = 0; k < b->cpu_count; k++) REQUIRE(a->cpus[i] != b->cpus[k]);
+        for (u32 k = 0; k < b->cpu_count; k++) REQUIRE(a->cpus[i].base != b->cpus[k].base);
     if (a->fixed && b->fixed) REQUIRE(!ranges_overlap(a->address, a->memory, b->address, b->memory));
     for (u32 i = 0; i < a->port_count; i++)
         for (u32 k = 0; k < b->port_count; k++)
             REQUIRE(!ranges_overlap(a->ports[i].base, a->ports[i].bytes, b->ports[k].base, b->ports[k].bytes));
     for (u32 i = 0; i < a->pci_count; i++)
-        for (u32 k = 0; k < b->pci_count; k++) REQUIRE(a->pci[i] != b->pci[k]);
+        for (u32 k = 0; k < b->pci_count; k++) REQUIRE(a->pci[i].base != b->pci[k].base);
 }
 
 struct seen {
@@ -68,7 +68,7 @@ static void on_line(void *ctx, const char *text) {
 }
 
 static void check_config(const struct config *config) {
-    u16 console = config_console_port(config->console);
+    u32 console = config->console;
     struct seen seen = {0};
     u32 cores = 0;
 
@@ -106,7 +106,7 @@ static void check_machines(const struct config *config, const u8 *data, size_t s
             check_error(&error, data, size);
         else if (machines[i].cpu_count)
             for (u32 k = 0; k < config->partition_count; k++)
-                REQUIRE(config->partitions[k].cpus[0] < machines[i].cpu_count);
+                REQUIRE(config->partitions[k].cpus[0].base < machines[i].cpu_count);
     }
 }
 

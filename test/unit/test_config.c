@@ -7,14 +7,14 @@ static void test_example(void **state) {
     struct config_partition *p = &c->partitions[0];
 
     (void)state;
-    assert_string_equal("com1", c->console);
+    assert_int_equal(0x3f8, c->console);
     assert_null(c->focus);
     assert_int_equal(2, c->partition_count);
     assert_string_equal("linux", p->name);
-    assert_int_equal(4, p->line);
+    assert_int_equal(4, p->at.line);
     assert_int_equal(2, p->cpu_count);
-    assert_int_equal(0, p->cpus[0]);
-    assert_int_equal(1, p->cpus[1]);
+    assert_int_equal(0, p->cpus[0].base);
+    assert_int_equal(1, p->cpus[1].base);
     assert_true(p->memory == MIB(512));
     assert_false(p->fixed);
     assert_string_equal("vmlinuz", p->kernel);
@@ -22,16 +22,16 @@ static void test_example(void **state) {
     assert_string_equal("console=ttyS0", p->cmdline);
     assert_int_equal(IMAGE_AUTO, p->format);
     assert_int_equal(1, p->pci_count);
-    assert_int_equal(3 << 3, p->pci[0]);
+    assert_int_equal(3 << 3, p->pci[0].base);
     assert_int_equal(RESTART_CRASH, p->restart_on);
     assert_int_equal(3, p->restart_limit);
-    assert_int_equal(6, p->line_memory);
-    assert_int_equal(11, p->column_memory);
-    assert_int_equal(7, p->line_kernel);
-    assert_int_equal(8, p->line_initrd);
+    assert_int_equal(6, p->memory_at.line);
+    assert_int_equal(11, p->memory_at.column);
+    assert_int_equal(7, p->kernel_at.line);
+    assert_int_equal(8, p->initrd_at.line);
     p++;
     assert_string_equal("control-loop", p->name);
-    assert_int_equal(2, p->cpus[0]);
+    assert_int_equal(2, p->cpus[0].base);
     assert_true(p->memory == MIB(16));
     assert_null(p->initrd);
     assert_null(p->cmdline);
@@ -58,12 +58,12 @@ static void test_all_keys(void **state) {
     struct config_partition *p = c->partitions;
 
     (void)state;
-    assert_string_equal("com2", c->console);
+    assert_int_equal(0x2f8, c->console);
     assert_string_equal("raw_1", c->focus);
     assert_int_equal(4, c->partition_count);
     assert_int_equal(3, p->cpu_count);
-    assert_int_equal(7, p->cpus[0]);
-    assert_int_equal(3, p->cpus[2]);
+    assert_int_equal(7, p->cpus[0].base);
+    assert_int_equal(3, p->cpus[2].base);
     assert_true(p->memory == MIB(4) && p->fixed && p->address == GIB(1));
     assert_int_equal(IMAGE_FLAT, p->format);
     assert_true(p->load_address == 0x200000 && p->entry == 0x200010);
@@ -71,8 +71,8 @@ static void test_all_keys(void **state) {
     assert_true(p->ports[0].base == 0x80 && p->ports[0].bytes == 1);
     assert_true(p->ports[1].base == 0x84 && p->ports[1].bytes == 1);
     assert_true(p->ports[2].base == 0x300 && p->ports[2].bytes == 16);
-    assert_int_equal(0x1f << 3 | 7, p->pci[0]);
-    assert_int_equal(1 << 16 | 0xff << 8 | 1, p->pci[1]);
+    assert_int_equal(0x1f << 3 | 7, p->pci[0].base);
+    assert_int_equal(1 << 16 | 0xff << 8 | 1, p->pci[1].base);
     assert_int_equal(RESTART_CRASH | RESTART_RESET, p->restart_on);
     assert_int_equal(0, p->restart_limit);
     p++;

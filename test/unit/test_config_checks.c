@@ -32,11 +32,11 @@ static void test_tables(void **state) {
     expect("", 1, 1, "the file has no partition", "[partition.NAME]");
     expect("# nothing\n[machine]\nconsole = \"none\"", 1, 1, "the file has no partition", "");
     expect("\n[partition]\n", 2, 2, "the file has no partition", "[partition.NAME]");
-    expect("partition = 3", 1, 1, "partition must be a table with a name", "[partition.NAME]");
+    expect("partition = 3", 1, 13, "partition must be a table with a name", "[partition.NAME]");
     expect("[[partition]]", 1, 3, "partition must be a table with a name", "[partition.NAME]");
     expect("[partition]\na = 1", 2, 1, "a is not the table of a partition", "[partition.NAME]");
     expect("[[partition.a]]", 1, 13, "a is not the table of a partition", "[partition.NAME]");
-    expect("machine = 1\n" A, 1, 1, "machine must be a table", "[machine]");
+    expect("machine = 1\n" A, 1, 11, "machine must be a table", "[machine]");
     expect("[partitions.a]\ncpus = [0]", 1, 2, "the file has no key partitions", "mean partition?");
     expect("[machine]\nfocus = \"x\"\n[partitons.x]\n" A, 3, 2, "the file has no key partitons", "mean partition?");
     expect(A "[linux]", 5, 2, "the file has no key linux", "[partition.linux]");
