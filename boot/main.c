@@ -5,7 +5,6 @@
 #include "boot/multiboot2.h"
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
-#include "core/base/errors.h"
 #include "core/base/layout.h"
 #include "core/base/log.h"
 #include "core/base/panic.h"

@@ -31,17 +31,11 @@ struct memory_entry {
     u32 type, reserved;
 };
 
-struct load_base_tag {
-    struct mb2_tag tag;
-    u32 base;
-};
-
 _Static_assert(sizeof(struct info_header) == 8, "fixed part");
 _Static_assert(sizeof(struct mb2_tag) == 8, "tag header");
 _Static_assert(offsetof(struct module_tag, string) == 16, "module tag");
 _Static_assert(sizeof(struct memory_map_tag) == 16, "memory map tag");
 _Static_assert(sizeof(struct memory_entry) == 24, "memory map entry");
-_Static_assert(sizeof(struct load_base_tag) == 12, "load base tag");
 
 #define RSDP_OLD_BYTES 20u
 #define RSDP_NEW_BYTES 36u
@@ -141,12 +135,4 @@ const void *mb2_rsdp(const void *mbi, u64 *bytes) {
         return tag + 1;
     }
     return NULL;
-}
-
-int mb2_load_base(const void *mbi, hpa_t *out) {
-    const struct mb2_tag *tag = mb2_find(mbi, MB2_TAG_LOAD_BASE, NULL);
-
-    if (!tag || tag->size < sizeof(struct load_base_tag)) return -E_NOENT;
-    *out = hpa(((const struct load_base_tag *)(const void *)tag)->base);
-    return 0;
 }

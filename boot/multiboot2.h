@@ -5,9 +5,6 @@
 
 #include "core/base/types.h"
 
-/* What the loader leaves in EAX. */
-#define MB2_LOADER_MAGIC 0x36d76289u
-
 enum mb2_tag_type {
     MB2_TAG_END = 0,
     MB2_TAG_CMDLINE = 1,
@@ -16,16 +13,9 @@ enum mb2_tag_type {
     MB2_TAG_MEMORY_MAP = 6,
     MB2_TAG_RSDP_OLD = 14, /* copy of an ACPI 1.0 RSDP, 20 bytes */
     MB2_TAG_RSDP_NEW = 15, /* copy of an ACPI 2.0 or later RSDP, 36 bytes */
-    MB2_TAG_LOAD_BASE = 21,
 };
 
-/* Memory types, where they differ from "anything else: not usable". */
-enum mb2_memory_type {
-    MB2_MEMORY_RAM = 1,
-    MB2_MEMORY_ACPI = 3, /* tables; usable once they are read */
-    MB2_MEMORY_NVS = 4,
-    MB2_MEMORY_BAD = 5,
-};
+#define MB2_MEMORY_RAM 1u /* the type of memory that may be used */
 
 /* The header of every tag; its data follows. */
 struct mb2_tag {
@@ -68,6 +58,3 @@ int mb2_memory(const struct mb2_tag *tag, u32 index, struct mb2_memory *out) mus
 /* The loader's copy of the RSDP, the newer form if it gave both; NULL if none. bytes: of the
  * copy, at least 20 (old) or 36 (new). Its checksums are still to be verified. */
 const void *mb2_rsdp(const void *mbi, u64 *bytes);
-
-/* Where the image was loaded. Returns 0 or -E_NOENT (the loader did not relocate it). */
-int mb2_load_base(const void *mbi, hpa_t *out) must_check;

@@ -9,7 +9,6 @@
 #include "drivers/clock.h"
 #include "drivers/lapic.h"
 
-#define PARK_STACK_BYTES 1024
 #define START_TIMEOUT_US 200000
 
 /* The last words of the start page, read by boot.S. */

@@ -3,7 +3,6 @@
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
 #include "core/base/spinlock.h"
-#include "core/base/string.h"
 #include "drivers/ioapic.h"
 #include "drivers/lapic.h"
 #include "drivers/uart.h"

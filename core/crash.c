@@ -1,5 +1,4 @@
 /* The report of a partition that cannot go on: exits.h. */
-#include "core/base/fmt.h"
 #include "core/base/log.h"
 #include "core/exits.h"
 #include "core/guest.h"

@@ -4,7 +4,6 @@
 #include "core/base/cpu.h"
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
-#include "core/base/log.h"
 #include "core/base/x86.h"
 #include "core/guest.h"
 #include "core/machine.h"

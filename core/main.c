@@ -11,7 +11,6 @@
 #include "core/canary.h"
 #include "core/hostspace.h"
 #include "core/local.h"
-#include "core/log.h"
 #include "core/machine.h"
 #include "core/traps.h"
 #include "drivers/power.h"

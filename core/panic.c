@@ -6,7 +6,6 @@
 #include "core/base/cpu.h"
 #include "core/base/fmt.h"
 #include "core/base/log.h"
-#include "core/base/string.h"
 #include "core/log.h"
 #include "drivers/lapic.h"
 #include "drivers/uart.h"

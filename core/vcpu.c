@@ -3,7 +3,6 @@
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
 #include "core/base/errors.h"
-#include "core/base/log.h"
 #include "core/base/panic.h"
 #include "core/base/x86.h"
 #include "core/console.h"

@@ -1,4 +1,4 @@
-/* Reads the machine's ACPI tables: processors, interrupt controllers, PM timer, soft-off, reset,
+/* Reads the machine's ACPI tables: processors, interrupt controllers, PM timer, soft-off,
  * HPET. Boot core, before start. Every byte is untrusted: each length is checked before it is used,
  * and all loops are bounded by a checked length. */
 #include "drivers/acpi.h"
@@ -172,17 +172,9 @@ static int parse_fadt(struct parse *p, u64 at) {
     if (rc) return rc;
     memcpy(&f, h, min_u64(h->length, sizeof(f)));
     p->dsdt = f.x_dsdt ? f.x_dsdt : f.dsdt;
-    if (f.flags & FADT_RESET_REG && f.reset_reg.address &&
-        (f.reset_reg.space == ACPI_SPACE_MEMORY || f.reset_reg.space == ACPI_SPACE_IO)) {
-        out->has_reset = true;
-        out->reset_space = f.reset_reg.space;
-        out->reset_address = f.reset_reg.address;
-        out->reset_value = f.reset_value;
-    }
     if (f.flags & FADT_HW_REDUCED) /* no PM1 block and no PM timer: the fields are to be ignored */
         return 0;
     if (f.pm_tmr_len == 4) out->pm_timer_port = port_of(&f.x_pm_tmr, f.pm_tmr);
-    out->pm_timer_32bit = out->pm_timer_port && f.flags & FADT_TMR_VAL_EXT;
     out->pm1a_control = port_of(&f.x_pm1a_cnt, f.pm1a_cnt);
     out->pm1b_control = port_of(&f.x_pm1b_cnt, f.pm1b_cnt);
     return 0;

@@ -42,16 +42,11 @@ struct host_acpi {
     struct host_ioapic ioapics[ACPI_MAX_IOAPICS];
     u32 ioapic_count;
     struct isa_override isa[ACPI_ISA_LINES]; /* identity unless overridden */
-    bool pm_timer_32bit;
-    u16 pm_timer_port; /* 0: none */
+    u16 pm_timer_port;                       /* 0: none */
     u16 pm1a_control, pm1b_control;
     bool has_s5;
     u8 s5_type_a, s5_type_b; /* SLP_TYP of \_S5 */
     u64 hpet_address;        /* 0: none */
-    bool has_reset;
-    u8 reset_space; /* 0 memory, 1 I/O */
-    u64 reset_address;
-    u8 reset_value;
     struct host_mcfg mcfg[ACPI_MAX_SEGMENTS];
     u32 mcfg_count;
     /* The IOMMU's table, DMAR or IVRS: length and checksum are right. NULL: none, or iommu_why says what is wrong. */

@@ -7,13 +7,10 @@
 #include "core/base/x86.h"
 #include "svm/svm.h"
 
-#define FEATURE_NPT          BIT(0)
-#define FEATURE_LOCK         BIT(2)
-#define FEATURE_NRIPS        BIT(3)
-#define FEATURE_FLUSH_ASID   BIT(6)
-#define FEATURE_DECODE       BIT(7)
-#define FEATURE_PAUSE_FILTER BIT(10)
-#define VM_CR_SVMDIS         BIT(4)
+#define FEATURE_NPT        BIT(0)
+#define FEATURE_NRIPS      BIT(3)
+#define FEATURE_FLUSH_ASID BIT(6)
+#define VM_CR_SVMDIS       BIT(4)
 
 bool svm_next_rip __attribute__((section(".late")));
 bool svm_flush_by_asid __attribute__((section(".late")));

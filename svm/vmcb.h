@@ -74,7 +74,6 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 /* intercept_1: exit codes 0x60 to 0x7f. */
 #define INTERCEPT_INTR        BIT(0)
 #define INTERCEPT_NMI         BIT(1)
-#define INTERCEPT_SMI         BIT(2)
 #define INTERCEPT_INIT        BIT(3)
 #define INTERCEPT_VINTR       BIT(4)
 #define INTERCEPT_RDPMC       BIT(15)
@@ -129,7 +128,6 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define VMEXIT_INTR       0x060
 #define VMEXIT_NMI        0x061
 #define VMEXIT_SMI        0x062
-#define VMEXIT_INIT       0x063
 #define VMEXIT_VINTR      0x064
 #define VMEXIT_RDPMC      0x06f
 #define VMEXIT_CPUID      0x072
@@ -147,7 +145,6 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define VMEXIT_SKINIT     0x086
 #define VMEXIT_WBINVD     0x089
 #define VMEXIT_MONITOR    0x08a
-#define VMEXIT_MWAIT      0x08b
 #define VMEXIT_MWAIT_COND 0x08c
 #define VMEXIT_XSETBV     0x08d
 #define VMEXIT_RDPRU      0x08e

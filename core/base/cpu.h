@@ -95,7 +95,6 @@ static inline void xsetbv0(u64 value) {
 
 static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
 static inline void cpu_cli(void) { __asm__ volatile("cli" ::: "memory"); }
-static inline void cpu_sti(void) { __asm__ volatile("sti" ::: "memory"); }
 /* Waits for an interrupt with interrupts open, and closes them again. No interrupt is lost in between (STI shadow). */
 static inline void cpu_wait_interrupt(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
 static inline noreturn_fn void cpu_halt_forever(void) {

@@ -12,7 +12,6 @@
 #define CR0_ET BIT(4)
 #define CR0_NE BIT(5)
 #define CR0_WP BIT(16)
-#define CR0_AM BIT(18)
 #define CR0_NW BIT(29)
 #define CR0_CD BIT(30)
 #define CR0_PG BIT(31)
@@ -37,7 +36,6 @@
 #define CR4_OSXSAVE    BIT(18)
 #define CR4_SMEP       BIT(20)
 #define CR4_SMAP       BIT(21)
-#define CR4_PKE        BIT(22)
 #define CR4_CET        BIT(23)
 
 #define EFER_SCE   BIT(0)
@@ -58,7 +56,6 @@
 #define RFLAGS_DF    BIT(10)
 #define RFLAGS_OF    BIT(11)
 #define RFLAGS_RF    BIT(16)
-#define RFLAGS_VM    BIT(17)
 #define RFLAGS_AC    BIT(18)
 
 enum x86_vector {

@@ -3,7 +3,6 @@
 #include "core/config/toml.h"
 
 #include "core/base/errors.h"
-#include "core/base/fmt.h"
 #include "core/base/string.h"
 #include "core/config/toml_scan.h"
 

@@ -59,8 +59,7 @@ static bool deliver(struct vlapic *l, const struct apic_msg *msg) {
         __atomic_store_n(&l->sipi_vector, msg->vector, __ATOMIC_SEQ_CST);
         __atomic_fetch_or(&l->events, VLAPIC_EVENT_SIPI, __ATOMIC_SEQ_CST);
         return true;
-    case APIC_EXTINT: __atomic_fetch_or(&l->events, VLAPIC_EVENT_EXTINT, __ATOMIC_SEQ_CST); return true;
-    default: return false; /* SMI: there is no system-management mode */
+    default: return false; /* SMI: there is no system-management mode; ExtINT comes by the INTR line only */
     }
 }
 

@@ -44,25 +44,6 @@ void vboard_init(struct vboard *b, const struct vboard_config *config, const str
     update_pit(b); /* OUT0 is high while channel 0 is not programmed */
 }
 
-bool vboard_has_port(u16 port) {
-    switch (port) {
-    case VPIC_MASTER_PORT ... VPIC_MASTER_PORT + 1:
-    case VPIC_SLAVE_PORT ... VPIC_SLAVE_PORT + 1:
-    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1:
-    case VPIT_PORT ... VPIT_CONTROL_PORT:
-    case VPIT_SYSTEM_PORT:
-    case VKBC_DATA_PORT:
-    case VKBC_COMMAND_PORT:
-    case VKBC_PORT92:
-    case VRTC_PORT ... VRTC_PORT + 1:
-    case COM1_PORT ... COM1_PORT + 7:
-    case VPM_EVENT_PORT ... VPM_CONTROL_PORT + 1:
-    case VPM_TIMER_PORT ... VPM_TIMER_PORT + 3:
-    case VPCI_ADDRESS_PORT ... VPCI_DATA_PORT + 3: return true;
-    default: return false;
-    }
-}
-
 static u8 in_byte(struct vboard *b, u16 port, u64 now) {
     u8 value;
 

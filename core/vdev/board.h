@@ -19,11 +19,10 @@
 /* Interrupt lines of the board: the legacy ISA numbers. Line n reaches 8259 input n and IOAPIC pin
  * n, except line 0 (8254), which reaches pin 2, and line 9 (SCI), level and active high on both.
  * The guest's MADT says the same. */
-#define BOARD_IRQ_PIT     0
-#define BOARD_IRQ_COM1    4
-#define BOARD_IRQ_RTC     8
-#define BOARD_IRQ_SCI     9
-#define BOARD_IOAPIC_PINS 24
+#define BOARD_IRQ_PIT  0
+#define BOARD_IRQ_COM1 4
+#define BOARD_IRQ_RTC  8
+#define BOARD_IRQ_SCI  9
 
 struct vboard_config {
     u64 memory;     /* bytes, for the CMOS memory-size registers */
@@ -47,8 +46,6 @@ struct vboard {
 
 void vboard_init(struct vboard *b, const struct vboard_config *config, const struct vdev_host *host);
 
-/* True if a device of the board decodes this port; others answer all ones and swallow writes. */
-bool vboard_has_port(u16 port);
 /* One port access of 1, 2 or 4 bytes. Reads return the value zero-extended; a port without a device
  * reads as ones. now: guest ns. */
 u32 vboard_in(struct vboard *b, u16 port, u32 size, u64 now);

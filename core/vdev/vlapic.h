@@ -8,10 +8,9 @@
 #include "core/vdev/vdev.h"
 
 /* Events that other cores leave for the owner, in `events`. */
-#define VLAPIC_EVENT_NMI    1u
-#define VLAPIC_EVENT_INIT   2u
-#define VLAPIC_EVENT_SIPI   4u
-#define VLAPIC_EVENT_EXTINT 8u
+#define VLAPIC_EVENT_NMI  1u
+#define VLAPIC_EVENT_INIT 2u
+#define VLAPIC_EVENT_SIPI 4u
 
 /* Local vector table, in register order. No CMCI entry: the version register says six entries. */
 enum vlapic_lvt { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };

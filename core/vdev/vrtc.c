@@ -7,7 +7,6 @@
 
 /* MC146818A, Register A to D. */
 #define A_UIP     0x80u
-#define A_DIVIDER 0x70u
 #define A_STOPPED 0x60u /* 11x: divider held in reset */
 #define A_RATE    0x0fu
 #define A_INITIAL 0x26u /* 32.768 kHz, 1024 Hz */

@@ -48,7 +48,6 @@ static void check_parsed(const struct host_acpi *out, u32 cpu_max) {
     for (u32 i = 0; i < out->cpu_count; i++)
         for (u32 k = 0; k < i; k++) REQUIRE(out->cpus[i].apic_id != out->cpus[k].apic_id);
     REQUIRE(!out->has_s5 || (out->s5_type_a <= 7 && out->s5_type_b <= 7));
-    REQUIRE(!out->has_reset || out->reset_space <= 1);
 }
 
 static void parse(struct memory *m, const u8 *rsdp, u64 rsdp_bytes, u32 cpu_max) {

@@ -37,6 +37,26 @@ static u16 pick_port(u8 low, u8 high) {
     return (u16)(bases[high & 15] + (low & 7));
 }
 
+/* True if a device of the board decodes this port; others answer all ones and swallow writes. */
+static bool has_port(u16 port) {
+    switch (port) {
+    case VPIC_MASTER_PORT ... VPIC_MASTER_PORT + 1:
+    case VPIC_SLAVE_PORT ... VPIC_SLAVE_PORT + 1:
+    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1:
+    case VPIT_PORT ... VPIT_CONTROL_PORT:
+    case VPIT_SYSTEM_PORT:
+    case VKBC_DATA_PORT:
+    case VKBC_COMMAND_PORT:
+    case VKBC_PORT92:
+    case VRTC_PORT ... VRTC_PORT + 1:
+    case 0x3f8 ... 0x3ff:
+    case VPM_EVENT_PORT ... VPM_CONTROL_PORT + 1:
+    case VPM_TIMER_PORT ... VPM_TIMER_PORT + 3:
+    case VPCI_ADDRESS_PORT ... VPCI_DATA_PORT + 3: return true;
+    default: return false;
+    }
+}
+
 static void step(struct fixture *f, const u8 *r, u64 *now) {
     static const u32 sizes[4] = {1, 1, 2, 4};
     u32 size = sizes[r[1] & 3], value = r[4] | (u32)r[5] << 8 | (u32)r[6] << 16 | (u32)r[7] << 24;
@@ -48,7 +68,7 @@ static void step(struct fixture *f, const u8 *r, u64 *now) {
     case 0:
         value = vboard_in(&f->b, port, size, *now);
         require(size == 4 || value >> (8 * size) == 0);
-        require(vboard_has_port(port) || size != 1 || value == 0xff);
+        require(has_port(port) || size != 1 || value == 0xff);
         break;
     case 1: vboard_ioapic_write(&f->b, value & 0xff0, 4, value >> 8, *now); break;
     case 2:

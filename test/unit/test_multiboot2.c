@@ -87,8 +87,6 @@ static void typical(struct builder *b, u32 entry_size) {
     put(b, rsdp, 20);
     tag(b, MB2_TAG_RSDP_NEW, 8 + 36);
     put(b, rsdp, 36);
-    tag(b, MB2_TAG_LOAD_BASE, 12);
-    put32(b, 0x400000);
 }
 
 static void check_typical(const void *mbi, u64 used) {
@@ -96,7 +94,6 @@ static void check_typical(const void *mbi, u64 used) {
     struct mb2_module module;
     struct mb2_memory memory;
     u64 total, bytes;
-    hpa_t base;
 
     assert_int_equal(0, mb2_check(mbi, used + 100, &total));
     assert_int_equal(used, total);
@@ -126,8 +123,6 @@ static void check_typical(const void *mbi, u64 used) {
 
     assert_memory_equal("RSD PTR ", mb2_rsdp(mbi, &bytes), 8);
     assert_int_equal(36, bytes);
-    assert_int_equal(0, mb2_load_base(mbi, &base));
-    assert_int_equal(0x400000, base.v);
 }
 
 static void test_typical(void **state) {
@@ -147,7 +142,6 @@ static void test_typical(void **state) {
 static void test_empty(void **state) {
     struct builder b;
     u64 total, bytes;
-    hpa_t base;
     void *mbi;
 
     (void)state;
@@ -158,7 +152,6 @@ static void test_empty(void **state) {
     assert_string_equal("", mb2_cmdline(mbi));
     assert_null(mb2_find(mbi, MB2_TAG_END, NULL)); /* the end is no tag to find */
     assert_null(mb2_rsdp(mbi, &bytes));
-    assert_int_equal(-E_NOENT, mb2_load_base(mbi, &base));
     free(mbi);
 }
 
@@ -252,7 +245,6 @@ static void test_bad_tags(void **state) {
 static void test_short_tags(void **state) {
     struct builder b;
     u64 total, bytes;
-    hpa_t base;
     void *mbi;
 
     (void)state;
@@ -263,14 +255,11 @@ static void test_short_tags(void **state) {
     b.used += 35;
     tag(&b, MB2_TAG_RSDP_OLD, 8 + 20);
     put(&b, "RSD PTR 012345678901", 20);
-    tag(&b, MB2_TAG_LOAD_BASE, 11);
-    b.used += 3;
     mbi = finish(&b);
     assert_int_equal(0, mb2_check(mbi, b.used, &total));
     assert_string_equal("", mb2_cmdline(mbi));
     assert_memory_equal("RSD PTR ", mb2_rsdp(mbi, &bytes), 8);
     assert_int_equal(20, bytes);
-    assert_int_equal(-E_NOENT, mb2_load_base(mbi, &base));
     free(mbi);
 }
 
@@ -287,14 +276,13 @@ static u64 read_all(const void *mbi) {
     struct mb2_module module;
     struct mb2_memory memory;
     const u8 *rsdp = mb2_rsdp(mbi, &bytes);
-    hpa_t base;
 
     while ((t = mb2_find(mbi, MB2_TAG_MODULE, t)) != NULL)
         if (mb2_module(t, &module) == 0) sum += strlen(module.string) + module.bytes;
     while ((t = mb2_find(mbi, MB2_TAG_MEMORY_MAP, t)) != NULL)
         for (u32 i = 0; mb2_memory(t, i, &memory) == 0; i++) sum += memory.base + memory.type;
     for (u64 i = 0; rsdp && i < bytes; i++) sum += rsdp[i];
-    return sum + (u64)mb2_load_base(mbi, &base);
+    return sum;
 }
 
 static void test_mutations(void **state) {
