@@ -40,115 +40,67 @@
 #define PTE_USER          BIT(2)
 #define PTE_WRITE_THROUGH BIT(3)
 #define PTE_CACHE_DISABLE BIT(4)
-#define PTE_LARGE         BIT(7)
 #define PTE_NO_EXECUTE    BIT(63)
+#define ENTRY_LARGE       BIT(7) /* in every format */
 
 /* SDM Vol 3C, EPT Paging-Structure Entries. */
-#define EPT_READ       BIT(0)
-#define EPT_WRITE      BIT(1)
-#define EPT_EXEC       BIT(2)
-#define EPT_RWX        (EPT_READ | EPT_WRITE | EPT_EXEC)
-#define EPT_TYPE_SHIFT 3u
-#define EPT_TYPE_UC    0ull
-#define EPT_TYPE_WB    6ull
-#define EPT_LARGE      BIT(7)
+#define EPT_READ  BIT(0)
+#define EPT_WRITE BIT(1)
+#define EPT_EXEC  BIT(2)
+#define EPT_RWX   (EPT_READ | EPT_WRITE | EPT_EXEC)
 
 /* --- formats ---------------------------------------------------------------------------------- */
 
-/* What host and NPT leaves share. UC is PCD and PWT together: entry 3 of the PAT, which is UC- or
- * UC in every PAT in use (SDM Vol 3A, Page Attribute Table). */
-static u64 x86_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
-    u64 entry = at.v | PTE_PRESENT;
-
-    if (rights & RIGHT_WRITE) entry |= PTE_WRITE;
-    if (!(rights & RIGHT_EXEC)) entry |= PTE_NO_EXECUTE;
-    if (memtype == MEM_UC) entry |= PTE_CACHE_DISABLE | PTE_WRITE_THROUGH;
-    if (level > 1) entry |= PTE_LARGE;
-    return entry;
-}
-
-/* Rights are the intersection over all levels, so the leaf alone decides. */
-static u64 x86_table(hpa_t at) { return at.v | PTE_PRESENT | PTE_WRITE | PTE_USER; }
-
-static bool x86_present(u64 entry) { return entry & PTE_PRESENT; }
-
-static bool x86_is_leaf(u64 entry, u32 level) { return level == 1 || (entry & PTE_LARGE); }
-
-static u32 x86_rights(u64 entry) {
-    u32 rights = RIGHT_READ;
-
-    if (entry & PTE_WRITE) rights |= RIGHT_WRITE;
-    if (!(entry & PTE_NO_EXECUTE)) rights |= RIGHT_EXEC;
-    return rights;
-}
-
-static u64 host_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
-    return x86_leaf(at, rights, memtype, level) | (rights & RIGHT_USER ? PTE_USER : 0);
-}
-
-static u32 host_rights(u64 entry) { return x86_rights(entry) | (entry & PTE_USER ? RIGHT_USER : 0); }
-
-/* The nested walk makes user accesses only (APM Vol 2, Nested Paging): an entry without U would
- * fault whatever the guest does. U is thus no right of a region, and npt_rights leaves it out. */
-static u64 npt_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
-    return x86_leaf(at, rights, memtype, level) | PTE_USER;
-}
-
-/* Ignore-PAT (bit 6) stays clear: the guest's PAT combines with the type given here (SDM Vol 3C,
- * EPT and Memory Typing). */
-static u64 ept_leaf(hpa_t at, u32 rights, enum memory_type memtype, u32 level) {
-    u64 entry = at.v | (memtype == MEM_UC ? EPT_TYPE_UC : EPT_TYPE_WB) << EPT_TYPE_SHIFT;
-
-    if (rights & RIGHT_READ) entry |= EPT_READ;
-    if (rights & RIGHT_WRITE) entry |= EPT_WRITE;
-    if (rights & RIGHT_EXEC) entry |= EPT_EXEC;
-    if (level > 1) entry |= EPT_LARGE;
-    return entry;
-}
-
-/* Bits 7:3 of an entry that refers to a table are reserved or must be zero. */
-static u64 ept_table(hpa_t at) { return at.v | EPT_RWX; }
-
-static bool ept_present(u64 entry) { return entry & EPT_RWX; }
-
-static bool ept_is_leaf(u64 entry, u32 level) { return level == 1 || (entry & EPT_LARGE); }
-
-static u32 ept_rights(u64 entry) {
-    u32 rights = 0;
-
-    if (entry & EPT_READ) rights |= RIGHT_READ;
-    if (entry & EPT_WRITE) rights |= RIGHT_WRITE;
-    if (entry & EPT_EXEC) rights |= RIGHT_EXEC;
-    return rights;
-}
-
+/* Rights are the intersection over all levels, so entries of tables give all and the leaf decides. UC is PCD and PWT
+ * together: entry 3 of the PAT, which is UC- or UC in every PAT in use (SDM Vol 3A, Page Attribute Table). */
 const struct pt_format pt_host = {
     .name = "host",
     .sign_extended = true,
-    .leaf = host_leaf,
-    .table = x86_table,
-    .present = x86_present,
-    .is_leaf = x86_is_leaf,
-    .rights = host_rights,
+    .present = PTE_PRESENT,
+    .table = PTE_PRESENT | PTE_WRITE | PTE_USER,
+    .leaf = PTE_PRESENT,
+    .uncached = PTE_CACHE_DISABLE | PTE_WRITE_THROUGH,
+    .right = {PTE_PRESENT, PTE_WRITE, PTE_NO_EXECUTE, PTE_USER},
+    .denies = PTE_NO_EXECUTE,
 };
 
+/* Bits 7:3 of an entry that refers to a table are reserved or must be zero. Ignore-PAT (bit 6) stays clear: the guest's
+ * PAT combines with the type given here, 6 or 0 (SDM Vol 3C, EPT and Memory Typing). */
 const struct pt_format pt_ept = {
     .name = "ept",
-    .leaf = ept_leaf,
-    .table = ept_table,
-    .present = ept_present,
-    .is_leaf = ept_is_leaf,
-    .rights = ept_rights,
+    .present = EPT_RWX,
+    .table = EPT_RWX,
+    .cached = 6 << 3,
+    .right = {EPT_READ, EPT_WRITE, EPT_EXEC},
 };
 
+/* The nested walk makes user accesses only (APM Vol 2, Nested Paging): an entry without U would
+ * fault whatever the guest does. U is thus no right of a region. */
 const struct pt_format pt_npt = {
     .name = "npt",
-    .leaf = npt_leaf,
-    .table = x86_table,
-    .present = x86_present,
-    .is_leaf = x86_is_leaf,
-    .rights = x86_rights,
+    .present = PTE_PRESENT,
+    .table = PTE_PRESENT | PTE_WRITE | PTE_USER,
+    .leaf = PTE_PRESENT | PTE_USER,
+    .uncached = PTE_CACHE_DISABLE | PTE_WRITE_THROUGH,
+    .right = {PTE_PRESENT, PTE_WRITE, PTE_NO_EXECUTE},
+    .denies = PTE_NO_EXECUTE,
 };
+
+static u64 leaf_entry(const struct pt_format *f, u64 at, u32 rights, enum memory_type memtype, u32 level) {
+    u64 entry = at | f->leaf | (memtype == MEM_UC ? f->uncached : f->cached) | (level > 1 ? ENTRY_LARGE : 0);
+
+    for (u32 i = 0; i < ARRAY_SIZE(f->right); i++)
+        if (rights & BIT(i)) entry |= f->right[i];
+    return entry ^ f->denies;
+}
+
+static u32 leaf_rights(const struct pt_format *f, u64 entry) {
+    u32 rights = 0;
+
+    for (u32 i = 0; i < ARRAY_SIZE(f->right); i++)
+        if ((entry ^ f->denies) & f->right[i]) rights |= 1u << i;
+    return rights;
+}
 
 /* --- walker ----------------------------------------------------------------------------------- */
 
@@ -157,10 +109,8 @@ static u64 level_bytes(u32 level) { return PAGE_4K << (INDEX_BITS * (level - 1))
 
 static u32 level_index(u64 va, u32 level) { return (u32)(va / level_bytes(level)) % ENTRIES; }
 
-/* Level 4 has no leaves and level 1 nothing else, whatever a format says. */
-static bool is_leaf(const struct pt *pt, u64 entry, u32 level) {
-    return level == 1 || (level < LEVELS && pt->format->is_leaf(entry, level));
-}
+/* Level 4 has no leaves and level 1 nothing else. */
+static bool is_leaf(u64 entry, u32 level) { return level == 1 || (level < LEVELS && (entry & ENTRY_LARGE)); }
 
 static u64 *table_of(const struct pt *pt, u64 entry) { return pt->mem->virt(pt->mem->ctx, hpa(entry & ENTRY_ADDRESS)); }
 
@@ -195,7 +145,7 @@ static int add_table(struct pt *pt, u64 *entry) {
     int err = pt->mem->alloc(pt->mem->ctx, &page);
 
     if (err) return err;
-    *entry = pt->format->table(page);
+    *entry = page.v | pt->format->table;
     pt->pages++;
     return 0;
 }
@@ -212,10 +162,10 @@ static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 
         u64 *entry = &table[level_index(va, level)];
         u64 size = level_bytes(level);
 
-        if (format->present(*entry)) {
-            if (is_leaf(pt, *entry, level)) return -E_OVERLAP;
+        if (*entry & format->present) {
+            if (is_leaf(*entry, level)) return -E_OVERLAP;
         } else if (leaf_fits(pt, m, *done, level)) {
-            if (pass == PASS_LEAVES) *entry = format->leaf(hpa(m->at.v + *done), m->rights, m->memtype, level);
+            if (pass == PASS_LEAVES) *entry = leaf_entry(format, m->at.v + *done, m->rights, m->memtype, level);
             *done += size;
             return 0;
         } else if (pass == PASS_CHECK) {
@@ -272,12 +222,12 @@ struct pt_lookup pt_lookup(const struct pt *pt, u64 va) {
         u64 entry = table[level_index(va, level)];
         u64 offset = va % level_bytes(level);
 
-        if (!pt->format->present(entry)) return none;
-        if (is_leaf(pt, entry, level))
+        if (!(entry & pt->format->present)) return none;
+        if (is_leaf(entry, level))
             return (struct pt_lookup){
                 .at = hpa(align_down(entry & ENTRY_ADDRESS, level_bytes(level)) + offset),
                 .leaf_level = level,
-                .rights = pt->format->rights(entry),
+                .rights = leaf_rights(pt->format, entry),
             };
         table = table_of(pt, entry);
     }
@@ -298,8 +248,8 @@ void pt_count_leaves(const struct pt *pt, u64 counts[4]) {
             continue;
         }
         entry = table[level][next[level]++];
-        if (!pt->format->present(entry)) continue;
-        if (is_leaf(pt, entry, level)) {
+        if (!(entry & pt->format->present)) continue;
+        if (is_leaf(entry, level)) {
             counts[level]++;
             continue;
         }

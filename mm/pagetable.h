@@ -5,16 +5,15 @@
 #include "core/base/types.h"
 #include "mm/region.h"
 
-/* How one kind of table encodes its entries. Constant data, one instance per kind. level: 1 = 4 KiB
- * leaf ... 4 = root. */
+/* How one kind of table encodes its entries: the bits beside the address. */
 struct pt_format {
     const char *name;
-    bool sign_extended; /* addresses repeat bit 47 upward; if not, they end at 2^48 */
-    u64 (*leaf)(hpa_t at, u32 rights, enum memory_type memtype, u32 level);
-    u64 (*table)(hpa_t at);
-    bool (*present)(u64 entry);
-    bool (*is_leaf)(u64 entry, u32 level);
-    u32 (*rights)(u64 entry); /* of a leaf */
+    bool sign_extended;         /* addresses repeat bit 47 upward; if not, they end at 2^48 */
+    u64 present;                /* an entry in use has one of these */
+    u64 table;                  /* in an entry that refers to a table */
+    u64 leaf, cached, uncached; /* in every leaf, and by memory type */
+    u64 right[4];               /* what RIGHT_READ, RIGHT_WRITE, RIGHT_EXEC and RIGHT_USER stand for */
+    u64 denies;                 /* those of them that take the right away when they are set */
 };
 
 extern const struct pt_format pt_host; /* SDM Vol 3A, 4-Level Paging; global bit never set */

@@ -40,47 +40,31 @@ static bool covered(const struct gmem *mem, u64 at, u64 bytes, bool write) {
     return true;
 }
 
-int gmem_read(const struct gmem *mem, gpa_t at, void *to, u64 bytes) {
-    u8 *out = to;
+/* Reads to `out`, else writes from `in`, else zeros. All or nothing. */
+static int transfer(const struct gmem *mem, u64 at, u64 bytes, u8 *out, const u8 *in) {
+    if (!covered(mem, at, bytes, !out)) return -E_RANGE;
+    for (u64 done = 0, n; done < bytes; done += n) {
+        void *ram;
 
-    if (!covered(mem, at.v, bytes, false)) return -E_RANGE;
-    while (bytes) {
-        u64 n = span(mem, at.v, bytes, false);
-
-        memcpy(out, gmem_ptr(mem, at, n, false), n);
-        out += n;
-        at.v += n;
-        bytes -= n;
+        n = span(mem, at + done, bytes - done, !out);
+        ram = gmem_ptr(mem, gpa(at + done), n, !out);
+        if (out)
+            memcpy(out + done, ram, n);
+        else if (in)
+            memcpy(ram, in + done, n);
+        else
+            memset(ram, 0, n);
     }
     return 0;
 }
+
+int gmem_read(const struct gmem *mem, gpa_t at, void *to, u64 bytes) { return transfer(mem, at.v, bytes, to, NULL); }
 
 int gmem_write(const struct gmem *mem, gpa_t at, const void *from, u64 bytes) {
-    const u8 *in = from;
-
-    if (!covered(mem, at.v, bytes, true)) return -E_RANGE;
-    while (bytes) {
-        u64 n = span(mem, at.v, bytes, true);
-
-        memcpy(gmem_ptr(mem, at, n, true), in, n);
-        in += n;
-        at.v += n;
-        bytes -= n;
-    }
-    return 0;
+    return transfer(mem, at.v, bytes, NULL, from);
 }
 
-int gmem_zero(const struct gmem *mem, gpa_t at, u64 bytes) {
-    if (!covered(mem, at.v, bytes, true)) return -E_RANGE;
-    while (bytes) {
-        u64 n = span(mem, at.v, bytes, true);
-
-        memset(gmem_ptr(mem, at, n, true), 0, n);
-        at.v += n;
-        bytes -= n;
-    }
-    return 0;
-}
+int gmem_zero(const struct gmem *mem, gpa_t at, u64 bytes) { return transfer(mem, at.v, bytes, NULL, NULL); }
 
 /* The fixed parts of the small PC, in bytes of the partition's memory: guest address 0 is byte 0,
  * and past the PCI hole the guest address runs ahead of it by the size of the hole. Kept in this
