@@ -21,5 +21,6 @@ void canary_choose(void) {
 }
 
 void __stack_chk_fail(void) {
-    panic("stack protector: a function wrote past its frame, called from %p", __builtin_return_address(0));
+    panic("stack protector: a function wrote past its frame, called from 0x%llx",
+          (unsigned long long)__builtin_return_address(0));
 }

@@ -1,6 +1,5 @@
 /* A small printf into a bounded buffer. Layer 0, pure.
- * Verbs: %s %c %d %u %x %lld-style lengths h, hh, l, ll, z; %p; %%; flags 0, -, #; width;
- * .precision for %s. */
+ * Verbs: %s %c %d %u %x %%; lengths l, ll, z; flags 0, -; width. */
 #pragma once
 
 #include <stdarg.h>
