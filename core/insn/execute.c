@@ -347,40 +347,19 @@ static int do_string(const struct execution *x, bool *more) {
 
 static int dispatch(const struct execution *x, bool *more) {
     switch (x->insn->op) {
-    case INSN_MOV:
-    case INSN_MOVZX:
-    case INSN_MOVSX: return do_mov(x);
-    case INSN_ADD:
-    case INSN_OR:
-    case INSN_ADC:
-    case INSN_SBB:
-    case INSN_AND:
-    case INSN_SUB:
-    case INSN_XOR:
-    case INSN_CMP:
-    case INSN_TEST: return do_binary(x);
-    case INSN_INC:
-    case INSN_DEC:
-    case INSN_NOT:
-    case INSN_NEG: return do_unary(x);
+    case INSN_MOV ... INSN_MOVSX: return do_mov(x);
+    case INSN_MOVS ... INSN_SCAS:
+    case INSN_INS ... INSN_OUTS: return do_string(x, more);
+    case INSN_ADD ... INSN_TEST: return do_binary(x);
+    case INSN_INC ... INSN_NEG: return do_unary(x);
+    case INSN_CMPXCHG: return do_cmpxchg(x);
     case INSN_XCHG:
     case INSN_XADD: return do_exchange(x);
-    case INSN_CMPXCHG: return do_cmpxchg(x);
-    case INSN_BT:
-    case INSN_BTS:
-    case INSN_BTR:
-    case INSN_BTC: return do_bit(x);
+    case INSN_BT ... INSN_BTC: return do_bit(x);
     case INSN_PUSH: return do_push(x);
     case INSN_POP: return do_pop(x);
     case INSN_IN:
     case INSN_OUT: return do_port(x);
-    case INSN_INS:
-    case INSN_OUTS:
-    case INSN_MOVS:
-    case INSN_STOS:
-    case INSN_LODS:
-    case INSN_CMPS:
-    case INSN_SCAS: return do_string(x, more);
     default: return -E_UNSUPPORTED;
     }
 }

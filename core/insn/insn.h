@@ -9,6 +9,7 @@
 
 enum insn_mode { INSN_16, INSN_32, INSN_64 };
 
+/* In groups that are carried out alike: execute.c has ranges of them. */
 enum insn_op {
     INSN_UNKNOWN, /* length known only if .length is not 0 */
     INSN_MOV,
