@@ -97,12 +97,30 @@ u32 guest_instruction_length(struct vcpu *v, const struct vm_exit *exit) {
     return decoded_length(v, exit);
 }
 
+/* MOV to or from a control register in 64-bit code, without any prefix but REX: the usual case. */
+static bool quick_cr(struct vcpu *v, struct vm_exit *exit) {
+    struct code_address code = machine.vendor->code_address(&v->hw);
+    const u8 *b = code.la ? walk_code(&v->partition->code, code.cr3, code.la) : NULL;
+    u8 rex = b && *b >> 4 == 4 ? *b++ : 0;
+
+    if (!b || b[0] != 0x0f || (b[1] & 0xfd) != 0x20) return false;
+    exit->length = rex ? 4 : 3;
+    exit->cr.known = true;
+    exit->cr.number = (u8)((b[2] >> 3 & 7) | (rex << 1 & 8));
+    exit->cr.gpr = (u8)((b[2] & 7) | (rex << 3 & 8));
+    exit->cr.write = b[1] & 2;
+    exit->cr.clts = exit->cr.lmsw = false;
+    return true;
+}
+
 bool guest_decode_cr(struct vcpu *v, struct vm_exit *exit) {
     struct vcpu_context c;
     struct insn_fault fault;
     struct insn insn;
-    int error = fetch_decode(v, &c, &insn, &fault);
+    int error;
 
+    if (quick_cr(v, exit)) return true;
+    error = fetch_decode(v, &c, &insn, &fault);
     if (error) {
         fail(v, error, &fault, exit);
         return false;
@@ -270,8 +288,9 @@ static void store_cpu(struct vcpu *v, const struct vcpu_context *c, const struct
     memcpy(v->hw.gpr, cpu->gpr, sizeof(cpu->gpr));
     if (cpu->gpr[4] != rsp) machine.vendor->set_reg(&v->hw, REG_RSP, cpu->gpr[4]);
     if (cpu->rflags != c->rflags) machine.vendor->set_reg(&v->hw, REG_RFLAGS, cpu->rflags);
-    if (cpu->rip != c->rip) /* a string instruction that goes on stays where it is */
-        machine.vendor->skip(&v->hw, length);
+    /* A string instruction that goes on stays where it is; a single step counts each round (SDM Vol 3B, Single-Step
+     * Exception Condition). */
+    machine.vendor->skip(&v->hw, cpu->rip != c->rip ? length : 0);
 }
 
 void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {

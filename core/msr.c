@@ -22,7 +22,7 @@ int msr_read(struct vcpu *v, u32 msr, u64 *value) {
     switch (e->read) {
     case MSR_CONST:
     case MSR_IGNORE: *value = e->value; return 0;
-    case MSR_TSC_REG: *value = vcpu_guest_tsc(v); return 0;
+    case MSR_TSC_REG: *value = msr == MSR_TSC ? vcpu_guest_tsc(v) : v->tsc_adjust; return 0;
     case MSR_EFER_REG: *value = machine.vendor->get_reg(&v->hw, REG_EFER); return 0;
     case MSR_PAT_REG: *value = machine.vendor->get_reg(&v->hw, REG_PAT); return 0;
     default: return -E_FAULT;
@@ -52,9 +52,11 @@ static int write_pat(struct vcpu *v, u64 value) {
     return 0;
 }
 
-static void write_tsc(struct vcpu *v, u64 value) {
-    u64 moved = value - vcpu_guest_tsc(v);
+/* SDM Vol 3B, Time-Stamp Counter Adjustment: a write to either moves the other as well. */
+static void write_tsc(struct vcpu *v, u32 msr, u64 value) {
+    u64 moved = value - (msr == MSR_TSC ? vcpu_guest_tsc(v) : v->tsc_adjust);
 
+    v->tsc_adjust += moved;
     v->tsc_offset += moved;
     machine.vendor->set_reg(&v->hw, REG_TSC_OFFSET, v->tsc_offset);
     vlapic_tsc_moved(&v->lapic, moved);
@@ -77,7 +79,7 @@ int msr_write(struct vcpu *v, u32 msr, u64 value) {
     if (!e) return -E_FAULT;
     switch (e->write) {
     case MSR_IGNORE: return 0;
-    case MSR_TSC_REG: write_tsc(v, value); return 0;
+    case MSR_TSC_REG: write_tsc(v, msr, value); return 0;
     case MSR_EFER_REG: return write_efer(v, value);
     case MSR_PAT_REG: return write_pat(v, value);
     default: return -E_FAULT;

@@ -87,13 +87,29 @@ static void inject(struct vcpu *v, enum event_type type, u8 vector) {
 }
 
 static bool extint_waits(const struct vcpu *v) {
-    return __atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_accepts_extint(&v->lapic);
+    return v->extint_again || (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_accepts_extint(&v->lapic));
+}
+
+/* From the 8259: the acknowledge cycle, unless it was made for a delivery that came to nothing. */
+static void inject_extint(struct vcpu *v) {
+    v->extint = v->extint_again ? (u16)(v->extint_again & 0xff) : partition_pic_ack(v);
+    v->extint_again = 0;
+    inject(v, EVENT_INTERRUPT, (u8)v->extint);
+    v->extint |= EXTINT_VALID;
+}
+
+/* An interrupt whose delivery was cut short by what led to a fault goes back where it waited. */
+static void take_back(struct vcpu *v, u8 vector) {
+    if (v->extint == (EXTINT_VALID | vector))
+        v->extint_again = v->extint;
+    else
+        vlapic_unack(&v->lapic, vector);
 }
 
 /* The usual case at an entry: nothing is requested, and no window is open that would have to be closed. */
 static inline bool nothing_waits(const struct vcpu *v) {
     return !(v->fault.type | v->hw.interrupted.type | v->lapic.irr_banks | v->nmi_pending | v->intr_line |
-             v->intr_window);
+             v->intr_window | v->extint_again);
 }
 
 /* An interrupt or NMI that waits: delivered if the guest can take it, else a window is opened. Nothing else is queued.
@@ -121,8 +137,9 @@ static void deliver_waiting(struct vcpu *v) {
         return;
     }
     if (extint) {
-        inject(v, EVENT_INTERRUPT, partition_pic_ack(v));
+        inject_extint(v);
     } else {
+        v->extint = 0;
         vlapic_ack(&v->lapic, (u8)vector);
         inject(v, EVENT_INTERRUPT, (u8)vector);
     }
@@ -133,9 +150,8 @@ static void deliver(struct vcpu *v) {
     if (v->fault.type) {
         machine.vendor->inject(&v->hw, &v->fault);
         v->fault.type = EVENT_NONE;
-        /* An interrupt whose delivery was cut short by what led to this fault goes back where it waited. */
         if (v->hw.interrupted.type == EVENT_INTERRUPT)
-            vlapic_unack(&v->lapic, v->hw.interrupted.vector);
+            take_back(v, v->hw.interrupted.vector);
         else if (v->hw.interrupted.type == EVENT_NMI)
             v->nmi_pending = true;
         v->hw.interrupted.type = EVENT_NONE;
@@ -156,12 +172,14 @@ static void deliver(struct vcpu *v) {
 void vcpu_start(struct vcpu *v) {
     const struct vendor_ops *ops = machine.vendor;
 
-    ops->vcpu_reset(&v->hw);
+    ops->vcpu_reset(&v->hw, false);
     v->tsc_offset = 0 - v->partition->tsc_start;
+    v->tsc_adjust = 0;
     ops->set_reg(&v->hw, REG_TSC_OFFSET, v->tsc_offset);
     /* partition_load has reset the local APIC: by now another vCPU may run and have sent an INIT or SIPI here. */
     guest_reset_extended_state();
     v->fault.type = EVENT_NONE;
+    v->extint = v->extint_again = 0;
     v->nmi_pending = v->timer_due = v->console_left = false;
     v->intr_window = v->nmi_window = false;
     v->console_retry = NEVER;
@@ -176,9 +194,10 @@ void vcpu_start(struct vcpu *v) {
 
 /* SDM Vol 3A, MP Initialization Protocol: an INIT leaves the local APIC's id and mode alone. */
 static void take_init(struct vcpu *v) {
-    machine.vendor->vcpu_reset(&v->hw);
+    machine.vendor->vcpu_reset(&v->hw, true);
     vlapic_init_signal(&v->lapic);
     v->fault.type = EVENT_NONE;
+    v->extint_again = 0;
     v->nmi_pending = false;
     v->intr_window = v->nmi_window = false;
     v->timers_moved = true;

@@ -9,6 +9,8 @@ struct partition;
 
 enum vcpu_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI };
 
+#define EXTINT_VALID 0x100u
+
 /* What other cores ask, in `requests`. */
 #define REQUEST_EVENT 1u /* the local APIC or the 8259 has something new */
 #define REQUEST_BOARD 2u /* a board device's deadline moved, or console bytes came (vCPU 0) */
@@ -26,9 +28,12 @@ struct vcpu {
     bool timers_moved; /* a handler touched something with a deadline */
     bool console_left; /* output waits for the UART */
     u64 tsc_offset;    /* guest TSC = host TSC + this */
+    u64 tsc_adjust;    /* IA32_TSC_ADJUST */
     u64 deadline;      /* host TSC that the host timer is armed for, or NEVER; 0: it has gone off */
     u64 timer_rest;    /* host TSC before which the host timer does not go off again */
     u64 console_retry; /* host TSC at which to try the console again, or NEVER */
+    u16 extint;        /* the interrupt delivered last, if it was the 8259's: EXTINT_VALID | vector */
+    u16 extint_again;  /* the same, acknowledged but not delivered; 0: none */
     bool nmi_pending;
     bool intr_line;               /* 8259 INTR, of vCPU 0 only; atomic, written under the board lock */
     bool intr_window, nmi_window; /* open at the vendor */

@@ -41,8 +41,9 @@ void svm_vcpu_init(struct vcpu_hw *hw) {
     struct vmcb_control *c = &vmcb_of(hw)->control;
 
     memset(hw->block, 0, 4096);
-    /* CR8 by hand: the task priority belongs to the local APIC model. CR0 and CR4 are the guest's own. */
-    c->intercept_cr = BIT(8) | BIT(16 + 8);
+    /* CR8 by hand: the task priority belongs to the local APIC model. CR0 is the guest's own; CR4 as well, unless the
+     * processor would let it set what its CPUID does not show. */
+    c->intercept_cr = BIT(8) | BIT(16 + 8) | (svm_cr4_exits ? BIT(16 + 4) : 0);
     c->intercept_1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
                      INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
                      INTERCEPT_TASK_SWITCH | INTERCEPT_SHUTDOWN;
@@ -66,12 +67,20 @@ static void clear_breakpoints(void) {
 }
 
 /* APM Vol 2, Processor Initialization State. */
-void svm_vcpu_reset(struct vcpu_hw *hw) {
+void svm_vcpu_reset(struct vcpu_hw *hw, bool init) {
     struct vmcb *b = vmcb_of(hw);
     const struct vmcb_segment data = {0, 0x093, 0xffff, 0};
+    u64 msrs[8] = {0}, pat = 0x0007040600070406, caches = CR0_CD | CR0_NW;
 
+    if (init) {
+        vmsave(hw);
+        memcpy(msrs, &b->save.star, sizeof(msrs)); /* to SYSENTER_EIP */
+        pat = b->save.pat;
+        caches &= b->save.cr0;
+    }
     memset(hw->gpr, 0, sizeof(hw->gpr));
     memset(&b->save, 0, sizeof(b->save));
+    memcpy(&b->save.star, msrs, sizeof(msrs));
     hw->gpr[2] = cpuid(1, 0).eax; /* DX: family, model, stepping */
     hw->interrupted.type = EVENT_NONE;
     hw->nmi_blocked = hw->iret_step = false;
@@ -85,13 +94,13 @@ void svm_vcpu_reset(struct vcpu_hw *hw) {
     b->save.gdtr.limit = b->save.idtr.limit = 0xffff;
     b->save.ldtr = (struct vmcb_segment){0, 0x082, 0xffff, 0};
     b->save.tr = (struct vmcb_segment){0, 0x08b, 0xffff, 0};
-    b->save.cr0 = CR0_ET | CR0_CD | CR0_NW;
+    b->save.cr0 = CR0_ET | caches;
     b->save.dr6 = 0xffff0ff0;
     b->save.dr7 = 0x400;
     b->save.efer = EFER_SVME;
     b->save.rflags = RFLAGS_FIXED;
     b->save.rip = 0xfff0;
-    b->save.pat = 0x0007040600070406;
+    b->save.pat = pat;
     vmload(hw);
     clear_breakpoints();
     b->control.tlb_control = TLB_FLUSH_ALL;

@@ -7,7 +7,7 @@
 static inline struct vmcb *vmcb_of(const struct vcpu_hw *hw) { return hw->block; }
 
 /* probe.c: read-only after probe. */
-extern bool svm_next_rip, svm_flush_by_asid;
+extern bool svm_next_rip, svm_flush_by_asid, svm_cr4_exits;
 int svm_probe(struct vendor_caps *caps, char *why, size_t why_size);
 int svm_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size);
 void svm_cpu_disable(void);
@@ -17,7 +17,7 @@ void svm_partition_init(struct vendor_partition *p);
 void svm_allow_port(struct vendor_partition *p, u16 port);
 void svm_allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write);
 void svm_vcpu_init(struct vcpu_hw *hw);
-void svm_vcpu_reset(struct vcpu_hw *hw);
+void svm_vcpu_reset(struct vcpu_hw *hw, bool init);
 u64 svm_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg);
 void svm_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value);
 struct code_address svm_code_address(struct vcpu_hw *hw);

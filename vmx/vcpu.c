@@ -167,17 +167,31 @@ static void reset_direct(void) {
                      "mov %1, %%db6" ::"r"(zero),
                      "r"(dr6));
     write_cr2(0);
+}
+
+/* What an INIT leaves alone. */
+static void reset_msrs(struct vcpu_hw *hw) {
     wrmsr(MSR_STAR, 0);
     wrmsr(MSR_LSTAR, 0);
     wrmsr(MSR_CSTAR, 0);
     wrmsr(MSR_SFMASK, 0);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
     if (vmx.secondary & PROC2_RDTSCP) wrmsr(MSR_TSC_AUX, 0);
+    vmx_set_reg(hw, REG_PAT, VMX_PAT_RESET);
+    vmcs_write32(VMCS_GUEST_SYSENTER_CS, 0);
+    vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmcs_write(VMCS_GUEST_SYSENTER_EIP, 0);
 }
 
 /* SDM Vol 3A, Processor State After Reset: table "IA-32 and Intel 64 Processor States Following
  * Power-up, Reset, or INIT". */
-void vmx_vcpu_reset(struct vcpu_hw *hw) {
+void vmx_vcpu_reset(struct vcpu_hw *hw, bool init) {
+    u64 caches = CR0_CD | CR0_NW;
+
+    if (init)
+        caches &= vmx_get_reg(hw, REG_CR0);
+    else
+        reset_msrs(hw);
     for (u32 i = 0; i < ARRAY_SIZE(hw->gpr); i++) hw->gpr[i] = 0;
     hw->gpr[2] = cpuid(1, 0).eax; /* EDX: the processor's signature */
     hw->interrupted.type = EVENT_NONE;
@@ -189,17 +203,13 @@ void vmx_vcpu_reset(struct vcpu_hw *hw) {
     vmcs_write(VMCS_PENDING_DEBUG, 0);
     vmcs_write64(VMCS_GUEST_DEBUGCTL, 0);
     vmcs_write64(VMCS_GUEST_EFER, 0);
-    vmx_set_reg(hw, REG_CR0, CR0_CD | CR0_NW | CR0_ET);
+    vmx_set_reg(hw, REG_CR0, caches | CR0_ET);
     vmx_set_reg(hw, REG_CR3, 0);
     vmx_set_reg(hw, REG_CR4, 0);
     vmx_set_reg(hw, REG_RIP, RESET_RIP);
     vmx_set_reg(hw, REG_RSP, 0);
     vmx_set_reg(hw, REG_RFLAGS, RFLAGS_FIXED);
     vmx_set_reg(hw, REG_DR7, DR7_RESET);
-    vmx_set_reg(hw, REG_PAT, VMX_PAT_RESET);
-    vmcs_write32(VMCS_GUEST_SYSENTER_CS, 0);
-    vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);
-    vmcs_write(VMCS_GUEST_SYSENTER_EIP, 0);
     reset_segments(hw);
     reset_direct();
     vmx_flush_linear(hw);

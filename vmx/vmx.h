@@ -60,7 +60,7 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size);
 int vmx_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size);
 void vmx_cpu_disable(void);
 void vmx_vcpu_init(struct vcpu_hw *hw);
-void vmx_vcpu_reset(struct vcpu_hw *hw);
+void vmx_vcpu_reset(struct vcpu_hw *hw, bool init);
 void vmx_run(struct vcpu_hw *hw, struct vm_exit *exit);
 u64 vmx_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg);
 void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value);

@@ -190,10 +190,11 @@ struct vendor_ops {
     void (*allow_port)(struct vendor_partition *p, u16 port);
     void (*allow_msr)(struct vendor_partition *p, u32 msr, bool read, bool write);
 
-    /* The vCPU's core. init: block and pages are zeroed. reset: power-up state (SDM Vol 3A,
-     * Processor State After Reset). */
+    /* The vCPU's core. init: block and pages are zeroed. reset: power-up state, or that after an
+     * INIT, which leaves the MSRs, PAT and CR0.CD and NW alone (SDM Vol 3A, Processor State After
+     * Reset). */
     void (*vcpu_init)(struct vcpu_hw *hw);
-    void (*vcpu_reset)(struct vcpu_hw *hw);
+    void (*vcpu_reset)(struct vcpu_hw *hw, bool init);
 
     /* Enters the guest and comes back with the exit decoded. Interrupts are held off before and
      * after. */

@@ -83,7 +83,7 @@ static void leaf_7(struct build *b) {
     /* EAX 0: subleaf 1 and above are not offered. */
     add_sub(b, &b->t->basic[7],
             (struct cpuid_regs){
-                .ebx = r.ebx & (L7_EBX_PLAIN | when(avx, L7_EBX_AVX) | when(avx512, L7_EBX_AVX512)),
+                .ebx = (r.ebx & (L7_EBX_PLAIN | when(avx, L7_EBX_AVX) | when(avx512, L7_EBX_AVX512))) | L7_EBX_ALWAYS,
                 .ecx = r.ecx & (L7_ECX_PLAIN | when(avx, L7_ECX_AVX) | when(avx512, L7_ECX_AVX512)),
                 .edx = r.edx & (L7_EDX_PLAIN | when(avx512, L7_EDX_AVX512)),
             });

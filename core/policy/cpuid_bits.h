@@ -37,8 +37,9 @@
 
 #define L6_EAX_ARAT B(2)
 
-/* Leaf 7. Left out of EBX: TSC_ADJUST (its MSR), SGX, HLE, RTM, PQM, MPX, PQE, PT. Bits 6 and 13
+/* Leaf 7. TSC_ADJUST is kept by hand on any machine. Left out of EBX: SGX, HLE, RTM, PQM, MPX, PQE, PT. Bits 6 and 13
  * say how the FPU behaves. */
+#define L7_EBX_ALWAYS B(1)
 #define L7_EBX_PLAIN                                                                                                   \
     (B(0) | B(3) | B(6) | B(7) | B(8) | B(9) | B(10) | B(13) | B(18) | B(19) | B(20) | B(23) | B(24) |                 \
      B(29))                /* FSGSBASE BMI1 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */

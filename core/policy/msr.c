@@ -22,6 +22,8 @@ const struct msr_entry msr_table[] = {
     {MSR_APIC_BASE, MSR_APIC_BASE, MSR_LAPIC, MSR_LAPIC, 0},
     /* Locked, nothing enabled: a guest need not ask why VMX is missing. */
     {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, MSR_CONST, MSR_CONST, 1},
+    /* CPUID announces it on every machine: how far the guest has moved its TSC. */
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, MSR_TSC_REG, MSR_TSC_REG, 0},
     /* Microcode revision. Linux on Intel writes 0 before CPUID and reads; AMD's patch level. */
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, MSR_CONST, MSR_IGNORE, 0},
     /* System calls of 32-bit programs. The host has none, so the guest's values are in place. */

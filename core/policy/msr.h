@@ -10,7 +10,7 @@ enum msr_kind {
     MSR_CONST,   /* reads give `value`; a write is #GP */
     MSR_IGNORE,  /* reads give `value`; writes are dropped */
     MSR_LAPIC,   /* vlapic_msr_* */
-    MSR_TSC_REG, /* TSC through the offset */
+    MSR_TSC_REG, /* TSC through the offset, and TSC_ADJUST */
     MSR_EFER_REG,
     MSR_PAT_REG,
 };

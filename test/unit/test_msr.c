@@ -30,6 +30,7 @@ static void test_sorted(void **state) {
 static void test_entries(void **state) {
     (void)state;
     check(MSR_TSC, MSR_TSC_REG, MSR_TSC_REG, 0);
+    check(MSR_TSC_ADJUST, MSR_TSC_REG, MSR_TSC_REG, 0);
     check(MSR_APIC_BASE, MSR_LAPIC, MSR_LAPIC, 0);
     check(MSR_FEATURE_CONTROL, MSR_CONST, MSR_CONST, 1);
     check(MSR_BIOS_SIGN_ID, MSR_CONST, MSR_IGNORE, 0);
@@ -49,10 +50,10 @@ static void test_entries(void **state) {
 /* What a guest must never have, whatever becomes of the table. */
 static void test_denied(void **state) {
     static const u32 denied[] = {
-        0,          0x3b,       0x48,       0x49,       0x79,       0x10a,      0x173,       0x177,
-        0x17b,      0x1d8,      0x1da,      0x276,      0x278,      0x2ff,      0x400,       0x480,
-        0x6df,      0x6e1,      0x7ff,      0x900,      0xda0,      0xc000007f, 0xc0000085,  0xc00000ff,
-        0xc0000104, 0xc0010114, 0xc0010117, 0xc0011028, 0xc001102a, 0xffffffff, MSR_MTRRCAP,
+        0,          0x48,       0x49,       0x79,       0x10a,      0x173,       0x177,      0x17b,
+        0x1d8,      0x1da,      0x276,      0x278,      0x2ff,      0x400,       0x480,      0x6df,
+        0x6e1,      0x7ff,      0x900,      0xda0,      0xc000007f, 0xc0000085,  0xc00000ff, 0xc0000104,
+        0xc0010114, 0xc0010117, 0xc0011028, 0xc001102a, 0xffffffff, MSR_MTRRCAP,
     };
 
     (void)state;
