@@ -63,16 +63,21 @@ $(O)/gen/dsdt.c: core/acpi/dsdt.asl
 
 # --- unit tests: the pure code under ASan and UBSan ------------------------------------------------------------------
 UTFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=address,undefined -fno-sanitize-recover=all \
-           -fno-omit-frame-pointer $(filter-out -Wframe-larger-than=%,$(WARN)) -I.
+           -fno-omit-frame-pointer $(filter-out -Wframe-larger-than=%,$(WARN)) -Itest/fake -I.
 UTOBJS  := $(patsubst %.c,$(O)/unit/%.o,$(PURE) $(TOOLED))
+# Core itself, on a machine and a vendor that are played: test/fake.
+FAKED   := $(filter-out core/canary.c,$(wildcard core/*.c)) $(wildcard test/fake/*.c)
+UTCORE  := $(patsubst %.c,$(O)/unit/%.o,$(FAKED))
 UTESTS  := $(patsubst test/unit/%.c,$(O)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
-.SECONDARY: $(UTOBJS)
+.SECONDARY: $(UTOBJS) $(UTCORE)
 
 $(O)/unit/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UTFLAGS) -MMD -MP -c $< -o $@
 $(O)/unit/test_%: $(O)/unit/test/unit/test_%.o $(UTOBJS)
 	$(Q)$(CC) $(UTFLAGS) $^ -o $@ -lcmocka $(UTLIBS)
+$(O)/unit/test_core_%: $(O)/unit/test/unit/test_core_%.o $(UTOBJS) $(UTCORE)
+	$(Q)$(CC) $(UTFLAGS) $^ -o $@ -lcmocka
 # An independent disassembler, for one test only.
 $(O)/unit/test_insn_capstone: UTLIBS := -lcapstone
 unit-build: $(UTESTS)

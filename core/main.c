@@ -135,20 +135,6 @@ static void prepare_core(u32 core) {
     enabled += v != NULL;
 }
 
-static void switch_boot_core(void) {
-    const struct boot_core *slot = &machine.boot->cores[0];
-
-    __asm__ volatile("mov %0, %%cr3\n\t"
-                     "mov %1, %%rsp\n\t"
-                     "xor %%ebp, %%ebp\n\t"
-                     "push $0\n\t"
-                     "jmp *%2"
-                     :
-                     : "a"(slot->cr3), "d"(slot->stack), "c"(slot->entry), "D"(0) /* rbp would be cleared */
-                     : "memory");
-    __builtin_unreachable();
-}
-
 /* --- start --- */
 
 static void build_all(void) {
@@ -203,6 +189,5 @@ void core_start(struct boot_info *boot) {
     for (u32 i = 0; i < boot->core_count; i++) prepare_core(i);
     panic_stops_others();
     for (u32 i = 1; i < boot->core_count; i++) __atomic_store_n(&boot->cores[i].go, true, __ATOMIC_RELEASE);
-    switch_boot_core();
-    __builtin_unreachable();
+    cpu_go_on(boot->cores[0].cr3, boot->cores[0].stack, boot->cores[0].entry);
 }

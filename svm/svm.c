@@ -49,7 +49,7 @@ static __attribute__((noinline)) void finish_exit(struct vcpu_hw *hw, struct vm_
     else if (exit->reason == EXIT_EXCEPTION && exit->event.vector == VEC_DB)
         take_debug(hw, exit);
     else if (exit->reason == EXIT_EXCEPTION && exit->event.vector == VEC_MC)
-        __asm__ volatile("int $18" ::: "memory"); /* the machine's own, whoever runs: the trap handler panics */
+        cpu_take_machine_check(); /* the machine's own, whoever runs: the trap handler panics */
 }
 
 #define OURS (BIT(EXIT_INTERRUPT) | BIT(EXIT_NMI) | BIT(EXIT_NMI_WINDOW) | BIT(EXIT_EXCEPTION))

@@ -1,6 +1,6 @@
 # Coverage of the pure code by its unit tests. Included by the Makefile.
 
-CVFLAGS := -std=gnu11 -O0 -g -DHOST_BUILD --coverage $(filter-out -Wframe-larger-than=%,$(WARN)) -I.
+CVFLAGS := -std=gnu11 -O0 -g -DHOST_BUILD --coverage $(filter-out -Wframe-larger-than=%,$(WARN)) -Itest/fake -I.
 LCOV    := lcov --quiet --rc lcov_branch_coverage=1
 # Inline functions count where their header lies.
 COVERED := $(patsubst %.c,*/%.*,$(filter-out $(O)/%,$(PURE))) '*/core/base/*.h' '*/core/vdev/*.h' '*/core/config/*.h'

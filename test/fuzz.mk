@@ -4,7 +4,7 @@ TIME    ?= 60 # seconds for each fuzzer
 RUNS    ?= 20000
 FZCC    := clang
 FZFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-           -fno-omit-frame-pointer -Wall -Wextra -Werror -Wno-gnu-zero-variadic-macro-arguments -I.
+           -fno-omit-frame-pointer -Wall -Wextra -Werror -Wno-gnu-zero-variadic-macro-arguments -Itest/fake -I.
 FUZZERS := $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 FZOBJS  := $(patsubst %.c,$(O)/fuzz/%.o,$(PURE) $(TOOLED))
 .SECONDARY: $(FZOBJS)

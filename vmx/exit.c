@@ -52,10 +52,9 @@ static void keep_interrupted(struct vcpu_hw *hw, u32 info) {
 /* The exit has changed neither DR6 nor DR7, as the delivery of a #DB would. SDM Vol 3C, Exit Qualification for Debug
  * Exceptions; SDM Vol 3B, Debug Status Register; Debug Control Register: GD. */
 static void take_debug(void) {
-    u64 causes = vmcs_read(VMCS_QUALIFICATION) & (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(13) | BIT(14)), dr6;
+    u64 causes = vmcs_read(VMCS_QUALIFICATION) & (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(13) | BIT(14));
 
-    __asm__ volatile("mov %%db6, %0" : "=r"(dr6));
-    __asm__ volatile("mov %0, %%db6" ::"r"(dr6 | causes));
+    write_dr6(read_dr6() | causes);
     vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~(u64)BIT(13));
 }
 
@@ -67,12 +66,12 @@ static bool decode_exception(struct vcpu_hw *hw, struct vm_exit *exit) {
     if (exit->event.type == EVENT_NMI) {
         /* The exit has blocked NMIs; the handler's IRET opens them. SDM Vol 3C, Nonmaskable
          * Interrupts and VM Exits: Updating Non-Register State. */
-        __asm__ volatile("int $2" ::: "memory");
+        cpu_take_nmi();
         exit->reason = EXIT_NMI;
         return true;
     }
     if (exit->event.vector == VEC_MC) {
-        __asm__ volatile("int $18" ::: "memory");
+        cpu_take_machine_check();
         exit->reason = EXIT_NMI;
         return true;
     }

@@ -3,6 +3,7 @@
  * vmx/ only; core sees `vmx_ops`. */
 #pragma once
 
+#include "core/base/cpu.h"
 #include "core/base/vendor.h"
 #include "vmx/vmcs_fields.h"
 
@@ -29,21 +30,14 @@ extern struct vmx_info vmx;
 /* A field that this processor lacks, or no current VMCS: an error of ours. */
 void vmcs_failed(u32 field, const char *what) noreturn_fn __attribute__((cold));
 
-/* VMsucceed leaves CF and ZF clear, which is the condition "above". SDM Vol 3C, VMX Instruction
- * Reference, Conventions. */
 static inline u64 vmcs_get(u32 field) {
     u64 value;
-    bool ok;
 
-    __asm__ volatile("vmread %[field], %[value]" : "=@cca"(ok), [value] "=r"(value) : [field] "r"((u64)field));
-    if (__builtin_expect(!ok, 0)) vmcs_failed(field, "vmread");
+    if (__builtin_expect(!cpu_vmread(field, &value), 0)) vmcs_failed(field, "vmread");
     return value;
 }
 static inline void vmcs_set(u32 field, u64 value) {
-    bool ok;
-
-    __asm__ volatile("vmwrite %[value], %[field]" : "=@cca"(ok) : [field] "r"((u64)field), [value] "r"(value));
-    if (__builtin_expect(!ok, 0)) vmcs_failed(field, "vmwrite");
+    if (__builtin_expect(!cpu_vmwrite(field, value), 0)) vmcs_failed(field, "vmwrite");
 }
 
 static inline u16 vmcs_read16(struct vmcs16 f) { return (u16)vmcs_get(f.field); }

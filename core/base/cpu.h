@@ -84,6 +84,12 @@ static inline u64 read_cr4(void) {
 }
 static inline void write_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
 
+static inline u64 read_dr6(void) {
+    u64 v;
+    __asm__ volatile("mov %%db6, %0" : "=r"(v));
+    return v;
+}
+static inline void write_dr6(u64 v) { __asm__ volatile("mov %0, %%db6" ::"r"(v)); }
 static inline u64 xgetbv0(void) {
     u32 low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -97,6 +103,33 @@ static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
 static inline void cpu_cli(void) { __asm__ volatile("cli" ::: "memory"); }
 /* Waits for an interrupt with interrupts open, and closes them again. No interrupt is lost in between (STI shadow). */
 static inline void cpu_wait_interrupt(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
+/* The handler of an NMI or a machine check, as if it came now. */
+static inline void cpu_take_nmi(void) { __asm__ volatile("int $2" ::: "memory"); }
+static inline void cpu_take_machine_check(void) { __asm__ volatile("int $18" ::: "memory"); }
+/* Fields of the current VMCS; false if it has no such field. VMsucceed leaves CF and ZF clear, which is the condition
+ * "above". SDM Vol 3C, VMX Instruction Reference, Conventions. */
+static inline bool cpu_vmread(u64 field, u64 *value) {
+    bool ok;
+    __asm__ volatile("vmread %[field], %[value]" : "=@cca"(ok), [value] "=r"(*value) : [field] "r"(field));
+    return ok;
+}
+static inline bool cpu_vmwrite(u64 field, u64 value) {
+    bool ok;
+    __asm__ volatile("vmwrite %[value], %[field]" : "=@cca"(ok) : [field] "r"(field), [value] "r"(value));
+    return ok;
+}
+/* Goes on at entry(0), which does not return, on other page tables and another stack. */
+static inline noreturn_fn void cpu_go_on(u64 cr3, u64 stack, void (*entry)(u32)) {
+    __asm__ volatile("mov %0, %%cr3\n\t"
+                     "mov %1, %%rsp\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "push $0\n\t"
+                     "jmp *%2"
+                     :
+                     : "a"(cr3), "d"(stack), "c"(entry), "D"(0) /* rbp would be cleared */
+                     : "memory");
+    __builtin_unreachable();
+}
 static inline noreturn_fn void cpu_halt_forever(void) {
     for (;;) __asm__ volatile("cli; hlt" ::: "memory");
 }

@@ -1,0 +1,211 @@
+/* core_start to the first guest instruction on a fake machine: what it builds, what it refuses, and memory that ends at
+ * every allocation of the way. Each boot in a process of its own. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "core/base/bits.h"
+#include "core/base/layout.h"
+#include "core/base/panic.h"
+#include "core/local.h"
+#include "core/traps.h"
+#include "test/fake/boot.h"
+
+#define ONE(memory, more)                                                                                              \
+    "[partition.one]\ncpus = [0]\nmemory = \"" memory "\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x100000\n"   \
+    "entry = 0x100000\n" more
+#define TWO                                                                                                            \
+    "[partition.two]\ncpus = [2]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x100000\n"           \
+    "entry = 0x100000\n"
+
+struct boot {
+    const char *config;
+    u32 cores;
+    u64 ram;
+    void (*after)(void); /* in the child, once it has started */
+    bool refuse_probe, refuse_enable;
+};
+
+/* What a boot came to: its last stop, or 255 for a crash of the program; and its console. */
+static enum stop outcome;
+static char console[8192];
+
+static void in_child(const struct boot *b, int out) {
+    enum stop why;
+
+    hardware_make();
+    fake_cpu.refuse_probe = b->refuse_probe;
+    fake_cpu.refuse_enable = b->refuse_enable;
+    why = fake_boot(b->config, b->cores, b->ram);
+    if (why == STOP_SCRIPT && b->after) b->after();
+    if (write(out, hardware_console(), strlen(hardware_console())) < 0) abort();
+    _exit((int)why);
+}
+
+static void boot(struct boot b) {
+    int ends[2], status;
+    ssize_t got;
+    size_t at = 0;
+    pid_t child;
+
+    if (!b.cores) b.cores = 1;
+    if (!b.ram) b.ram = MIB(16);
+    assert_int_equal(0, pipe(ends));
+    fflush(NULL);
+    child = fork();
+    if (child == 0) in_child(&b, ends[1]);
+    close(ends[1]);
+    while ((got = read(ends[0], console + at, sizeof(console) - 1 - at)) > 0) at += (size_t)got;
+    console[at] = 0;
+    close(ends[0]);
+    assert_int_equal(child, waitpid(child, &status, 0));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) > STOP_SPIN)
+        fail_msg("the program ended with %x: %s", status, console);
+    outcome = WEXITSTATUS(status);
+}
+#define BOOT(text, ...) boot((struct boot){.config = (text), __VA_ARGS__})
+
+static bool said(const char *text) { return strstr(console, text) != NULL; }
+
+static void assert_refused(const char *why) {
+    assert_int_equal(STOP_HALT, outcome);
+    if (!said(why)) fail_msg("no `%s` in: %s", why, console);
+    assert_true(said("mullion: cannot start: ") && said("mullion: remedy: ") && said("mullion: halted"));
+    assert_false(said("panic"));
+}
+
+/* --- what it builds --- */
+
+#define MUST(truth)                                                                                                    \
+    do {                                                                                                               \
+        if (!(truth)) {                                                                                                \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #truth);                                                \
+            _exit(99);                                                                                                 \
+        }                                                                                                              \
+    } while (0)
+
+/* From outside the tables are looked at by test/boot/test_hygiene.py; here is what can be said of every page. */
+static void check_spaces(void) {
+    for (u32 core = 0; core < 4; core++) {
+        const u64 image[] = {LOCAL_BASE + PAGE_4K, LOCAL_BASE + LOCAL_STACK_PAGE * PAGE_4K};
+
+        MUST(fake_lookup(core, IMAGE_BASE).rights == (RIGHT_READ | RIGHT_EXEC));
+        MUST(fake_lookup(core, IMAGE_BASE + PAGE_4K).rights == RIGHT_READ);
+        MUST(fake_lookup(core, IMAGE_BASE + 2 * PAGE_4K).rights == RIGHT_READ); /* .late */
+        MUST(fake_lookup(core, IMAGE_BASE + 3 * PAGE_4K).rights == (RIGHT_READ | RIGHT_WRITE));
+        for (u32 i = 0; i < ARRAY_SIZE(image); i++) MUST(fake_lookup(core, image[i]).leaf_level);
+        MUST(!fake_lookup(core, LOCAL_BASE + (LOCAL_STACK_PAGE - 1) * PAGE_4K).leaf_level);
+        MUST(!fake_lookup(core, LOCAL_STACK_TOP).leaf_level);
+        for (u64 at = 0; at < FAKE_RAM; at += PAGE_4K) MUST(!(fake_lookup(core, DIRECT_BASE + at).rights & RIGHT_EXEC));
+        for (u32 i = 0; i < machine.config->partition_count; i++) {
+            const struct partition *p = machine.partitions[i];
+            bool mine = core == p->config->cpus[0];
+            u64 kernel = (u64)p->kernel, memory = p->pieces[0].base.v + DIRECT_BASE;
+
+            MUST(!!fake_lookup(core, p->block.v + DIRECT_BASE).leaf_level == mine);
+            for (u64 at = 0; at < p->pieces[0].bytes; at += PAGE_4K)
+                MUST(!!fake_lookup(core, memory + at).leaf_level == mine);
+            if (mine) MUST(fake_lookup(core, kernel).rights == RIGHT_READ);
+        }
+    }
+    MUST(fake_hw.cr4 & (1ull << 20) && fake_hw.cr4 & (1ull << 21) && fake_hw.cr4 & (1ull << 11));
+    MUST(fake_hw.cr0 & (1ull << 16));
+    MUST(machine.xcr0 == 7);
+}
+
+static void test_boots(void **state) {
+    (void)state;
+    BOOT(ONE("4M", "") TWO, .cores = 4, .ram = MIB(32), .after = check_spaces);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("all cores are in host mode, starting the partitions"));
+    assert_true(said("one: 1 vcpus, 4 MiB") && said("two: 1 vcpus, 2 MiB"));
+    BOOT("[machine]\nconsole = \"none\"\n" ONE("3M", "address = 0x400000\n"));
+    assert_int_equal(STOP_SCRIPT, outcome);
+}
+
+/* --- what it refuses --- */
+
+static void test_refuses(void **state) {
+    (void)state;
+    BOOT(ONE("2M", "") "colour = 1\n");
+    assert_refused("mullion.toml:8:1: ");
+    BOOT("");
+    assert_refused("mullion.toml:");
+    BOOT(ONE("2M", "initrd = \"absent\"\n"));
+    assert_refused("absent");
+    BOOT(ONE("2M", "") TWO);
+    assert_refused("mullion.toml:"); /* there is no core 2 */
+    BOOT(ONE("2M", ""), .refuse_probe = true);
+    assert_refused("the fake has nothing");
+    BOOT(ONE("2M", ""), .refuse_enable = true);
+    assert_refused("core 0: no host mode");
+    BOOT(ONE("2M", "address = 0x40000000\n"));
+    assert_refused("memory at 0x40000000 is not free on this machine");
+    BOOT("[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"bad\"\n");
+    assert_refused("module bad: ");
+    BOOT("[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x300000\n"
+         "entry = 0x300000\n");
+    assert_refused("mullion.toml:6:8: load 0x300000 lies outside");
+}
+
+/* --- memory that ends --- */
+
+/* From one page to enough, page by page: the memory gives out at each allocation in turn. */
+static void test_every_page_count(void **state) {
+    u64 enough = 0, whys = 0;
+    bool tables = false, partition = false;
+
+    (void)state;
+    for (u64 ram = PAGE_4K; !enough; ram += PAGE_4K) {
+        BOOT(ONE("2M", "") TWO, .cores = 4, .ram = ram);
+        if (outcome == STOP_SCRIPT) {
+            enough = ram;
+        } else {
+            assert_refused("too little memory");
+            tables |= said("more are needed below 4 GiB");
+            partition |= said("too little memory for partition");
+            whys++;
+        }
+        if (ram > MIB(12)) fail_msg("12 MiB are not enough");
+    }
+    assert_true(tables && partition && whys > 100);
+}
+
+/* --- faults of our own --- */
+
+static void take_page_fault(void) {
+    struct trap_frame frame = {.vector = 14, .rip = 0x1234, .rsp = 0};
+
+    if (!setjmp(machine_out)) trap(&frame);
+    MUST(panic_in_progress() && fake_hw.nmis == 1);
+    frame.vector = 2; /* the NMI by which a panic stops the others */
+    if (!setjmp(machine_out)) {
+        trap(&frame);
+        MUST(false);
+    }
+}
+
+static void test_panic(void **state) {
+    (void)state;
+    BOOT(ONE("2M", ""), .after = take_page_fault);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("panic: rip 0x1234") && said("exception 14 (page fault), error code 0x0, in the hypervisor"));
+    assert_true(said("panic: the machine is stopped"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_boots),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_every_page_count),
+        cmocka_unit_test(test_panic),
+    };
+
+    return cmocka_run_group_tests_name("core boot", tests, NULL, NULL);
+}
