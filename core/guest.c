@@ -125,6 +125,8 @@ bool guest_decode_cr(struct vcpu *v, struct vm_exit *exit) {
         fail(v, error, &fault, exit);
         return false;
     }
+    /* Another vCPU may have changed the instruction since the exit: then it is run again. */
+    if (insn.op != INSN_MOV_FROM_CR && insn.op != INSN_MOV_TO_CR && insn.op != INSN_CLTS) return false;
     exit->length = insn.length;
     exit->cr.known = true;
     exit->cr.number = insn.reg;

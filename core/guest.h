@@ -9,8 +9,8 @@
 u32 guest_instruction_length(struct vcpu *v, const struct vm_exit *exit);
 /* Carries out the instruction at rip on behalf of the guest: device memory, string I/O. Raises its faults. */
 void guest_emulate(struct vcpu *v, const struct vm_exit *exit);
-/* Decodes a MOV to or from a control register, CLTS or LMSW where the exit did not. Returns false if a fault was
- * raised. */
+/* Decodes a MOV to or from a control register or CLTS where the exit did not. Returns false if a fault was raised, or
+ * if there is no such instruction any more. */
 bool guest_decode_cr(struct vcpu *v, struct vm_exit *exit);
 /* Up to 15 instruction bytes at rip as hexadecimal text, "unreadable" if they cannot be fetched; raises nothing. */
 void guest_instruction_text(struct vcpu *v, char *out, size_t size);

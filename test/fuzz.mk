@@ -7,12 +7,17 @@ FZFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=fuzzer-no-link,address,unde
            -fno-omit-frame-pointer -Wall -Wextra -Werror -Wno-gnu-zero-variadic-macro-arguments -Itest/fake -I.
 FUZZERS := $(patsubst test/fuzz/fuzz_%.c,%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 FZOBJS  := $(patsubst %.c,$(O)/fuzz/%.o,$(PURE) $(TOOLED))
-.SECONDARY: $(FZOBJS)
+# Beside the pure code: core on the fake machine, and the vendors' exit decoders.
+FZMORE_core     := $(patsubst %.c,$(O)/fuzz/%.o,$(FAKED))
+FZMORE_svm_exit := $(O)/fuzz/svm/exit.o
+FZMORE_vmx_exit := $(O)/fuzz/vmx/exit.o
+.SECONDARY: $(FZOBJS) $(FZMORE_core) $(FZMORE_svm_exit) $(FZMORE_vmx_exit)
 .PHONY: fuzz fuzz-short $(FUZZERS:%=fuzz-%) $(FUZZERS:%=fuzz-short-%)
 
 $(O)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(FZCC) $(FZFLAGS) -MMD -MP -c $< -o $@
+$(foreach f,core svm_exit vmx_exit,$(eval $(O)/fuzz/fuzz_$(f): $(FZMORE_$(f))))
 $(O)/fuzz/fuzz_%: $(O)/fuzz/test/fuzz/fuzz_%.o $(FZOBJS)
 	$(Q)$(FZCC) -fsanitize=fuzzer,address,undefined $^ -o $@
 
@@ -23,6 +28,8 @@ FUZZ_LEN_config := 2048
 FUZZ_LEN_pagetable := 512
 FUZZ_LEN_acpi   := 2048
 FUZZ_LEN_image  := 4096
+# Each input restarts a partition.
+FUZZ_RUNS_core  := 2000
 fuzz_seeds = $(wildcard test/fuzz/seeds/$*)
 # The log is shown whole after a failure, else as one line.
 fuzz_report = >$(O)/fuzz/$*.log 2>&1 || { cat $(O)/fuzz/$*.log; exit 1; }; \
@@ -38,4 +45,4 @@ $(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/fuzz_%
 fuzz-short: $(FUZZERS:%=fuzz-short-%)
 $(FUZZERS:%=fuzz-short-%): fuzz-short-%: $(O)/fuzz/fuzz_%
 	@rm -rf $(O)/fuzz/short/$* && mkdir -p $(O)/fuzz/short/$*
-	@$(fuzz_run) -runs=$(strip $(RUNS)) -seed=1 $(O)/fuzz/short/$* $(fuzz_seeds) $(fuzz_report)
+	@$(fuzz_run) -runs=$(or $(FUZZ_RUNS_$*),$(strip $(RUNS))) -seed=1 $(O)/fuzz/short/$* $(fuzz_seeds) $(fuzz_report)

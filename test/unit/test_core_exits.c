@@ -260,6 +260,21 @@ static void test_cr_decoded(void **state) {
     play_faults(EXIT(CR), VEC_PF, PF_FETCH);
 }
 
+/* Another vCPU has put a different instruction there since the exit. */
+static void test_cr_changed(void **state) {
+    static const char *const codes[] = {"\x0f\xa2\x90\x90", "\xc7\x03\x01\x02\x03\x04", "\x0f\x01\xf0\x90",
+                                        "\xe4\x40\x90\x90"};
+    struct vcpu copy;
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(codes); i++) {
+        put(f->reg[REG_RIP], codes[i], 4);
+        copy = *v;
+        play_skips(EXIT(CR), 0);
+        assert_memory_equal(copy.hw.gpr, v->hw.gpr, sizeof(copy.hw.gpr));
+    }
+}
+
 static void test_xsetbv(void **state) {
     static const struct {
         u64 value;
@@ -367,15 +382,25 @@ static void test_crashes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_start, fresh),      cmocka_unit_test_setup(test_cpuid, fresh),
-        cmocka_unit_test_setup(test_length, fresh),     cmocka_unit_test_setup(test_length_faults, fresh),
-        cmocka_unit_test_setup(test_io, fresh),         cmocka_unit_test_setup(test_string_io, fresh),
-        cmocka_unit_test_setup(test_undefined, fresh),  cmocka_unit_test_setup(test_skipped, fresh),
-        cmocka_unit_test_setup(test_msrs, fresh),       cmocka_unit_test_setup(test_tsc, fresh),
-        cmocka_unit_test_setup(test_cr8, fresh),        cmocka_unit_test_setup(test_cr0_cr4, fresh),
-        cmocka_unit_test_setup(test_cr_decoded, fresh), cmocka_unit_test_setup(test_xsetbv, fresh),
-        cmocka_unit_test_setup(test_devices, fresh),    cmocka_unit_test_setup(test_device_faults, fresh),
-        cmocka_unit_test_setup(test_not_owned, fresh),  cmocka_unit_test_setup(test_crashes, fresh),
+        cmocka_unit_test_setup(test_start, fresh),
+        cmocka_unit_test_setup(test_cpuid, fresh),
+        cmocka_unit_test_setup(test_length, fresh),
+        cmocka_unit_test_setup(test_length_faults, fresh),
+        cmocka_unit_test_setup(test_io, fresh),
+        cmocka_unit_test_setup(test_string_io, fresh),
+        cmocka_unit_test_setup(test_undefined, fresh),
+        cmocka_unit_test_setup(test_skipped, fresh),
+        cmocka_unit_test_setup(test_msrs, fresh),
+        cmocka_unit_test_setup(test_tsc, fresh),
+        cmocka_unit_test_setup(test_cr8, fresh),
+        cmocka_unit_test_setup(test_cr0_cr4, fresh),
+        cmocka_unit_test_setup(test_cr_decoded, fresh),
+        cmocka_unit_test_setup(test_xsetbv, fresh),
+        cmocka_unit_test_setup(test_cr_changed, fresh),
+        cmocka_unit_test_setup(test_devices, fresh),
+        cmocka_unit_test_setup(test_device_faults, fresh),
+        cmocka_unit_test_setup(test_not_owned, fresh),
+        cmocka_unit_test_setup(test_crashes, fresh),
     };
 
     return cmocka_run_group_tests_name("core exits", tests, setup, NULL);
