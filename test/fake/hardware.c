@@ -116,8 +116,12 @@ void lapic_send(u32 apic_id, u8 vector) {
     fake_hw.kicked_apic = apic_id;
 }
 
-bool uart_init(u16 port) { return port; }
-u16 uart_port(void) { return 0x3f8; }
+static u16 uart;
+bool uart_init(u16 port) {
+    uart = port;
+    return port;
+}
+u16 uart_port(void) { return uart; }
 u32 uart_room(void) { return fake_hw.uart_blocked ? 0 : 16; }
 void uart_put(u8 byte) {
     if (fake_hw.console_length < sizeof(fake_hw.console) - 1) fake_hw.console[fake_hw.console_length++] = (char)byte;

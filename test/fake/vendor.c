@@ -48,15 +48,18 @@ static void allow_msr(struct vendor_partition *p, u32 msr, bool read, bool write
 
 static void vcpu_init(struct vcpu_hw *hw) { fake_of(hw)->inits++; }
 
-static void vcpu_reset(struct vcpu_hw *hw) {
+static void vcpu_reset(struct vcpu_hw *hw, bool init) {
     struct fake_vcpu *f = fake_of(hw);
+    u64 pat = init ? f->reg[REG_PAT] : 0x0007040600070406, caches = CR0_CD | CR0_NW;
     u32 entries = f->entries, resets = f->resets, inits = f->inits;
 
+    if (init) caches &= f->reg[REG_CR0];
     *f = (struct fake_vcpu){.entries = entries, .resets = resets + 1, .inits = inits};
     memset(hw->gpr, 0, sizeof(hw->gpr));
     f->reg[REG_RIP] = 0xfff0;
     f->reg[REG_RFLAGS] = RFLAGS_FIXED;
-    f->reg[REG_CR0] = CR0_ET | CR0_CD | CR0_NW;
+    f->reg[REG_CR0] = CR0_ET | caches;
+    f->reg[REG_PAT] = pat;
     f->seg[VSEG_CS] = (struct segment){0xf000, 0x9b, true, 0xffff, 0xffff0000};
     hw->interrupted.type = EVENT_NONE;
 }
@@ -136,7 +139,7 @@ static void window(struct vcpu_hw *hw, enum event_type type, bool open) {
 }
 
 static void skip(struct vcpu_hw *hw, u32 length) {
-    must(length && length <= 15);
+    must(length <= 15);
     fake_of(hw)->reg[REG_RIP] += length;
     fake_of(hw)->reg[REG_SHADOW] = 0;
 }

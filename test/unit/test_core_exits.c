@@ -230,7 +230,7 @@ static void test_cr0_cr4(void **state) {
     play_skips(cr(4, 3, false), 3);
     assert_true(v->hw.gpr[3] == v->hw.gpr[1]);
     for (u32 i = 0; i < 4; i++) {
-        static const u64 bad[] = {CR4_VMXE, CR4_SMXE, CR4_PKE, BIT(40)};
+        static const u64 bad[] = {CR4_VMXE, CR4_SMXE, BIT(22) /* PKE */, BIT(40)};
 
         v->hw.gpr[1] = CR4_PAE | bad[i];
         play_faults(cr(4, 1, true), VEC_GP, 0);
