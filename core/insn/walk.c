@@ -97,34 +97,54 @@ static inline bool permitted(const struct walk_cpu *cpu, u32 access, u64 rights,
     return !(access & WALK_WRITE) || (rights & PTE_WRITE) || !(cpu->cr0 & CR0_WP);
 }
 
+/* How one kind of table is read. */
+struct paging {
+    u32 size;     /* bytes of an entry */
+    u64 reserved; /* what must be zero in each entry */
+    u64 large;    /* what must be set in the entry of a large page; 0: there are none */
+};
+
+static u64 entry_load(const void *slot, u32 size) {
+    return size == 8 ? __atomic_load_n((const u64 *)slot, __ATOMIC_RELAXED)
+                     : __atomic_load_n((const u32 *)slot, __ATOMIC_RELAXED);
+}
+
 /* Sets bits in an entry that was read as `seen`. False if it changed: read it again. */
-static bool mark_wide(u64 *entry, u64 seen, u64 bits) {
-    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+static bool entry_mark(void *slot, u32 size, u64 seen, u64 bits) {
+    u32 low = (u32)seen;
+
+    if (size == 8)
+        return __atomic_compare_exchange_n((u64 *)slot, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n((u32 *)slot, &low, (u32)(seen | bits), false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
 }
 
-static bool mark_narrow(u32 *entry, u32 seen, u32 bits) {
-    return __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-}
-
-/* Levels of 64-bit entries, from the one that `shift` says down to a leaf. reserved: what must be
- * zero in each entry. */
-static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u64 table, u32 shift,
-                            u64 reserved, gpa_t *out, struct insn_fault *fault) {
+/* The levels from the one that `shift` says down to a leaf. */
+static int walk_levels(struct window *w, const struct walk_cpu *cpu, const struct paging *p, u64 la, u32 access,
+                       u64 table, u32 shift, gpa_t *out, struct insn_fault *fault) {
     u64 rights = PTE_WRITE | PTE_USER, no_exec = 0;
     u32 retries = RETRIES;
 
     for (;;) {
-        u64 *slot = (u64 *)(void *)window_at(w, table + ((la >> shift) & 0x1ff) * 8);
-        u64 entry, bits = PTE_ACCESSED, offset = BIT(shift) - 1;
+        void *slot = window_at(w, table + ((la >> shift) & (PAGE_4K / p->size - 1)) * p->size);
+        u64 entry, page, bad, bits = PTE_ACCESSED, offset = BIT(shift) - 1;
         bool leaf;
 
         if (!slot) return -E_RANGE;
-        entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
+        entry = entry_load(slot, p->size);
         if (!(entry & PTE_PRESENT)) return page_fault(cpu, la, access, 0, fault);
-        leaf = shift == 12 || (entry & PTE_LARGE);
-        /* A large page has no address bits below its size (bit 12 is PAT); a PML4E is never one. */
-        if ((entry & reserved) || (leaf && shift > 12 && (shift == 39 || (entry & offset & ~0x1fffull))))
-            return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
+        leaf = shift == 12 || (entry & p->large);
+        page = entry & PTE_ADDRESS;
+        bad = entry & p->reserved;
+        if (leaf && shift == 22) {
+            /* A 4 MiB page: address bits 39:32 lie in 20:13 (PSE-36), 21 is reserved. SDM Vol 3A, 32-Bit Paging. */
+            page = (entry & 0xffc00000u) | bits_get(entry, 13, 8) << 32;
+            bad |= (entry & BIT(21)) | (page & cpu->reserved);
+        } else if (leaf && shift > 12) {
+            /* A large page has no address bits below its size (bit 12 is PAT); a PML4E is never one. */
+            bad |= shift == 39 ? 1 : entry & offset & ~0x1fffull;
+        }
+        if (bad) return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
         if (leaf) {
             if (!permitted(cpu, access, rights & entry, (no_exec | entry) & PTE_NX))
                 return page_fault(cpu, la, access, PF_PRESENT, fault);
@@ -132,81 +152,32 @@ static inline int walk_wide(struct window *w, const struct walk_cpu *cpu, u64 la
         }
         if (__builtin_expect((entry & bits) != bits, 0)) {
             if (!w->writable) return -E_RANGE;
-            if (!mark_wide(slot, entry, bits) && --retries) continue;
+            if (!entry_mark(slot, p->size, entry, bits) && --retries) continue;
         }
         if (leaf) {
-            *out = gpa((entry & PTE_ADDRESS & ~offset) | (la & offset));
+            *out = gpa((page & ~offset) | (la & offset));
             return 0;
         }
         rights &= entry;
         no_exec |= entry;
-        table = entry & PTE_ADDRESS;
-        shift -= 9;
+        table = page;
+        shift -= p->size == 8 ? 9 : 10;
     }
 }
 
 /* SDM Vol 3A, PAE Paging. The four PDPTEs are read here from memory, as APM Vol 2, Nested Paging
  * has it, and not kept from the last MOV to CR3. */
-static int walk_pae(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u64 reserved, gpa_t *out,
+static int walk_pae(struct window *w, const struct walk_cpu *cpu, struct paging *p, u64 la, u32 access, gpa_t *out,
                     struct insn_fault *fault) {
-    u64 *slot = (u64 *)(void *)window_at(w, (cpu->cr3 & 0xffffffe0) + ((la >> 30) & 3) * sizeof(u64));
+    void *slot = window_at(w, (cpu->cr3 & 0xffffffe0) + ((la >> 30) & 3) * sizeof(u64));
     u64 entry;
 
     if (!slot) return -E_RANGE;
-    entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    entry = entry_load(slot, 8);
     if (!(entry & PTE_PRESENT)) return page_fault(cpu, la, access, 0, fault);
-    if (entry & (reserved | PDPTE_RESERVED)) return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
-    return walk_wide(w, cpu, la, access, entry & PTE_ADDRESS, 21, reserved | PAE_RESERVED, out, fault);
-}
-
-/* Marks a 32-bit leaf and checks the access. Returns 0, -E_FAULT, -E_RANGE, or 1: read it again. */
-static int finish_narrow(const struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, u32 *slot, u32 entry,
-                         u32 rights, struct insn_fault *fault) {
-    u32 bits = PTE_ACCESSED | (access & WALK_WRITE ? PTE_DIRTY : 0);
-
-    if (!permitted(cpu, access, rights & entry, false)) return page_fault(cpu, la, access, PF_PRESENT, fault);
-    if ((entry & bits) == bits) return 0;
-    if (!w->writable) return -E_RANGE;
-    return mark_narrow(slot, entry, bits) ? 0 : 1;
-}
-
-/* A 4 MiB page: address bits 39:32 lie in 20:13 (PSE-36), 21 is reserved. SDM Vol 3A, 32-Bit
- * Paging. */
-static u64 large_narrow(u32 entry) { return (entry & 0xffc00000u) | bits_get(entry, 13, 8) << 32; }
-
-static int walk_narrow(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
-                       struct insn_fault *fault) {
-    u32 rights = PTE_WRITE | PTE_USER, shift = 22, retries = RETRIES;
-    u64 table = cpu->cr3 & 0xfffff000;
-
-    for (;;) {
-        u32 *slot = (u32 *)(void *)window_at(w, table + ((la >> shift) & 0x3ff) * 4);
-        u64 offset = BIT(shift) - 1, page;
-        u32 entry;
-        bool leaf;
-
-        if (!slot) return -E_RANGE;
-        entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
-        if (!(entry & PTE_PRESENT)) return page_fault(cpu, la, access, 0, fault);
-        leaf = shift == 12 || ((entry & PTE_LARGE) && (cpu->cr4 & CR4_PSE));
-        page = leaf && shift == 22 ? large_narrow(entry) : entry & 0xfffff000;
-        if (leaf && shift == 22 && ((entry & BIT(21)) || (page & cpu->reserved)))
-            return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
-        if (leaf) {
-            int result = finish_narrow(w, cpu, la, access, slot, entry, rights, fault);
-
-            if (result > 0 && --retries) continue;
-            *out = gpa(page | (la & offset));
-            return result < 0 ? result : 0;
-        }
-        if (!(entry & PTE_ACCESSED)) {
-            if (!w->writable) return -E_RANGE;
-            if (!mark_narrow(slot, entry, PTE_ACCESSED) && --retries) continue;
-        }
-        rights &= entry;
-        table = page;
-        shift = 12;
-    }
+    if (entry & (p->reserved | PDPTE_RESERVED)) return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
+    p->reserved |= PAE_RESERVED;
+    return walk_levels(w, cpu, p, la, access, entry & PTE_ADDRESS, 21, out, fault);
 }
 
 static int not_canonical(struct insn_fault *fault) {
@@ -217,19 +188,20 @@ static int not_canonical(struct insn_fault *fault) {
 static int translate(struct window *w, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
                      struct insn_fault *fault) {
     /* With NXE clear bit 63 is reserved. SDM Vol 3A, 4-Level Paging. */
-    u64 reserved = cpu->reserved | (cpu->efer & EFER_NXE ? 0 : PTE_NX);
+    struct paging p = {8, cpu->reserved | (cpu->efer & EFER_NXE ? 0 : PTE_NX), PTE_LARGE};
 
     if (__builtin_expect((cpu->efer & EFER_LMA) != 0, 1)) {
         if (!is_canonical(la)) return not_canonical(fault);
-        return walk_wide(w, cpu, la, access, cpu->cr3 & PTE_ADDRESS, 39, reserved, out, fault);
+        return walk_levels(w, cpu, &p, la, access, cpu->cr3 & PTE_ADDRESS, 39, out, fault);
     }
     la = (u32)la;
     if (!(cpu->cr0 & CR0_PG)) {
         *out = gpa(la);
         return 0;
     }
-    if (cpu->cr4 & CR4_PAE) return walk_pae(w, cpu, la, access, reserved, out, fault);
-    return walk_narrow(w, cpu, la, access, out, fault);
+    if (cpu->cr4 & CR4_PAE) return walk_pae(w, cpu, &p, la, access, out, fault);
+    p = (struct paging){4, 0, cpu->cr4 & CR4_PSE ? PTE_LARGE : 0};
+    return walk_levels(w, cpu, &p, la, access, cpu->cr3 & 0xfffff000, 22, out, fault);
 }
 
 int walk_linear(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32 access, gpa_t *out,
