@@ -9,11 +9,11 @@
     .align 8
 header:
     .long 0xe85250d6, 0, header_end - header, -(0xe85250d6 + (header_end - header))
-    /* information request, all optional: command line, modules, memory map, RSDP old and new, load base */
+    /* information request, all optional: command line, modules, memory map, RSDP old and new */
     .align 8
     .short 1, 1
-    .long 8 + 6 * 4
-    .long 1, 3, 6, 14, 15, 21
+    .long 8 + 5 * 4
+    .long 1, 3, 6, 14, 15
     /* relocatable: 1 MiB to 4 GiB, page aligned, lowest first */
     .align 8
     .short 10, 1

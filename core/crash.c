@@ -6,35 +6,10 @@
 #include "core/partition.h"
 
 const char *exit_reason_name(enum exit_reason reason) {
-    static const char *const names[EXIT_REASONS] = {
-        [EXIT_CPUID] = "cpuid",
-        [EXIT_HLT] = "hlt",
-        [EXIT_IO] = "io",
-        [EXIT_RDMSR] = "rdmsr",
-        [EXIT_WRMSR] = "wrmsr",
-        [EXIT_STAGE2] = "stage2",
-        [EXIT_INTERRUPT] = "interrupt",
-        [EXIT_NMI] = "nmi",
-        [EXIT_INTR_WINDOW] = "intr-window",
-        [EXIT_NMI_WINDOW] = "nmi-window",
-        [EXIT_TIMER] = "timer",
-        [EXIT_CR] = "cr",
-        [EXIT_DR] = "dr",
-        [EXIT_XSETBV] = "xsetbv",
-        [EXIT_HYPERCALL] = "hypercall",
-        [EXIT_WBINVD] = "wbinvd",
-        [EXIT_RDPMC] = "rdpmc",
-        [EXIT_PAUSE] = "pause",
-        [EXIT_MWAIT] = "mwait",
-        [EXIT_NO_INSN] = "no-instruction",
-        [EXIT_EXCEPTION] = "exception",
-        [EXIT_TASK_SWITCH] = "task-switch",
-        [EXIT_TRIPLE_FAULT] = "triple-fault",
-        [EXIT_INVALID] = "invalid-state",
-        [EXIT_UNEXPECTED] = "unexpected",
-    };
+#define EXIT_NAME(id, name) name,
+    static const char *const names[EXIT_REASONS] = {EXIT_LIST(EXIT_NAME)};
 
-    return reason < EXIT_REASONS && names[reason] ? names[reason] : "unknown";
+    return reason < EXIT_REASONS ? names[reason] : "unknown";
 }
 
 static unsigned long long reg(struct vcpu *v, enum vcpu_reg r) { return machine.vendor->get_reg(&v->hw, r); }

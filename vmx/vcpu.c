@@ -66,6 +66,20 @@ static void load_vmcs(struct vcpu_hw *hw) {
     hw->host_rsp = 0;
 }
 
+/* Fields that are 0 throughout. The host has no system calls; of CR4, none of the bits that are not the guest's is ever
+ * set as far as it sees. */
+static void write_zeros(void) {
+    const u32 fields[] = {
+        VMCS_PF_ERROR_MASK.field,    VMCS_PF_ERROR_MATCH.field,    VMCS_CR3_TARGET_COUNT.field,
+        VMCS_EXIT_STORE_COUNT.field, VMCS_EXIT_LOAD_COUNT.field,   VMCS_ENTRY_LOAD_COUNT.field,
+        VMCS_TSC_OFFSET.field,       VMCS_CR4_SHADOW.field,        VMCS_HOST_FS.field,
+        VMCS_HOST_GS.field,          VMCS_HOST_FS_BASE.field,      VMCS_HOST_GS_BASE.field,
+        VMCS_HOST_SYSENTER_CS.field, VMCS_HOST_SYSENTER_ESP.field, VMCS_HOST_SYSENTER_EIP.field,
+    };
+
+    for (u32 i = 0; i < ARRAY_SIZE(fields); i++) vmcs_set(fields[i], 0);
+}
+
 static void write_controls(const struct vcpu_hw *hw) {
     const struct vendor_partition *p = hw->partition;
 
@@ -77,21 +91,13 @@ static void write_controls(const struct vcpu_hw *hw) {
     /* A machine check is the machine's, whoever runs. #DB and #AC can recur without end while they are delivered, and
      * nothing else would get through: each time round must be an exit. */
     vmcs_write32(VMCS_EXCEPTION_BITMAP, (u32)(BIT(VEC_MC) | BIT(VEC_DB) | BIT(VEC_AC)));
-    vmcs_write32(VMCS_PF_ERROR_MASK, 0);
-    vmcs_write32(VMCS_PF_ERROR_MATCH, 0);
-    vmcs_write32(VMCS_CR3_TARGET_COUNT, 0);
-    vmcs_write32(VMCS_EXIT_STORE_COUNT, 0);
-    vmcs_write32(VMCS_EXIT_LOAD_COUNT, 0);
-    vmcs_write32(VMCS_ENTRY_LOAD_COUNT, 0);
     vmcs_write64(VMCS_IO_BITMAP_A, p->io_bitmap_pa.v);
     vmcs_write64(VMCS_IO_BITMAP_B, p->io_bitmap_pa.v + PAGE_4K);
     vmcs_write64(VMCS_MSR_BITMAP, p->msr_bitmap_pa.v);
     vmcs_write64(VMCS_EPT_POINTER, ept_pointer(hw));
-    vmcs_write64(VMCS_TSC_OFFSET, 0);
     vmcs_write64(VMCS_LINK_POINTER, ~0ull); /* no shadow VMCS */
     vmcs_write(VMCS_CR0_MASK, vmx.cr0_mask);
     vmcs_write(VMCS_CR4_MASK, ~(u64)VMX_CR4_GUEST);
-    vmcs_write(VMCS_CR4_SHADOW, 0); /* none of the others is ever set, as far as the guest sees */
     if (vmx.vpid) vmcs_write16(VMCS_VPID, (u16)hw->asid);
     if (vmx.secondary & PROC2_ENCLS) vmcs_write64(VMCS_ENCLS_EXITING, ~0ull);
 }
@@ -114,17 +120,10 @@ static void write_host_state(void) {
     vmcs_write16(VMCS_HOST_SS, GDT_DATA);
     vmcs_write16(VMCS_HOST_DS, GDT_DATA);
     vmcs_write16(VMCS_HOST_ES, GDT_DATA);
-    vmcs_write16(VMCS_HOST_FS, 0);
-    vmcs_write16(VMCS_HOST_GS, 0);
     vmcs_write16(VMCS_HOST_TR, tr);
-    vmcs_write(VMCS_HOST_FS_BASE, 0);
-    vmcs_write(VMCS_HOST_GS_BASE, 0);
     vmcs_write(VMCS_HOST_TR_BASE, tss_base(gdt.base, tr));
     vmcs_write(VMCS_HOST_GDTR_BASE, gdt.base);
     vmcs_write(VMCS_HOST_IDTR_BASE, idt.base);
-    vmcs_write32(VMCS_HOST_SYSENTER_CS, 0); /* the host has no system calls */
-    vmcs_write(VMCS_HOST_SYSENTER_ESP, 0);
-    vmcs_write(VMCS_HOST_SYSENTER_EIP, 0);
     vmcs_write(VMCS_HOST_CR0, read_cr0());
     vmcs_write(VMCS_HOST_CR3, read_cr3());
     vmcs_write(VMCS_HOST_CR4, read_cr4());
@@ -135,6 +134,7 @@ static void write_host_state(void) {
 
 void vmx_vcpu_init(struct vcpu_hw *hw) {
     load_vmcs(hw);
+    write_zeros();
     write_controls(hw);
     write_host_state();
     /* Nothing that an earlier user of this core left may be found. */

@@ -5,35 +5,36 @@
 
 #include "core/base/types.h"
 
-enum exit_reason {
-    EXIT_CPUID,
-    EXIT_HLT,
-    EXIT_IO,    /* .io */
-    EXIT_RDMSR, /* number in gpr[1] */
-    EXIT_WRMSR,
-    EXIT_STAGE2,      /* .stage2: an access that stage 2 does not allow */
-    EXIT_INTERRUPT,   /* .vector: host interrupt taken by the exit and not yet handled, or 0 if the
-                         IDT has handled it */
-    EXIT_NMI,         /* a host NMI arrived; already handled */
-    EXIT_INTR_WINDOW, /* the guest can take an interrupt now */
-    EXIT_NMI_WINDOW,
-    EXIT_TIMER, /* the vendor's own timer ran out */
-    EXIT_CR,    /* .cr */
-    EXIT_DR,
-    EXIT_XSETBV,
-    EXIT_HYPERCALL, /* VMCALL or VMMCALL */
-    EXIT_WBINVD,    /* INVD or WBINVD */
-    EXIT_RDPMC,
-    EXIT_PAUSE,
-    EXIT_MWAIT,     /* MONITOR or MWAIT, not offered: #UD */
-    EXIT_NO_INSN,   /* an instruction that the guest does not have: #UD */
-    EXIT_EXCEPTION, /* .event: intercepted exception, to be given back */
-    EXIT_TASK_SWITCH,
-    EXIT_TRIPLE_FAULT,
-    EXIT_INVALID,    /* the processor refused the guest state */
-    EXIT_UNEXPECTED, /* a reason that was not asked for: .code */
-    EXIT_REASONS,
-};
+/* Every reason and its name in reports. */
+#define EXIT_LIST(X)                                                                                                   \
+    X(EXIT_CPUID, "cpuid")                                                                                             \
+    X(EXIT_HLT, "hlt")                                                                                                 \
+    X(EXIT_IO, "io")       /* .io */                                                                                   \
+    X(EXIT_RDMSR, "rdmsr") /* number in gpr[1] */                                                                      \
+    X(EXIT_WRMSR, "wrmsr")                                                                                             \
+    X(EXIT_STAGE2, "stage2")           /* .stage2: an access that stage 2 does not allow */                            \
+    X(EXIT_INTERRUPT, "interrupt")     /* .vector: host interrupt taken by the exit, or 0 if the IDT has handled it */ \
+    X(EXIT_NMI, "nmi")                 /* a host NMI arrived; already handled */                                       \
+    X(EXIT_INTR_WINDOW, "intr-window") /* the guest can take an interrupt now */                                       \
+    X(EXIT_NMI_WINDOW, "nmi-window")                                                                                   \
+    X(EXIT_TIMER, "timer") /* the vendor's own timer ran out */                                                        \
+    X(EXIT_CR, "cr")       /* .cr */                                                                                   \
+    X(EXIT_DR, "dr")                                                                                                   \
+    X(EXIT_XSETBV, "xsetbv")                                                                                           \
+    X(EXIT_HYPERCALL, "hypercall") /* VMCALL or VMMCALL */                                                             \
+    X(EXIT_WBINVD, "wbinvd")       /* INVD or WBINVD */                                                                \
+    X(EXIT_RDPMC, "rdpmc")                                                                                             \
+    X(EXIT_PAUSE, "pause")                                                                                             \
+    X(EXIT_MWAIT, "mwait")            /* MONITOR or MWAIT, not offered: #UD */                                         \
+    X(EXIT_NO_INSN, "no-instruction") /* an instruction that the guest does not have: #UD */                           \
+    X(EXIT_EXCEPTION, "exception")    /* .event: intercepted exception, to be given back */                            \
+    X(EXIT_TASK_SWITCH, "task-switch")                                                                                 \
+    X(EXIT_TRIPLE_FAULT, "triple-fault")                                                                               \
+    X(EXIT_INVALID, "invalid-state") /* the processor refused the guest state */                                       \
+    X(EXIT_UNEXPECTED, "unexpected") /* a reason that was not asked for: .code */
+
+#define EXIT_ID(id, name) id,
+enum exit_reason { EXIT_LIST(EXIT_ID) EXIT_REASONS };
 
 /* Name of a reason, for reports. */
 const char *exit_reason_name(enum exit_reason reason);
