@@ -27,9 +27,7 @@ struct parse {
     u64 dsdt; /* out of the FADT; 0: none */
 };
 
-static int fail(const struct parse *p, int code, const char *format, ...) printf_like(3, 4);
-
-static int fail(const struct parse *p, int code, const char *format, ...) {
+static printf_like(3, 4) int fail(const struct parse *p, int code, const char *format, ...) {
     va_list args;
 
     va_start(args, format);

@@ -37,6 +37,7 @@ struct names {
 struct options {
     const char *file, *modules;
     struct config_machine machine;
+    u64 memory; /* bytes free for partitions, 0: not checked */
 };
 
 static void *grow(void *old, size_t bytes) {
@@ -98,7 +99,7 @@ static int take_option(struct options *o, const char *name, const char *value) {
         return 0;
     }
     if (!strcmp(name, "--memory")) {
-        if (!config_parse_size(value, strlen(value), &o->machine.memory) || !o->machine.memory)
+        if (!config_parse_size(value, strlen(value), &o->memory) || !o->memory)
             return usage("--memory needs a size such as 512M, not ", value);
         return 0;
     }
@@ -196,6 +197,7 @@ static int check(const struct options *o, const char *text, size_t length) {
     arena.base = grow(NULL, arena.size);
     rc = config_parse(&arena, text, length, &config, &error);
     if (!rc) rc = config_check_machine(config, &o->machine, &error);
+    if (!rc && o->memory) rc = config_check_memory(config, o->memory, &error);
     if (rc) {
         rc = mistake(o->file, text, length, &error);
     } else {

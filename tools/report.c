@@ -1,10 +1,34 @@
 /* The ownership report: each core, memory range, port, interrupt, PCI function and module with its
- * owner. One table of three columns. */
+ * owner, one table of three columns; and the check of memory. */
 #include "tools/report.h"
 
 #include "core/base/bits.h"
+#include "core/base/errors.h"
 #include "core/base/fmt.h"
 #include "core/config/schema.h"
+
+int config_check_memory(const struct config *config, u64 memory, struct config_error *error) {
+    struct problems problems = {.first = error};
+    u64 left = memory;
+
+    for (u32 i = 0; i < config->partition_count; i++) {
+        const struct config_partition *p = &config->partitions[i];
+
+        if (p->memory <= left) {
+            left -= p->memory;
+            continue;
+        }
+        problem_add(&problems, p->memory_at,
+                    left < CONFIG_MIN_MEMORY ? "memory %s does not fit: of the machine's %s free only %s is left\n"
+                                               "give the partitions before it less memory"
+                                             : "memory %s does not fit: of the machine's %s free only %s is left\n"
+                                               "write at most \"%s\", or give other partitions less",
+                    problem_size(p->memory).text, problem_size(align_down(memory, PAGE_4K)).text,
+                    problem_size(align_down(left, PAGE_4K)).text, problem_size(align_down(left, MIB(1))).text);
+        return -E_INVAL;
+    }
+    return 0;
+}
 
 struct report {
     void (*line)(void *ctx, const char *text);

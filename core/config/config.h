@@ -77,7 +77,6 @@ struct config {
  * checked). */
 struct config_machine {
     u32 cpu_count;
-    u64 memory; /* bytes free for partitions */
     const char *const *modules;
     u32 module_count;
     bool pci; /* PCI functions can be passed through; without it a `pci` key is refused */

@@ -1,7 +1,6 @@
 /* What the file asks for against what the machine has. */
 #include "core/config/schema.h"
 
-#include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
 #include "core/base/string.h"
@@ -14,27 +13,6 @@ static void check_cores(struct problems *problems, const struct config_partition
                         ? "core %u does not exist: the machine has 1 core\nthe only core is 0"
                         : "core %u does not exist: the machine has %u cores\nwrite core numbers from 0 to %u",
                     (u32)p->cpus[i].base, cpu_count, cpu_count - 1);
-    }
-}
-
-static void check_memory(struct problems *problems, const struct config *config, u64 memory) {
-    u64 left = memory;
-
-    for (u32 i = 0; i < config->partition_count; i++) {
-        const struct config_partition *p = &config->partitions[i];
-
-        if (p->memory <= left) {
-            left -= p->memory;
-            continue;
-        }
-        problem_add(problems, p->memory_at,
-                    left < CONFIG_MIN_MEMORY ? "memory %s does not fit: of the machine's %s free only %s is left\n"
-                                               "give the partitions before it less memory"
-                                             : "memory %s does not fit: of the machine's %s free only %s is left\n"
-                                               "write at most \"%s\", or give other partitions less",
-                    problem_size(p->memory).text, problem_size(align_down(memory, PAGE_4K)).text,
-                    problem_size(align_down(left, PAGE_4K)).text, problem_size(align_down(left, MIB(1))).text);
-        return;
     }
 }
 
@@ -75,6 +53,5 @@ int config_check_machine(const struct config *config, const struct config_machin
         if (p->pci_count && !machine->pci)
             problem_add(&problems, p->pci[0].at, "PCI functions cannot be passed through yet\nremove the key pci");
     }
-    if (machine->memory) check_memory(&problems, config, machine->memory);
     return problems.any ? -E_INVAL : 0;
 }

@@ -51,12 +51,14 @@ static size_t utf8_put(char *out, u32 code) {
     return more + 1;
 }
 
+#define STEP_BYTES 8 /* more than one step of decode adds, and a NUL */
+
 struct string {
     struct config_place at;
     char quote;
     bool multi;
-    char *out; /* room for the source's bytes: no escape grows */
-    size_t length;
+    char *out; /* the rest of the arena */
+    size_t length, room;
 };
 
 /* \uXXXX or \UXXXXXXXX, at the letter. */
@@ -112,19 +114,6 @@ static int escape(struct toml_parser *p, struct string *s) {
     return toml_error(p, at, "unknown escape after a backslash\nwrite \\\\ for a backslash, or use a 'literal' string");
 }
 
-/* Bytes from the position to the closing quotes, or to the end of the text (of the line, for the
- * one-line forms): enough room for the decoded string. */
-static size_t extent(const struct toml_parser *p, const struct string *s) {
-    size_t n = 0;
-
-    for (int c = toml_peek(p, 0); c >= 0; c = toml_peek(p, n)) {
-        if (!s->multi && c == '\n') break;
-        if (c == s->quote && (!s->multi || (toml_peek(p, n + 1) == c && toml_peek(p, n + 2) == c))) break;
-        n += c == '\\' && s->quote == '"' && toml_peek(p, n + 1) >= 0 ? 2 : 1;
-    }
-    return n + 2; /* two quotes may stand before the three that close */
-}
-
 /* The position is at quotes of the string's own kind. True if they close it. */
 static bool closing(struct toml_parser *p, struct string *s) {
     size_t run = 1;
@@ -146,6 +135,7 @@ static int decode(struct toml_parser *p, struct string *s) {
     for (;;) {
         int c = toml_peek(p, 0);
 
+        if (s->room - s->length < STEP_BYTES) return toml_nomem(p);
         if (c < 0 || (!s->multi && (c == '\n' || c == '\r')))
             return toml_error(p, s->at,
                               s->multi
@@ -172,11 +162,12 @@ int toml_string(struct toml_parser *p, bool multi, const char **text, size_t *le
     s.multi = multi && toml_peek(p, 1) == s.quote && toml_peek(p, 2) == s.quote;
     toml_advance(p, s.multi ? 3 : 1);
     if (s.multi) toml_newline(p); /* one that follows the opening quotes at once is not text */
-    s.out = arena_alloc(p->arena, extent(p, &s) + 1);
-    if (!s.out) return toml_nomem(p);
+    s.out = (char *)p->arena->base + p->arena->used;
+    s.room = p->arena->size - p->arena->used;
     rc = decode(p, &s);
     if (rc) return rc;
     s.out[s.length] = 0;
+    p->arena->used += s.length + 1;
     *text = s.out;
     *length = s.length;
     return 0;

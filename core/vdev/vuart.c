@@ -134,14 +134,16 @@ static u8 read_iir(struct vuart *u) {
     return (u8)(id | (u->fcr & FCR_ENABLE ? IIR_FIFOS : 0));
 }
 
+static bool is_divisor(const struct vuart *u, u32 offset) { return (u->lcr & LCR_DLAB) && offset <= REG_IER; }
+
 u8 vuart_read(struct vuart *u, u32 offset) {
-    bool dlab = (u->lcr & LCR_DLAB) != 0;
     u8 value;
 
     vuart_tick(u);
+    if (is_divisor(u, offset)) return u->divisor[offset];
     switch (offset) {
-    case REG_DATA: return dlab ? u->dll : read_data(u);
-    case REG_IER: return dlab ? u->dlm : u->ier;
+    case REG_DATA: return read_data(u);
+    case REG_IER: return u->ier;
     case REG_IIR_FCR: return read_iir(u);
     case REG_LCR: return u->lcr;
     case REG_MCR: return u->mcr;
@@ -184,21 +186,13 @@ static void write_fcr(struct vuart *u, u8 value) {
 }
 
 void vuart_write(struct vuart *u, u32 offset, u8 value) {
-    bool dlab = (u->lcr & LCR_DLAB) != 0;
-
+    if (is_divisor(u, offset)) {
+        u->divisor[offset] = value;
+        return;
+    }
     switch (offset) {
-    case REG_DATA:
-        if (dlab)
-            u->dll = value;
-        else
-            write_data(u, value);
-        break;
-    case REG_IER:
-        if (dlab)
-            u->dlm = value;
-        else
-            write_ier(u, value);
-        break;
+    case REG_DATA: write_data(u, value); break;
+    case REG_IER: write_ier(u, value); break;
     case REG_IIR_FCR: write_fcr(u, value); break;
     case REG_LCR:
         /* In loopback a break comes back as a zero character. */
@@ -224,6 +218,6 @@ void vuart_reset(struct vuart *u, struct ring *tx, struct ring *rx) {
         .rx = rx,
         .lsr = LSR_THRE | LSR_TEMT,
         .msr = MSR_CTS | MSR_DSR | MSR_DCD,
-        .dll = 1,
+        .divisor = {1},
     };
 }

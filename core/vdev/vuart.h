@@ -12,7 +12,8 @@
 
 struct vuart {
     struct ring *tx, *rx; /* guest to machine, machine to guest; either may be NULL */
-    u8 ier, lcr, mcr, msr, scr, dll, dlm;
+    u8 ier, lcr, mcr, msr, scr;
+    u8 divisor[2];
     u8 lsr;     /* DR, OE, BI, THRE, TEMT */
     u8 fcr;     /* FIFO enable, trigger */
     bool empty; /* the THR-empty interrupt is pending */

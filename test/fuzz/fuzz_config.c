@@ -92,11 +92,13 @@ static void check_machines(const struct config *config, const u8 *data, size_t s
     const struct config_machine machines[] = {
         {.pci = true},
         {.cpu_count = 4, .pci = true},
-        {.memory = MIB(600), .pci = true},
         {.modules = modules, .module_count = ARRAY_SIZE(modules), .pci = true},
         {.pci = false},
     };
 
+    struct config_error memory = {0};
+
+    if (config_check_memory(config, MIB(600), &memory)) check_error(&memory, data, size);
     for (u32 i = 0; i < ARRAY_SIZE(machines); i++) {
         struct config_error error = {0};
         int rc = config_check_machine(config, &machines[i], &error);

@@ -90,8 +90,9 @@ static void test_machine(void **state) {
 
     (void)state;
     assert_int_equal(0, config_check_machine(c, &m, &error));
-    m = (struct config_machine){3, MIB(528), modules, 4, true};
+    m = (struct config_machine){3, modules, 4, true};
     assert_int_equal(0, config_check_machine(c, &m, &error));
+    assert_int_equal(0, config_check_memory(c, MIB(528), &error));
     m.cpu_count = 2;
     assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
     assert_int_equal(14, error.line);
@@ -103,13 +104,11 @@ static void test_machine(void **state) {
     assert_int_equal(5, error.line);
     assert_int_equal(15, error.column);
     m.cpu_count = 0;
-    m.memory = MIB(528) - 1;
-    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_int_equal(-E_INVAL, config_check_memory(c, MIB(528) - 1, &error));
     assert_int_equal(15, error.line);
     assert_int_equal(10, error.column);
     assert_non_null(strstr(error.what, "memory 16M does not fit"));
     assert_non_null(strstr(error.remedy, "at most \"15M\""));
-    m.memory = 0;
     m.module_count = 3;
     assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
     assert_int_equal(16, error.line);
@@ -131,10 +130,10 @@ static void test_full_machine(void **state) {
     char names[20][16];
     const char *modules[20];
     struct config *c = parse(A B "cpus = [2]");
-    struct config_machine m = {.memory = MIB(4)};
+    struct config_machine m;
 
     (void)state;
-    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_int_equal(-E_INVAL, config_check_memory(c, MIB(4), &error));
     assert_int_equal(6, error.line);
     assert_string_equal("memory 4M does not fit: of the machine's 4M free only 0 is left", error.what);
     assert_string_equal("give the partitions before it less memory", error.remedy);
