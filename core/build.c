@@ -53,6 +53,7 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
     CUT(c, p->vcpus, config->cpu_count, 64);
     CUT(c, p->lapics, config->cpu_count, 64);
     CUT(c, p->apic_ids, config->cpu_count, 64);
+    CUT(c, p->images, 2, 64);
     CUT(c, p->pieces, max_pieces, 64);
     CUT(c, p->regions, 2 * max_pieces + 4, 64);
     tx = cut(c, CONSOLE_RING_BYTES, 64);
@@ -166,16 +167,10 @@ static const struct boot_module *find_module(const char *name) {
     return NULL;
 }
 
-static void take_images(struct partition *p) {
-    const struct boot_module *m = find_module(p->config->kernel);
+static void take_image(struct partition *p, const char *name) {
+    const struct boot_module *m = find_module(name);
 
-    p->kernel = (const void *)(m->at.v + DIRECT_BASE);
-    p->kernel_bytes = m->bytes;
-    if (p->config->initrd) {
-        m = find_module(p->config->initrd);
-        p->initrd = (const void *)(m->at.v + DIRECT_BASE);
-        p->initrd_bytes = m->bytes;
-    }
+    p->images[p->image_count++] = (struct image_module){name, (const void *)(m->at.v + DIRECT_BASE), m->bytes};
 }
 
 struct partition *build_partition(const struct config_partition *c, struct console_input *input) {
@@ -201,7 +196,8 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     open_bitmaps(p);
     for (u32 i = 0; i < p->vcpu_count; i++) make_vcpu(p, i);
     input->apic_id = p->vcpus[0]->host_apic;
-    take_images(p);
+    take_image(p, c->kernel);
+    if (c->initrd) take_image(p, c->initrd);
     p->wall_clock = machine.boot->wall_clock;
     log_line("%s: %u vcpus, %llu MiB in %u pieces, pages %llu x 1 GiB, %llu x 2 MiB, %llu x 4 KiB; %u KiB of "
              "hypervisor memory and %u KiB of tables",

@@ -323,22 +323,40 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
 
 void guest_set_start_state(struct vcpu *v, const struct start_state *s) {
     const struct vendor_ops *ops = machine.vendor;
-    const struct segment code = {.selector = 0x10, .attributes = 0xa09b, .usable = true, .limit = 0xffffffff};
-    const struct segment data = {.selector = 0x18, .attributes = 0xc093, .usable = true, .limit = 0xffffffff};
     const struct segment gdtr = {.limit = s->gdt_bytes - 1, .base = s->gdt.v};
+    /* Where an entry lies above 64 KiB, real mode begins at offset 0 to 15. */
+    u64 paragraph = s->rip > 0xffff ? s->rip >> 4 : 0;
+    const struct segment real = {
+        .selector = (u16)paragraph, .attributes = 0x93, .usable = true, .limit = 0xffff, .base = paragraph << 4};
+    const struct segment flat = {.selector = 0x18, .attributes = 0xc093, .usable = true, .limit = 0xffffffff};
+    struct segment data = s->mode == START_REAL ? real : flat, code = data, stack = data;
 
-    ops->set_seg(&v->hw, VSEG_CS, &code);
+    if (s->mode == START_RESET) return;
+    if (s->mode == START_REAL) {
+        code.attributes = 0x9b;
+        stack.selector = (u16)(BOOT_AREA_BASE >> 4);
+        stack.base = BOOT_AREA_BASE;
+    } else {
+        code.selector = s->mode == START_LONG ? 0x10 : 0x08;
+        code.attributes = s->mode == START_LONG ? 0xa09b : 0xc09b;
+        ops->set_seg(&v->hw, VSEG_GDTR, &gdtr);
+        ops->set_seg(&v->hw, VSEG_TR, &(struct segment){.attributes = 0x8b, .usable = true, .limit = 0x67});
+    }
     for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GS; i++)
-        if (i != VSEG_CS) ops->set_seg(&v->hw, i, &data);
-    ops->set_seg(&v->hw, VSEG_GDTR, &gdtr);
-    ops->set_reg(&v->hw, REG_EFER, EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE);
-    ops->set_reg(&v->hw, REG_CR4, CR4_PAE);
-    ops->set_reg(&v->hw, REG_CR3, s->cr3);
-    ops->set_reg(&v->hw, REG_CR0, CR0_PG | CR0_ET | CR0_NE | CR0_PE);
-    ops->set_reg(&v->hw, REG_RIP, s->rip);
-    ops->set_reg(&v->hw, REG_RSP, s->rsp);
+        ops->set_seg(&v->hw, i, i == VSEG_CS ? &code : i == VSEG_SS ? &stack : &data);
+    if (s->mode == START_LONG) {
+        ops->set_reg(&v->hw, REG_EFER, EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE);
+        ops->set_reg(&v->hw, REG_CR4, CR4_PAE);
+        ops->set_reg(&v->hw, REG_CR3, s->cr3);
+        ops->set_reg(&v->hw, REG_CR0, CR0_PG | CR0_ET | CR0_NE | CR0_PE);
+    } else {
+        ops->set_reg(&v->hw, REG_CR0, CR0_ET | (s->mode == START_PROTECTED ? CR0_PE : 0));
+    }
+    ops->set_reg(&v->hw, REG_RIP, s->rip - code.base);
+    ops->set_reg(&v->hw, REG_RSP, s->rsp - stack.base);
     ops->set_reg(&v->hw, REG_RFLAGS, RFLAGS_FIXED);
     v->hw.gpr[0] = s->rax;
+    v->hw.gpr[2] = 0; /* a reset leaves the processor's signature there */
     v->hw.gpr[3] = s->rbx;
     v->hw.gpr[6] = s->rsi;
     v->hw.gpr[7] = s->rdi;

@@ -102,8 +102,9 @@ static void map_partition(struct pt *pt, struct partition *p) {
     map_direct(pt, p->block.v, p->block_bytes, rw);
     for (u32 i = 0; i < p->piece_count; i++) map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw);
     /* The pristine images, for a restart. GRUB puts each module on pages of its own. */
-    map_direct(pt, (u64)p->kernel - DIRECT_BASE, p->kernel_bytes, RIGHT_READ);
-    if (p->initrd && p->initrd != p->kernel) map_direct(pt, (u64)p->initrd - DIRECT_BASE, p->initrd_bytes, RIGHT_READ);
+    for (u32 i = 0; i < p->image_count; i++)
+        if (p->images[i].bytes && !pt_lookup(pt, (u64)p->images[i].data).leaf_level) /* a module may be named twice */
+            map_direct(pt, (u64)p->images[i].data - DIRECT_BASE, p->images[i].bytes, RIGHT_READ);
 }
 
 static void map_local(struct pt *pt, u8 *pages) {

@@ -152,10 +152,11 @@ static void make_board(struct partition *p) {
 int partition_load(struct partition *p, struct image_error *error) {
     struct image_request request = {
         .format = p->config->format,
-        .kernel = p->kernel,
-        .kernel_bytes = p->kernel_bytes,
-        .initrd = p->initrd,
-        .initrd_bytes = p->initrd_bytes,
+        .name = p->images->name,
+        .kernel = p->images->data,
+        .kernel_bytes = p->images->bytes,
+        .modules = p->images + 1,
+        .module_count = p->image_count - 1,
         .cmdline = p->config->cmdline ? p->config->cmdline : "",
         .load_address = p->config->load_address,
         .entry = p->config->entry,

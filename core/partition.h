@@ -45,8 +45,8 @@ struct partition {
     u32 restarts;
     u64 wall_clock; /* seconds since 1970 at tsc_start */
 
-    const void *kernel, *initrd; /* pristine copies in GRUB's modules, read-only */
-    u64 kernel_bytes, initrd_bytes;
+    struct image_module *images; /* pristine copies in GRUB's modules, read-only: the kernel, then what goes with it */
+    u32 image_count;
     struct start_state start;
     struct piece *pieces;
     u32 piece_count;

@@ -26,3 +26,5 @@ $(O)/guests/attack.elf: $(patsubst %.c,$(O)/guests/obj/%.o,$(sort $(wildcard gue
 $(O)/guests/%.elf: $(O)/guests/obj/guests/%.o $(GOBJS) guests/lib/guest.ld
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections \
 	  -T guests/lib/guest.ld -o $@ $(filter %.o,$^)
+
+include guests/forms.mk

@@ -36,7 +36,19 @@ enum restart_on {
     RESTART_RESET = 2,
 };
 
-enum image_format { IMAGE_AUTO, IMAGE_LINUX, IMAGE_ELF, IMAGE_FLAT };
+enum image_format {
+    IMAGE_AUTO,
+    IMAGE_LINUX,
+    IMAGE_ELF,
+    IMAGE_FLAT,
+    IMAGE_PVH,
+    IMAGE_MULTIBOOT,
+    IMAGE_MULTIBOOT2,
+    IMAGE_FIRMWARE,
+};
+/* How vCPU 0 starts: interrupts off, flat segments, in long mode the first 4 GiB mapped one to one, else paging off;
+ * START_RESET is the state after a processor's reset. */
+enum start_mode { START_LONG, START_PROTECTED, START_REAL, START_RESET };
 
 /* An element of a list: a core, ports, a PCI function. */
 struct config_range {

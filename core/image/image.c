@@ -1,29 +1,30 @@
 /* Which loader an image goes to. */
 #include "core/image/image.h"
 
+#include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/image/loader.h"
 
-static enum image_format detect(const struct image_request *request) {
-    if (linux_detect(request)) return IMAGE_LINUX;
-    if (elf_detect(request)) return IMAGE_ELF;
-    return IMAGE_AUTO;
-}
+/* Programs that carry several headers start as an emulator's -kernel starts them: multiboot before PVH. What that does
+ * not know comes behind. */
+static const struct {
+    enum image_format format;
+    bool (*detect)(const struct image_request *request); /* NULL: never found out */
+    image_loader *load;
+} forms[] = {
+    {IMAGE_LINUX, linux_detect, linux_load}, {IMAGE_MULTIBOOT, multiboot_detect, multiboot_load},
+    {IMAGE_PVH, pvh_detect, pvh_load},       {IMAGE_MULTIBOOT2, multiboot2_detect, multiboot2_load},
+    {IMAGE_ELF, elf_detect, elf_load},       {IMAGE_FLAT, NULL, flat_load},
+};
 
 int image_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
                struct image_error *error) {
-    enum image_format format = request->format;
-
-    if (format == IMAGE_AUTO) format = detect(request);
-    if ((format == IMAGE_ELF || format == IMAGE_FLAT) && request->initrd)
-        return load_fail(error, -E_INVAL, "initrd: only a Linux image takes one");
-    switch (format) {
-    case IMAGE_LINUX: return linux_load(mem, request, start, error);
-    case IMAGE_ELF: return elf_load(mem, request, start, error);
-    case IMAGE_FLAT: return flat_load(mem, request, start, error);
-    case IMAGE_AUTO: break;
-    }
+    if (request->module_count > IMAGE_MODULES_MAX)
+        return load_fail(error, -E_INVAL, "modules: %u, more than 64", request->module_count);
+    for (u32 i = 0; i < ARRAY_SIZE(forms); i++)
+        if (request->format == IMAGE_AUTO ? forms[i].detect && forms[i].detect(request)
+                                          : request->format == forms[i].format)
+            return forms[i].load(mem, request, start, error);
     return load_fail(error, -E_INVAL,
-                     "neither a Linux bzImage nor an ELF file; a flat binary has to be declared as "
-                     "one");
+                     "neither Linux bzImage nor multiboot nor ELF; a flat binary has to be declared as one");
 }

@@ -1,38 +1,55 @@
 /* Guest images into guest memory, and the start state of vCPU 0. Pure: the image and the guest's
  * memory are parameters; every field of an image is untrusted. Source: Linux x86 boot protocol,
- * 64-bit Boot Protocol; ELF-64 Object File Format.
+ * 64-bit Boot Protocol; ELF object file format; Xen, PVH start information (start_info.h);
+ * Multiboot Specification 0.6.96; Multiboot2 Specification 2.0.
  *
- * Every form starts in long mode, interrupts off, with the first 4 GiB mapped one to one and flat
- * segments. What the registers hold:
- *   Linux          rsi = zero page
- *   ELF and flat   rdi = command line, ended by NUL; rsi = RSDP; rsp = top of a 24 KiB stack
- * Tables, zero page, command line and stack lie in the boot area, which an image must not cover. */
+ * Interrupts are off and segments flat. What the registers hold:
+ *   Linux         long mode; rsi = zero page
+ *   ELF, flat     long mode (flat: as the file says); rdi = command line, ended by NUL; rsi = RSDP;
+ *                 rsp = top of a 24 KiB stack
+ *   PVH           protected mode; ebx = start information
+ *   Multiboot     protected mode; eax = magic number, ebx = boot information
+ *   firmware      as after a reset
+ * Tables, boot information, command line and stack lie in the boot area, which an image must not
+ * cover. Flat images in real mode have CS:IP = entry, the other segments as CS, and SS:SP below the
+ * area's end. */
 #pragma once
 
 #include "core/base/types.h"
 #include "core/config/config.h"
 #include "mm/region.h"
 
-/* The boot area, guest-physical. Free for the guest as soon as it has its own tables and stack. */
-#define BOOT_AREA_BASE 0x1000ull
-#define BOOT_AREA_END  0x10000ull
+/* The boot area, guest-physical: out of the way of boot sectors and of what loads below 512 KiB. Free
+ * for the guest as soon as it has its own tables and stack. */
+#define BOOT_AREA_BASE 0x80000ull
+#define BOOT_AREA_END  0x8f000ull
 
-/* How vCPU 0 starts. Long mode with identity page tables at cr3, or the 16/32-bit state that the
- * form demands. */
+/* How vCPU 0 starts; a register that is not listed is 0. */
 struct start_state {
-    bool long_mode; /* else: 32-bit protected mode, flat segments, paging off */
-    u64 rip, rsp, rsi, rdi, rbx, rax, cr3;
-    gpa_t gdt; /* guest GDT: null, null, 64-bit code 0x10, data 0x18 */
+    enum start_mode mode;
+    u64 rip, rsp, rsi, rdi, rbx, rax;
+    u64 cr3;   /* long mode */
+    gpa_t gdt; /* null, 32-bit code 0x08, 64-bit code 0x10, data 0x18 */
     u32 gdt_bytes;
 };
 
+/* A GRUB module that goes to the guest as it is. */
+struct image_module {
+    const char *name;
+    const void *data;
+    u64 bytes;
+};
+#define IMAGE_MODULES_MAX 64
+
 struct image_request {
     enum image_format format;
+    enum start_mode mode; /* IMAGE_FLAT */
+    const char *name;     /* of the kernel's module */
     const void *kernel;
     u64 kernel_bytes;
-    const void *initrd; /* NULL if none */
-    u64 initrd_bytes;
-    const char *cmdline;     /* never NULL */
+    const struct image_module *modules; /* the initrd is the first */
+    u32 module_count;
+    const char *cmdline;     /* never NULL, at most BOOT_CMDLINE_MAX characters reach a guest */
     u64 load_address, entry; /* IMAGE_FLAT */
     gpa_t rsdp;
 };

@@ -45,7 +45,6 @@
 #define ZP_ACPI_RSDP    0x70
 #define ZP_E820_ENTRIES 0x1e8
 #define ZP_E820_TABLE   0x2d0
-#define E820_MAX        128
 #define E820_BYTES      20
 
 struct setup {
@@ -56,10 +55,6 @@ struct setup {
     u64 initrd_end_max; /* first address that the initrd may not reach */
     u32 cmdline_size, header_end;
     bool relocatable;
-};
-
-struct placement {
-    u64 kernel, initrd;
 };
 
 bool linux_detect(const struct image_request *request) {
@@ -75,12 +70,12 @@ static int check_sizes(const u8 *file, u64 bytes, struct setup *s, struct image_
 
     s->setup_bytes = (sectors + 1) * 512;
     if (s->setup_bytes + ENTRY_64 >= bytes)
-        return load_fail(error, -E_INVAL, "setup_sects: %llu sectors leave no kernel in a file of %llu bytes",
-                         (unsigned long long)sectors, (unsigned long long)bytes);
+        return load_fail(error, -E_INVAL, "setup_sects: %lu sectors leave no kernel in a file of %lu bytes", sectors,
+                         bytes);
     s->payload_bytes = bytes - s->setup_bytes;
     if (system > align_up(s->payload_bytes, 16))
-        return load_fail(error, -E_INVAL, "syssize: 0x%llx bytes of kernel, the file holds 0x%llx: it is cut short",
-                         (unsigned long long)system, (unsigned long long)s->payload_bytes);
+        return load_fail(error, -E_INVAL, "syssize: 0x%lx bytes of kernel, the file holds 0x%lx: it is cut short",
+                         system, s->payload_bytes);
     return 0;
 }
 
@@ -117,8 +112,7 @@ static int check_setup(const struct image_request *request, struct setup *s, str
     s->initrd_end_max = load_u32(file + HDR_INITRD_MAX) + 1ull;
     s->cmdline_size = load_u32(file + HDR_CMDLINE_SIZE);
     if (s->relocatable && (s->alignment < PAGE_4K || (s->alignment & (s->alignment - 1))))
-        return load_fail(error, -E_INVAL, "kernel_alignment: 0x%llx is not a power of two",
-                         (unsigned long long)s->alignment);
+        return load_fail(error, -E_INVAL, "kernel_alignment: 0x%lx is not a power of two", s->alignment);
     return 0;
 }
 
@@ -129,8 +123,7 @@ static int place_kernel(const struct gmem *mem, const struct setup *s, u64 *at, 
     struct run run;
 
     if (s->pref < GUEST_HIGHMEM_BASE || s->pref >= BOOT_MAP_END)
-        return load_fail(error, -E_INVAL, "pref_address: 0x%llx is not between 1 MiB and 4 GiB",
-                         (unsigned long long)s->pref);
+        return load_fail(error, -E_INVAL, "pref_address: 0x%lx is not between 1 MiB and 4 GiB", s->pref);
     while (run_next(mem, &cursor, &run)) {
         u64 end = min_u64(run.end, BOOT_MAP_END);
 
@@ -139,101 +132,56 @@ static int place_kernel(const struct gmem *mem, const struct setup *s, u64 *at, 
         if (run.kind == REGION_RAM && *at >= run.base && *at < end && s->memory <= end - *at) return 0;
     }
     return load_fail(error, -E_RANGE,
-                     "init_size: the kernel needs %llu KiB of memory from 0x%llx, give the "
+                     "init_size: the kernel needs %lu KiB of memory from 0x%lx, give the "
                      "partition more",
-                     (unsigned long long)(s->memory >> 10), (unsigned long long)s->pref);
-}
-
-/* The highest page in [base, end) from which `bytes` fit, if it beats *best. */
-static void try_high(u64 base, u64 end, u64 bytes, u64 *best) {
-    base = align_up(base, PAGE_4K);
-    if (end > base && end - base >= bytes && align_down(end - bytes, PAGE_4K) >= base)
-        *best = max_u64(*best, align_down(end - bytes, PAGE_4K));
-}
-
-/* As high as initrd_addr_max allows, out of the kernel's way. */
-static int place_initrd(const struct gmem *mem, const struct setup *s, u64 bytes, struct placement *p,
-                        struct image_error *error) {
-    u32 cursor = 0;
-    struct run run;
-
-    p->initrd = 0;
-    while (run_next(mem, &cursor, &run)) {
-        u64 base = max_u64(run.base, GUEST_HIGHMEM_BASE);
-        u64 end = min_u64(run.end, s->initrd_end_max);
-
-        if (run.kind != REGION_RAM) continue;
-        try_high(base, min_u64(end, p->kernel), bytes, &p->initrd);
-        try_high(max_u64(base, p->kernel + s->memory), end, bytes, &p->initrd);
-    }
-    if (p->initrd) return 0;
-    return load_fail(error, -E_RANGE, "initrd: no room for its %llu KiB beside the kernel and below 0x%llx",
-                     (unsigned long long)((bytes + 1023) >> 10), (unsigned long long)s->initrd_end_max);
-}
-
-static void put(u8 *at, u64 value, u32 bytes) {
-    for (u32 i = 0; i < bytes; i++) at[i] = (u8)(value >> (8 * i));
-}
-
-/* E820 from the region list: RAM is type 1, reserved is type 2; devices are no memory. */
-static int write_e820(const struct gmem *mem, u8 *zp, struct image_error *error) {
-    u32 cursor = 0, count = 0;
-    struct run run;
-
-    while (run_next(mem, &cursor, &run)) {
-        u8 *entry = zp + ZP_E820_TABLE + count * E820_BYTES;
-
-        if (count++ == E820_MAX) return load_fail(error, -E_RANGE, "memory: more than 128 separate ranges");
-        put(entry, run.base, 8);
-        put(entry + 8, run.end - run.base, 8);
-        put(entry + 16, run.kind == REGION_RAM ? 1 : 2, 4);
-    }
-    zp[ZP_E820_ENTRIES] = (u8)count;
-    return 0;
+                     (s->memory >> 10), s->pref);
 }
 
 /* The rest of the page stays zero: no screen, no EFI, no disks. */
 static int write_zero_page(const struct gmem *mem, const struct image_request *request, const struct setup *s,
-                           const struct placement *p, struct image_error *error) {
+                           u64 kernel, u64 initrd, struct image_error *error) {
+    int ranges;
+
     /* The boot area was written just before: the page is there and zero. */
     u8 *zp = gmem_ptr(mem, gpa(BOOT_ZERO_PAGE), PAGE_4K, true);
 
     memcpy(zp + HDR_SETUP_SECTS, (const u8 *)request->kernel + HDR_SETUP_SECTS, s->header_end - HDR_SETUP_SECTS);
     zp[HDR_TYPE_OF_LOADER] = 0xff; /* a loader without a number of its own */
     zp[HDR_LOADFLAGS] &= (u8)~CAN_USE_HEAP;
-    put(zp + HDR_CODE32_START, p->kernel, 4);
-    put(zp + HDR_RAMDISK_IMAGE, p->initrd, 4);
-    put(zp + HDR_RAMDISK_SIZE, p->initrd ? request->initrd_bytes : 0, 4);
-    put(zp + HDR_EXT_LOADER, 0, 2);
-    put(zp + HDR_CMD_LINE_PTR, BOOT_CMDLINE, 4);
-    memset(zp + HDR_SUBARCH, 0, 12); /* a PC, whatever the file says */
-    put(zp + HDR_SETUP_DATA, 0, 8);  /* a pointer that the kernel would follow */
-    put(zp + ZP_ACPI_RSDP, request->rsdp.v, 8);
-    return write_e820(mem, zp, error);
+    load_store(zp + HDR_CODE32_START, kernel, 4);
+    load_store(zp + HDR_RAMDISK_IMAGE, initrd, 4);
+    load_store(zp + HDR_RAMDISK_SIZE, initrd ? request->modules->bytes : 0, 4);
+    load_store(zp + HDR_EXT_LOADER, 0, 2);
+    load_store(zp + HDR_CMD_LINE_PTR, BOOT_CMDLINE, 4);
+    memset(zp + HDR_SUBARCH, 0, 12);       /* a PC, whatever the file says */
+    load_store(zp + HDR_SETUP_DATA, 0, 8); /* a pointer that the kernel would follow */
+    load_store(zp + ZP_ACPI_RSDP, request->rsdp.v, 8);
+    ranges = load_memory_map(mem, zp + ZP_E820_TABLE, E820_BYTES, error);
+    zp[ZP_E820_ENTRIES] = (u8)ranges;
+    return ranges < 0 ? ranges : 0;
 }
 
 int linux_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
                struct image_error *error) {
-    struct placement p = {0};
+    u64 kernel = 0, initrd = 0;
     struct setup s = {0};
     int rc;
 
     rc = check_setup(request, &s, error);
     if (rc) return rc;
-    rc = place_kernel(mem, &s, &p.kernel, error);
+    if (request->module_count > 1) return load_fail(error, -E_INVAL, "modules: a Linux bzImage takes an initrd only");
+    rc = place_kernel(mem, &s, &kernel, error);
     if (rc) return rc;
-    if (request->initrd && request->initrd_bytes) {
-        rc = place_initrd(mem, &s, request->initrd_bytes, &p, error);
+    if (request->module_count && request->modules->bytes) {
+        rc = load_module(mem, request->modules, &(struct extent){kernel, kernel + s.memory}, s.initrd_end_max, &initrd,
+                         error);
         if (rc) return rc;
     }
-    rc = load_boot_area(mem, request->cmdline, s.cmdline_size, start, error);
+    rc = load_boot_area(mem, request->cmdline, s.cmdline_size, START_LONG, start, error);
     if (rc) return rc;
-    rc = write_zero_page(mem, request, &s, &p, error);
+    rc = write_zero_page(mem, request, &s, kernel, initrd, error);
     if (rc) return rc;
-    rc = load_copy(mem, p.kernel, (const u8 *)request->kernel + s.setup_bytes, s.payload_bytes, s.payload_bytes, error);
-    if (rc) return rc;
-    start->rip = p.kernel + ENTRY_64;
+    start->rip = kernel + ENTRY_64;
     start->rsi = BOOT_ZERO_PAGE;
-    return p.initrd ? load_copy(mem, p.initrd, request->initrd, request->initrd_bytes, request->initrd_bytes, error)
-                    : 0;
+    return load_copy(mem, kernel, (const u8 *)request->kernel + s.setup_bytes, s.payload_bytes, s.payload_bytes, error);
 }

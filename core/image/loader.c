@@ -9,6 +9,7 @@
 
 /* Flat descriptors, accessed bit set so that the CPU need not write them. SDM Vol 3A, Segment
  * Descriptors. */
+#define GDT_CODE32 0x00cf9b000000ffffull
 #define GDT_CODE64 0x00af9b000000ffffull
 #define GDT_DATA   0x00cf93000000ffffull
 
@@ -31,6 +32,10 @@ u32 load_u32(const u8 *at) { return load_u16(at) | (u32)load_u16(at + 2) << 16; 
 
 u64 load_u64(const u8 *at) { return load_u32(at) | (u64)load_u32(at + 4) << 32; }
 
+void load_store(u8 *at, u64 value, u32 bytes) {
+    for (u32 i = 0; i < bytes; i++) at[i] = (u8)(value >> (8 * i));
+}
+
 bool run_next(const struct gmem *mem, u32 *cursor, struct run *out) {
     u32 i = *cursor;
 
@@ -52,58 +57,93 @@ int load_check_range(const struct gmem *mem, u64 at, u64 bytes, const char *fiel
     struct run run;
 
     if (bytes > BOOT_MAP_END || at > BOOT_MAP_END - bytes)
-        return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes ends above 4 GiB", field, (unsigned long long)at,
-                         (unsigned long long)bytes);
+        return load_fail(error, -E_RANGE, "%s: 0x%lx + 0x%lx bytes ends above 4 GiB", field, at, bytes);
     if (ranges_overlap(at, bytes, BOOT_AREA_BASE, BOOT_AREA_END - BOOT_AREA_BASE))
-        return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes covers the boot area 0x1000 to 0xffff", field,
-                         (unsigned long long)at, (unsigned long long)bytes);
+        return load_fail(error, -E_RANGE, "%s: 0x%lx + 0x%lx bytes covers the boot area 0x80000 to 0x8efff", field, at,
+                         bytes);
     while (run_next(mem, &cursor, &run))
         if (run.kind == REGION_RAM && at >= run.base && at < run.end && bytes <= run.end - at) return 0;
-    return load_fail(error, -E_RANGE, "%s: 0x%llx + 0x%llx bytes is not wholly in the partition's memory", field,
-                     (unsigned long long)at, (unsigned long long)bytes);
+    return load_fail(error, -E_RANGE, "%s: 0x%lx + 0x%lx bytes is not wholly in the partition's memory", field, at,
+                     bytes);
 }
 
 int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 total, struct image_error *error) {
     if ((bytes && gmem_write(mem, gpa(at), from, bytes)) ||
         (total > bytes && gmem_zero(mem, gpa(at + bytes), total - bytes)))
-        return load_fail(error, -E_RANGE, "memory at 0x%llx + 0x%llx bytes cannot be written", (unsigned long long)at,
-                         (unsigned long long)total);
+        return load_fail(error, -E_RANGE, "memory at 0x%lx + 0x%lx bytes cannot be written", at, total);
     return 0;
 }
 
+int load_memory_map(const struct gmem *mem, u8 *at, u32 stride, struct image_error *error) {
+    u32 cursor = 0;
+    int count = 0;
+    struct run run;
+
+    for (; run_next(mem, &cursor, &run); at += stride) {
+        if (count++ == BOOT_RANGES_MAX) return load_fail(error, -E_RANGE, "memory: more than 128 separate ranges");
+        load_store(at, run.base, 8);
+        load_store(at + 8, run.end - run.base, 8);
+        load_store(at + 16, run.kind == REGION_RAM ? 1 : 2, 4);
+    }
+    return count;
+}
+
+/* The highest page in [base, end) from which `bytes` fit, if it beats *best. */
+static void try_high(u64 base, u64 end, u64 bytes, u64 *best) {
+    base = align_up(base, PAGE_4K);
+    if (end > base && end - base >= bytes && align_down(end - bytes, PAGE_4K) >= base)
+        *best = max_u64(*best, align_down(end - bytes, PAGE_4K));
+}
+
+int load_module(const struct gmem *mem, const struct image_module *module, const struct extent *image, u64 limit,
+                u64 *at, struct image_error *error) {
+    u32 cursor = 0;
+    struct run run;
+
+    *at = 0;
+    while (run_next(mem, &cursor, &run)) {
+        u64 base = max_u64(run.base, GUEST_HIGHMEM_BASE), end = min_u64(run.end, limit);
+
+        if (run.kind != REGION_RAM) continue;
+        try_high(base, min_u64(end, image->base), module->bytes, at);
+        try_high(max_u64(base, image->end), end, module->bytes, at);
+    }
+    if (*at) return load_copy(mem, *at, module->data, module->bytes, module->bytes, error);
+    return load_fail(error, -E_RANGE, "module %s: no room for its %lu KiB beside the kernel and below 0x%lx",
+                     module->name, ((module->bytes + 1023) >> 10), limit);
+}
+
 /* The area lies in the first 640 KiB, which one piece of host memory backs: a pointer will do. */
-static void write_tables(u64 *area) {
-    u64 *gdt = area + (BOOT_GDT - BOOT_AREA_BASE) / 8;
+static void write_page_tables(u64 *area) {
     u64 *pml4 = area + (BOOT_PML4 - BOOT_AREA_BASE) / 8;
     u64 *pdpt = area + (BOOT_PDPT - BOOT_AREA_BASE) / 8;
     u64 *pd = area + (BOOT_PD - BOOT_AREA_BASE) / 8;
 
-    gdt[2] = GDT_CODE64;
-    gdt[3] = GDT_DATA;
     pml4[0] = BOOT_PDPT | PTE_TABLE;
     for (u64 i = 0; i < 4; i++) pdpt[i] = (BOOT_PD + i * PAGE_4K) | PTE_TABLE;
     for (u64 i = 0; i < 4 * 512; i++) pd[i] = i * PAGE_2M | PTE_2M;
 }
 
-int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, struct start_state *start,
-                   struct image_error *error) {
+int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, enum start_mode mode,
+                   struct start_state *start, struct image_error *error) {
+    static const u64 gdt[4] = {0, GDT_CODE32, GDT_CODE64, GDT_DATA};
     void *area = gmem_ptr(mem, gpa(BOOT_AREA_BASE), BOOT_AREA_END - BOOT_AREA_BASE, true);
     u64 length = strlen(cmdline);
 
     limit = min_u64(limit, BOOT_CMDLINE_MAX);
     if (length > limit)
-        return load_fail(error, -E_INVAL, "cmdline: %llu characters, but the kernel takes at most %llu",
-                         (unsigned long long)length, (unsigned long long)limit);
-    if (!area) return load_fail(error, -E_RANGE, "the partition has no memory at 0x1000 for the boot area");
+        return load_fail(error, -E_INVAL, "cmdline: %lu characters, but the kernel takes at most %lu", length, limit);
+    if (!area) return load_fail(error, -E_RANGE, "the partition has no memory at 0x80000 for the boot area");
     memset(area, 0, BOOT_AREA_END - BOOT_AREA_BASE);
-    write_tables(area);
+    memcpy(area, gdt, sizeof(gdt));
+    if (mode == START_LONG) write_page_tables(area);
     memcpy((u8 *)area + (BOOT_CMDLINE - BOOT_AREA_BASE), cmdline, length);
     *start = (struct start_state){
-        .long_mode = true,
+        .mode = mode,
         .rsp = BOOT_AREA_END,
         .cr3 = BOOT_PML4,
         .gdt = gpa(BOOT_GDT),
-        .gdt_bytes = 4 * 8,
+        .gdt_bytes = sizeof(gdt),
     };
     return 0;
 }

@@ -5,15 +5,19 @@
 #include "core/image/image.h"
 
 /* Inside the boot area. */
-#define BOOT_GDT       0x1000ull
-#define BOOT_PML4      0x2000ull
-#define BOOT_PDPT      0x3000ull
-#define BOOT_PD        0x4000ull /* four pages: 2 MiB leaves for 4 GiB */
-#define BOOT_ZERO_PAGE 0x8000ull
-#define BOOT_CMDLINE   0x9000ull
-#define BOOT_STACK_END 0xa000ull /* the stack grows down to here from BOOT_AREA_END */
+#define BOOT_GDT       (BOOT_AREA_BASE + 0x0000)
+#define BOOT_PML4      (BOOT_AREA_BASE + 0x1000)
+#define BOOT_PDPT      (BOOT_AREA_BASE + 0x2000)
+#define BOOT_PD        (BOOT_AREA_BASE + 0x3000) /* four pages: 2 MiB leaves for 4 GiB */
+#define BOOT_ZERO_PAGE (BOOT_AREA_BASE + 0x7000)
+#define BOOT_CMDLINE   (BOOT_AREA_BASE + 0x8000)
+#define BOOT_STACK_END (BOOT_AREA_BASE + 0x9000) /* the stack grows down to here from BOOT_AREA_END */
+/* Boot information of the 32-bit forms, where the others have page tables and zero page. Holds 128
+ * ranges of memory (3 KiB), 64 modules with names (10 KiB) and the command line (4 KiB). */
+#define BOOT_INFO BOOT_PML4
 
 #define BOOT_CMDLINE_MAX (BOOT_STACK_END - BOOT_CMDLINE - 1) /* characters, without the NUL */
+#define BOOT_RANGES_MAX  128                                 /* of E820 and its kin */
 
 /* The boot page tables reach this far; so must everything that the guest touches first. */
 #define BOOT_MAP_END GIB(4)
@@ -28,6 +32,11 @@ struct run {
  */
 bool run_next(const struct gmem *mem, u32 *cursor, struct run *out);
 
+/* What an image covers in guest memory. */
+struct extent {
+    u64 base, end;
+};
+
 /* Checks that [at, at + bytes) is RAM below BOOT_MAP_END and clear of the boot area; `field` names
  * what is to be placed there. Returns 0 or -E_RANGE with *error. */
 int load_check_range(const struct gmem *mem, u64 at, u64 bytes, const char *field,
@@ -37,11 +46,19 @@ int load_check_range(const struct gmem *mem, u64 at, u64 bytes, const char *fiel
 int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 total,
               struct image_error *error) must_check;
 
-/* Writes GDT, page tables and command line (at most `limit` characters) and sets the fields of
- * *start that all formats have in common; the others become 0. Returns 0, -E_INVAL or -E_RANGE with
- * *error. */
-int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, struct start_state *start,
-                   struct image_error *error) must_check;
+/* Copies a module to the highest pages below `limit` that the image leaves free. Returns 0 and where
+ * it is, or -E_RANGE with *error. */
+int load_module(const struct gmem *mem, const struct image_module *module, const struct extent *image, u64 limit,
+                u64 *at, struct image_error *error) must_check;
+/* Writes base (8 bytes), length (8) and type (4; 1 RAM, 2 reserved; devices are no memory) of each run
+ * every `stride` bytes. Returns the number of runs, or -E_RANGE with *error. */
+int load_memory_map(const struct gmem *mem, u8 *at, u32 stride, struct image_error *error) must_check;
+
+/* Writes GDT, command line (at most `limit` characters) and for long mode page tables, and sets the
+ * fields of *start that all formats have in common; the others become 0. Returns 0, -E_INVAL or
+ * -E_RANGE with *error. */
+int load_boot_area(const struct gmem *mem, const char *cmdline, u64 limit, enum start_mode mode,
+                   struct start_state *start, struct image_error *error) must_check;
 
 /* Fills *error and returns `code`. */
 int load_fail(struct image_error *error, int code, const char *format, ...) printf_like(3, 4);
@@ -51,11 +68,19 @@ u16 load_u16(const u8 *at);
 u32 load_u32(const u8 *at);
 u64 load_u64(const u8 *at);
 
+void load_store(u8 *at, u64 value, u32 bytes);
+
+/* The PT_LOAD segments of an ELF file into memory. *entry: in, an address of the guest, or NEVER for
+ * e_entry; out, where in memory it is. Returns 0 and what the segments cover, or a negative error. */
+int elf_segments(const struct gmem *mem, const struct image_request *request, struct extent *image, u64 *entry,
+                 struct image_error *error) must_check;
+
 bool linux_detect(const struct image_request *request);
 bool elf_detect(const struct image_request *request);
-int linux_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
-               struct image_error *error) must_check;
-int elf_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
-             struct image_error *error) must_check;
-int flat_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
-              struct image_error *error) must_check;
+bool pvh_detect(const struct image_request *request);
+bool multiboot_detect(const struct image_request *request);
+bool multiboot2_detect(const struct image_request *request);
+
+typedef int image_loader(const struct gmem *mem, const struct image_request *request, struct start_state *start,
+                         struct image_error *error) must_check;
+image_loader linux_load, elf_load, flat_load, pvh_load, multiboot_load, multiboot2_load;

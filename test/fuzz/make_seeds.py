@@ -88,6 +88,31 @@ def image():
         elf += struct.pack("<IIQQQQQQ", kind, 7, 0, virtual, physical, in_file, in_memory, 0x1000)
     seed("image", "elf", request(0, 0, 0, 0, 0) + elf)
     seed("image", "flat", request(3, 2, 0x100000, 16, 0) + bytes(range(200)))
+    seed("image", "flat_real", request(3, 2 | 0x20, 0x7C00, 0, 0) + bytes(range(200)))
+    forms()
+
+
+def forms():
+    """ELF32 files with a note or headers of multiboot, and the form with address fields."""
+    def file(front, *segments):
+        head = (b"\x7fELF\1\1\1" + bytes(9)
+                + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0x100004, 52, 0, 0, 52, 32, len(segments), 0, 0, 0))
+        table = b"".join(struct.pack("<IIIIIIII", kind, at, 0x100000, 0x100000, size, size, 7, 4)
+                         for kind, at, size in segments)
+        return (head + table).ljust(256, b"\0") + front
+
+    def summed(words):
+        return struct.pack(f"<{len(words) + 1}I", *words, -sum(words) & 0xFFFFFFFF)
+
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen", 0x100010)
+    seed("image", "pvh", request(0, 9, 0, 0, 300) + file(note + bytes(64), (4, 256, len(note)), (1, 0, 300)))
+    seed("image", "mb1", request(0, 9, 0, 0, 300) + file(summed([0x1BADB002, 3]) + bytes(64), (1, 0, 300)))
+    fields = struct.pack("<IIIII", 0x100000, 0x100000, 0, 0x101000, 0x100008)
+    seed("image", "mb1_address", request(0, 1, 0, 0, 300) + bytes(16) + summed([0x1BADB002, 0x10000]) + fields + bytes(64))
+    tags = (struct.pack("<HHII4x", 1, 0, 12, 6) + struct.pack("<HHIIIII", 2, 0, 24, 0x100010, 0x100000, 0, 0)
+            + struct.pack("<HHII4x", 3, 0, 12, 0x100020) + struct.pack("<HHI", 0, 0, 8))
+    seed("image", "mb2_address", request(0, 9, 0, 0, 300) + bytes(16) + summed([0xE85250D6, 0, 16 + len(tags)]) + tags)
+    seed("image", "mb2", request(0, 1, 0, 0, 300) + file(summed([0xE85250D6, 0, 24]) + tags[-8:], (1, 0, 280)))
 
 
 def insn():
