@@ -53,7 +53,7 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
     CUT(c, p->vcpus, config->cpu_count, 64);
     CUT(c, p->lapics, config->cpu_count, 64);
     CUT(c, p->apic_ids, config->cpu_count, 64);
-    CUT(c, p->images, 2, 64);
+    CUT(c, p->images, 2 + config->module_count, 64);
     CUT(c, p->pieces, max_pieces, 64);
     CUT(c, p->regions, 2 * max_pieces + 4, 64);
     tx = cut(c, CONSOLE_RING_BYTES, 64);
@@ -198,6 +198,7 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     input->apic_id = p->vcpus[0]->host_apic;
     take_image(p, c->kernel);
     if (c->initrd) take_image(p, c->initrd);
+    for (u32 i = 0; i < c->module_count; i++) take_image(p, c->modules[i]);
     p->wall_clock = machine.boot->wall_clock;
     log_line("%s: %u vcpus, %llu MiB in %u pieces, pages %llu x 1 GiB, %llu x 2 MiB, %llu x 4 KiB; %u KiB of "
              "hypervisor memory and %u KiB of tables",

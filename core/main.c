@@ -115,6 +115,7 @@ static noreturn_fn void core_entry(u32 core) {
     if (__atomic_sub_fetch(&enabled, 1, __ATOMIC_ACQ_REL) == 0)
         log_line("mullion: all cores are in host mode, starting the partitions");
     while (__atomic_load_n(&enabled, __ATOMIC_ACQUIRE)) cpu_pause();
+    if (v->partition->over) machine_core_idle();
     vcpu_start(v);
     vcpu_loop(v);
 }
@@ -152,18 +153,24 @@ static void build_all(void) {
         console_add_input(&inputs[i]);
         if (machine.config->focus && str_equal(machine.config->focus, c->name)) focus = &inputs[i];
     }
+    console_set_focus(focus);
     now = rdtsc();
     for (u32 i = 0; i < count; i++) {
         struct partition *p = machine.partitions[i];
         struct image_error error;
 
         p->tsc_start = now;
-        if (partition_load(p, &error))
+        if (partition_load(p, &error)) { /* the others do not suffer from it */
+            log_line("%s: not started: module %s: %s", p->config->name, p->config->kernel, error.what);
+            p->over = true;
+            console_remove_input(p->input);
+        } else {
+            alive++;
+        }
+        if (alive == 0 && i == count - 1)
             refuse("partition %s: module %s: %s|give a file of the right kind, or set `format`", p->config->name,
                    p->config->kernel, error.what);
-        alive++;
     }
-    console_set_focus(focus);
 }
 
 /* Until the boot core has local pages like every other. */

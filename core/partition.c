@@ -70,6 +70,11 @@ void partition_port_out(struct vcpu *v, u16 port, u32 size, u32 value) {
     struct partition *p = v->partition;
     u32 before = p->console_tx.head;
 
+    if (port == p->config->debug_exit) {
+        p->exit_value = value;
+        partition_end(p, END_POWER_OFF);
+        return;
+    }
     spin_lock(&p->board_lock);
     vboard_out(&p->board, port, size, value, vcpu_guest_ns(v));
     board_unlock(v);
@@ -158,6 +163,7 @@ int partition_load(struct partition *p, struct image_error *error) {
         .modules = p->images + 1,
         .module_count = p->image_count - 1,
         .cmdline = p->config->cmdline ? p->config->cmdline : "",
+        .mode = p->config->mode,
         .load_address = p->config->load_address,
         .entry = p->config->entry,
     };
@@ -172,6 +178,7 @@ int partition_load(struct partition *p, struct image_error *error) {
     }
     for (u32 i = 0; i < p->vcpu_count; i++) vlapic_reset(p->lapics[i], p->apic_ids[i], i == 0);
     make_board(p);
+    p->exit_value = NEVER;
     return image_load(&p->memory, &request, &p->start, error);
 }
 
@@ -228,6 +235,7 @@ static void finish(struct partition *p, enum partition_end why) {
     struct image_error error;
 
     console_flush(&p->console);
+    if (p->exit_value != NEVER) log_line("%s: debug exit with 0x%lx", p->config->name, p->exit_value);
     log_line("%s: %s", p->config->name, end_name(why));
     for (u32 i = 0; i < p->vcpu_count; i++) report_exits(p->vcpus[i]);
     if (wants_restart(p, why)) {

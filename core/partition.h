@@ -43,6 +43,7 @@ struct partition {
     u32 generation; /* atomic: grows when the end is done, by a restart or for good */
     bool over;      /* for good; written before generation grows */
     u32 restarts;
+    u64 exit_value; /* written to the debug-exit port, or NEVER */
     u64 wall_clock; /* seconds since 1970 at tsc_start */
 
     struct image_module *images; /* pristine copies in GRUB's modules, read-only: the kernel, then what goes with it */

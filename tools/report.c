@@ -107,5 +107,6 @@ void config_report(const struct config *config, void (*line)(void *ctx, const ch
 
         row(&r, "module", p->kernel, p->name, "kernel");
         if (p->initrd) row(&r, "module", p->initrd, p->name, "initrd");
+        for (u32 k = 0; k < p->module_count; k++) row(&r, "module", p->modules[k], p->name, "module");
     }
 }

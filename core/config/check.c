@@ -128,30 +128,44 @@ static void check_address(struct reader *r, const struct config *config, const s
     }
 }
 
-/* Where a flat image may lie: the guest's RAM from 1 MiB to the PCI hole. */
-static void check_guest_address(struct reader *r, const struct config_partition *p, const char *key, u64 value,
-                                struct config_place at) {
+/* Keys of flat images; the addresses below the end of the guest's RAM under the PCI hole. */
+static void check_flat_key(struct reader *r, const struct config_partition *p, const char *key, u64 value,
+                           struct config_place at) {
     unsigned long long end = min_u64(p->memory, GUEST_PCI_HOLE);
 
     if (!at.line) return;
     if (p->format != IMAGE_FLAT)
         problem_add(&r->problems, at, "%s is for images of format \"flat\" only\nadd format = \"flat\", or remove %s",
                     key, key);
-    else if (p->memory && (value < GUEST_HIGHMEM_BASE || value >= end))
+    else if (p->memory && value >= end)
         problem_add(&r->problems, at,
-                    "%s 0x%llx lies outside the partition's memory\nwrite an address from \"0x%llx\" to \"0x%llx\"",
-                    key, (unsigned long long)value, GUEST_HIGHMEM_BASE, end - 1);
+                    "%s 0x%llx lies outside the partition's memory\nwrite an address up to \"0x%llx\"", key,
+                    (unsigned long long)value, end - 1);
 }
 
 static void check_flat(struct reader *r, const struct config_partition *p) {
     unsigned long long load = p->load_address;
 
-    check_guest_address(r, p, "load", load, p->load_at);
-    check_guest_address(r, p, "entry", p->entry, p->entry_at);
+    check_flat_key(r, p, "load", load, p->load_at);
+    check_flat_key(r, p, "entry", p->entry, p->entry_at);
+    check_flat_key(r, p, "mode", 0, p->mode_at);
     if (p->entry_at.line && p->entry < load)
         problem_add(&r->problems, p->entry_at,
                     "entry 0x%llx lies before the image at 0x%llx\nwrite \"0x%llx\" or more, or leave entry out",
                     (unsigned long long)p->entry, load, load);
+}
+
+static void check_debug_exit(struct reader *r, const struct config *config, const struct config_partition *p) {
+    const struct config_range port = {p->debug_exit, 4, p->debug_exit_at};
+
+    if (!p->debug_exit_at.line) return;
+    if (p->debug_exit == 0 || p->debug_exit > 0xfffc)
+        problem_add(&r->problems, p->debug_exit_at, "debug-exit 0x%llx is no port\nwrite for example \"0xf4\"",
+                    (unsigned long long)p->debug_exit);
+    check_port(r, config, &port);
+    for (u32 i = 0; i < p->port_count; i++)
+        if (ranges_overlap(p->ports[i].base, p->ports[i].bytes, port.base, port.bytes))
+            problem_add(&r->problems, port.at, "debug-exit is one of the machine's ports too\nleave it out of ports");
 }
 
 static void check_focus(struct reader *r, const struct config *config) {
@@ -175,6 +189,7 @@ void config_cross_check(struct reader *r, const struct config *config) {
         for (u32 k = 0; k < p->port_count; k++) check_port(r, config, &p->ports[k]);
         check_address(r, config, p);
         check_flat(r, p);
+        check_debug_exit(r, config, p);
     }
     /* After check_port: of two problems at one place the first stays. */
     for (const struct key_rule *rule = config_partition_keys; rule->name; rule++)

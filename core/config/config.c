@@ -145,6 +145,7 @@ static void read_partition(struct reader *r, const struct toml_node *table, stru
     if (p->format == IMAGE_AUTO && toml_find(table, "format", strlen("format"))) p->format = IMAGE_FLAT;
     if (!p->load_at.line) p->load_address = MIB(1);
     if (!p->entry_at.line) p->entry = p->load_address;
+    if (!p->debug_exit_at.line) p->debug_exit = NEVER;
 }
 
 static void take_partitions(struct reader *r, const struct key_rule *rule, const struct toml_node *tables, void *to) {

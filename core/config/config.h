@@ -67,14 +67,19 @@ struct config_partition {
     bool fixed;
     const char *kernel, *initrd, *cmdline; /* module names; initrd and cmdline may be NULL */
     enum image_format format;
-    u64 load_address, entry;    /* flat images */
+    u64 load_address, entry; /* flat images */
+    enum start_mode mode;
+    const char **modules; /* besides the initrd */
+    u32 module_count;
+    u64 debug_exit;             /* port that ends the partition when written, or NEVER */
     struct config_range *ports; /* machine ports passed straight through */
     u32 port_count;
     struct config_range *pci; /* PCI functions passed straight through: segment << 16 | bus << 8 | dev << 3 | fn */
     u32 pci_count;
     u32 restart_on;    /* RESTART_* bits */
     u32 restart_limit; /* restarts in all; 0: no limit */
-    struct config_place memory_at, address_at, kernel_at, initrd_at, load_at, entry_at;
+    struct config_place memory_at, address_at, kernel_at, initrd_at, modules_at, load_at, entry_at, mode_at,
+        debug_exit_at;
 };
 
 struct config {

@@ -105,6 +105,17 @@ static void take_module(struct reader *r, const struct key_rule *rule, const str
                     wrong, rule->example);
 }
 
+static void take_modules(struct reader *r, const struct key_rule *rule, const struct toml_node *array, void *field) {
+    struct config_partition *p = container_of(field, struct config_partition, modules);
+
+    p->modules = reader_alloc(r, array->count * sizeof(*p->modules));
+    for (const struct toml_node *n = array->first; n && p->modules; n = n->next)
+        if (n->kind == TOML_STRING)
+            take_module(r, rule, n, &p->modules[p->module_count++]);
+        else
+            unfit(r, rule, n);
+}
+
 static void take_choice(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
     for (const struct choice *c = rule->choices; c->word; c++) {
         if (node->length != strlen(c->word) || !str_equal(node->text, c->word)) continue;
@@ -247,7 +258,11 @@ static void take_restart(struct reader *r, const struct key_rule *rule, const st
 
 static const struct choice consoles[] = {{"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8},
                                          {"com4", 0x2e8}, {"none", 0},     {0}};
-static const struct choice formats[] = {{"linux", IMAGE_LINUX}, {"elf", IMAGE_ELF}, {"flat", IMAGE_FLAT}, {0}};
+static const struct choice formats[] = {{"linux", IMAGE_LINUX},         {"elf", IMAGE_ELF},
+                                        {"flat", IMAGE_FLAT},           {"pvh", IMAGE_PVH},
+                                        {"multiboot", IMAGE_MULTIBOOT}, {"multiboot2", IMAGE_MULTIBOOT2},
+                                        {"firmware", IMAGE_FIRMWARE},   {0}};
+static const struct choice modes[] = {{"real", START_REAL}, {"protected", START_PROTECTED}, {"long", START_LONG}, {0}};
 static const struct choice ons[] = {{"never", RESTART_NEVER},
                                     {"crash", RESTART_CRASH},
                                     {"reset", RESTART_RESET},
@@ -294,11 +309,16 @@ const struct key_rule config_partition_keys[] = {
     {"initrd", STRING, "the name of a module", "initrd = \"initrd\"", take_module, PLACED(initrd),
      .most = CONFIG_MAX_MODULE},
     {"cmdline", STRING, "text", "cmdline = \"console=ttyS0\"", take_text, FIELD(cmdline), .most = CONFIG_MAX_CMDLINE},
-    {"format", STRING, "\"linux\", \"elf\" or \"flat\"", "format = \"elf\"", take_choice, FIELD(format),
-     .choices = formats},
+    {"format", STRING, "\"linux\", \"multiboot\", \"pvh\", \"multiboot2\", \"elf\", \"flat\" or \"firmware\"",
+     "format = \"elf\"", take_choice, FIELD(format), .choices = formats},
     {"load", STRING | INTEGER, "a guest address", "load = \"0x100000\"", take_number, FIELD(load_address),
      .place = offsetof(struct config_partition, load_at)},
     {"entry", STRING | INTEGER, "a guest address", "entry = \"0x100000\"", take_number, PLACED(entry)},
+    {"mode", STRING, "\"real\", \"protected\" or \"long\"", "mode = \"real\"", take_choice, PLACED(mode),
+     .choices = modes},
+    {"modules", ARRAY, "a list of modules", "modules = [\"disk.img\"]", take_modules, PLACED(modules),
+     .most = CONFIG_MAX_MODULE},
+    {"debug-exit", STRING | INTEGER, "a port", "debug-exit = \"0xf4\"", take_number, PLACED(debug_exit)},
     {"ports", ARRAY, "a list of ports", "ports = [0x378, \"0x379-0x37a\"]", take_list, FIELD(ports), .list = &ports},
     {"pci", ARRAY, "a list of PCI functions", "pci = [\"00:03.0\"]", take_list, FIELD(pci), .list = &functions},
     {"restart", TABLE, "a table", "restart = { on = \"crash\", limit = 3 }", .take = take_restart},

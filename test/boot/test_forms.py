@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from conftest import BUILD
-from partitions import assert_all_ended, lines_of, partition
+from partitions import assert_all_ended, lines_of, log_of, partition
 
 FORMS = {"mb1.elf": "multiboot1", "mb1-64.elf": "multiboot1", "mb1-address.bin": "multiboot1",
          "pvh32.elf": "pvh", "pvh64.elf": "pvh",
@@ -70,4 +70,64 @@ def test_forms(boot, guest, module):
             assert core % 2 == 0 or "module module" in lines
 
 
-FLAT = {"flat16.bin": ("real", 0x7c00), "flat32.bin": ("protected", 0x20000), "flat64.bin": ("long", 0x200000)}
+def test_flat(boot, guest):
+    """In each mode."""
+    config, modules = "", {}
+    for core, (bits, mode, load) in enumerate([(16, "real", 0x7c00), (32, "protected", 0x20000), (64, "long", 0x200000)]):
+        modules[f"flat{bits}.bin"] = guest(f"flat{bits}.bin")
+        config += partition(mode, [core], f"flat{bits}.bin", cmdline="flat",
+                            more=f'format = "flat"\nmode = "{mode}"\nload = {load}')
+    machine = boot(config, modules, cpus=3)
+    assert_all_ended(machine)
+    for mode in ("real", "protected", "long"):
+        assert f"flat: {mode} good" in lines_of(machine.text(), mode)
+
+
+def test_debug_exit(boot, guest, module):
+    """What is written to the port is told and ends the partition; another's port does nothing."""
+    config = partition("one", [0], "mb1.elf", cmdline="exit=244", more='debug-exit = "0xf4"\nmodules = ["module", "mb1.elf"]\n'
+                       'restart = { on = "always" }')
+    config += partition("two", [1], "mb1.elf", cmdline="exit=244 modules=1", more='debug-exit = 0x501\nmodules = ["module"]')
+    machine = boot(config, {"mb1.elf": guest("mb1.elf"), "module": module}, cpus=2)
+    assert_all_ended(machine)
+    assert log_of(machine.text(), "one")[-4:-2] == ["debug exit with 0x2a", "powered off"]
+    assert "powered off" in log_of(machine.text(), "two")
+    assert not [line for line in log_of(machine.text(), "two") if "debug exit" in line]
+    check(lines_of(machine.text(), "two"), "multiboot1", 0)
+
+
+# --- bad images: refused by name and field, the others run
+
+def patched(path, tmp_path, at, data):
+    """A copy of the file with other bytes."""
+    content = bytearray(path.read_bytes())
+    content[at:at + len(data)] = data
+    copy = tmp_path / f"bad-{path.name}"
+    copy.write_bytes(content)
+    return copy
+
+
+BAD = {
+    "header": ("mb1.elf", 0x1004, b"\x0b\0\0\0\xf3\x4f\x52\xe4", "", "flags: 0xb .*"),
+    "note": ("pvh32.elf", 0x1018 + 8, b"\x11", 'format = "pvh"', "PT_NOTE: .*"),
+    "segment": ("pvh64.elf", 0x40 + 24, b"\0\0\0\x02", "", "p_paddr: .*"),
+    "checksum": ("mb2-address.bin", 4000 + 8, b"\xff\xff", 'format = "multiboot2"', "magic: .*"),
+    "flat": ("flat32.bin", 0, b"", 'format = "flat"\nload = 0xfffff0', "load: .*"),
+    "large": ("mb2.elf", 0, b"", 'initrd = "large"', r"module large: no room for its 20000 KiB .*"),
+}
+
+
+def test_bad_image(boot, guest, tmp_path):
+    """All on one machine, with a good one."""
+    modules = {"hello.elf": guest("hello.elf"), "large": tmp_path / "large"}
+    modules["large"].write_bytes(bytes(20000 * 1024))
+    config = ""
+    for core, (why, (name, at, data, more, what)) in enumerate(BAD.items()):
+        modules[f"{why}.bin"] = patched(guest(name), tmp_path, at, data)
+        config += partition(why, [core], f"{why}.bin", more=more)
+    machine = boot(config + partition("good", [len(BAD)], "hello.elf"), modules, cpus=len(BAD) + 1)
+    machine.wait_for(r"^\[good\] hello: cpu .*\n")
+    assert_all_ended(machine)
+    for why, (name, at, data, more, what) in BAD.items():
+        told = log_of(machine.text(), why)
+        assert re.fullmatch(rf"not started: module {why}\.bin: {what}", told[-1]), told

@@ -54,7 +54,7 @@ static void test_all_keys(void **state) {
                              "[partition.c]\ncpus=[2]\nmemory=\"1024K\"\nkernel=\"k\"\n"
                              "format=\"elf\"\nrestart={on=\"never\"}\n"
                              "[partition.d]\ncpus=[4]\nmemory=\"2M\"\nkernel=\"k\"\n"
-                             "format=\"flat\"\n");
+                             "format=\"flat\"\nmode=\"real\"\ndebug-exit=\"0xf4\"\nmodules=[\"a\", \"b\"]\n");
     struct config_partition *p = c->partitions;
 
     (void)state;
@@ -85,6 +85,9 @@ static void test_all_keys(void **state) {
     assert_int_equal(IMAGE_ELF, p->format);
     p++;
     assert_true(p->load_address == MIB(1) && p->entry == MIB(1));
+    assert_true(p->mode == START_REAL && p->debug_exit == 0xf4 && p[-1].debug_exit == NEVER);
+    assert_true(p->module_count == 2 && p[-1].module_count == 0);
+    assert_string_equal("b", p->modules[1]);
 }
 
 /* A file of one partition with `line` as line 5, behind three right ones. */
@@ -188,15 +191,23 @@ static void test_optional_keys(void **state) {
         {"address = \"0x300000\"", 11, "0x300000 is not a multiple of 2M", "\"0x400000\""},
         {"address = 0", 11, "address 0 belongs to the machine's firmware", "0x200000"},
         {"address = \"0x10000000000000\"", 11, "beyond 52 bits", "leave the key out"},
-        {"format = \"pe\"", 10, "format must be \"linux\", \"elf\" or \"flat\", not pe", "elf"},
+        {"format = \"pe\"", 10, "format must be \"linux\", \"multiboot\"", "elf"},
         {"format = 1", 10, "format must be", "format = \"elf\""},
         {"load = \"0x100000\"", 8, "load is for images of format \"flat\" only", "add format"},
         {"entry = 0x100000", 9, "entry is for images of format \"flat\" only", "add format"},
-        {"load = \"0xfffff\"\nformat = \"flat\"", 8, "load 0xfffff lies outside", "\"0x100000\""},
+        {"mode = \"real\"", 8, "mode is for images of format \"flat\" only", "remove mode"},
+        {"mode = \"virtual\"\nformat = \"flat\"", 8, "mode must be", "real"},
+        {"modules = [\"a\", 3]", 17, "modules must be a list of modules, not 3", "modules = ["},
+        {"modules = [\"a\", \"b c\"]", 17, "modules holds a space", "another module"},
+        {"debug-exit = 0", 14, "debug-exit 0x0 is no port", "0xf4"},
+        {"debug-exit = 0xfffd", 14, "debug-exit 0xfffd is no port", "0xf4"},
+        {"debug-exit = 0x3fd", 14, "port 0x3fd belongs to", "leave"},
+        {"debug-exit = 0x5fe", 14, "port 0x600 belongs to", "leave"},
+        {"debug-exit = 0xf4\nports = [0xf7]", 14, "debug-exit is one of the machine's ports", "leave"},
+        {"debug-exit = true", 14, "debug-exit must be a port", "0xf4"},
         {"load = 0x1000000\nformat = \"flat\"", 8, "load 0x1000000 lies outside", "0xffffff"},
         {"entry = 0x1fffff\nload = 0x200000\nformat = \"flat\"", 9, "lies before the image", "\"0x200000\""},
         {"load = true", 8, "load must be a guest address", "0x100000"},
-        {"load = 1\nformat = \"flt\"", 8, "load 0x1 lies outside", ""},
         {"format = \"flt\"\nload = 0x100000", 10, "format must be", "elf"},
         {"pci = [3]", 8, "an element of pci must be text", "00:03.0"},
         {"pci = [\"00:03\"]", 8, "00:03 is no PCI function", "bus:device.function"},

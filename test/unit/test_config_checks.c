@@ -58,8 +58,8 @@ static void test_tables(void **state) {
 }
 
 static void test_missing_and_misspelled(void **state) {
-    static const char *const right[] = {"cpus",   "memory", "address", "kernel", "initrd", "cmdline",
-                                        "format", "load",   "entry",   "ports",  "restart"};
+    static const char *const right[] = {"cpus", "memory", "address", "kernel",  "initrd", "cmdline", "format",
+                                        "load", "entry",  "ports",   "restart", "mode",   "modules", "debug-exit"};
     char text[200], remedy[40];
 
     (void)state;

@@ -44,7 +44,7 @@ def documented(section):
     """The keys of the table under this heading."""
     text = (ROOT / "docs/partition-file.md").read_text()
     body = re.search(rf"^#+ {re.escape(section)}\n(.*?)(?=^#|\Z)", text, re.M | re.S).group(1)
-    return re.findall(r"^\| `(\w+)` \|", body, re.M)
+    return re.findall(r"^\| `([\w-]+)` \|", body, re.M)
 
 
 def complaint(path, section, line):

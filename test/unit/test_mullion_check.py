@@ -51,8 +51,8 @@ def test_mistake_is_shown_in_its_line(check):
 def test_caret_counts_characters_and_tabs_as_one(check):
     refused(check('[partition.a]\n\t"\u00e9" = 1\n'),
             "f.toml:2:2: [partition.a] has no key ?", '     "\u00e9" = 1', "     ^",
-            "  remedy: known keys are cpus, memory, address, kernel, initrd, cmdline, format, load, entry, ports, pci, "
-            "restart")
+            "  remedy: known keys are cpus, memory, address, kernel, initrd, cmdline, format, load, entry, mode, modules, "
+            "debug-exit, ports, pci, restart")
 
 
 def test_long_line_is_cut_around_the_mistake(check):
