@@ -268,9 +268,7 @@ static void on_exception(struct vcpu *v, const struct vm_exit *exit) {
     vcpu_raise(v, exit->event.vector, exit->event.has_error, exit->event.error);
 }
 
-static void on_task_switch(struct vcpu *v, const struct vm_exit *exit) {
-    exit_crash(v, exit, "task switch through a tss, which is not emulated");
-}
+static void on_task_switch(struct vcpu *v, const struct vm_exit *exit) { guest_task_switch(v, exit); }
 
 static void on_triple_fault(struct vcpu *v, const struct vm_exit *exit) { exit_crash(v, exit, "triple fault"); }
 

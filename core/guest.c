@@ -9,9 +9,12 @@
 #include "core/exits.h"
 #include "core/insn/insn.h"
 #include "core/insn/known.h"
+#include "core/insn/task.h"
 #include "core/insn/walk.h"
 #include "core/machine.h"
 #include "core/partition.h"
+
+#define DR7_LOCAL 0x155 /* L0 to L3 and LE: SDM Vol 3A, Task Switching, clears them */
 
 /* --- fetch and decode --- */
 
@@ -317,6 +320,57 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
         fail(v, error, &fault, exit);
     else
         store_cpu(v, &c, &cpu, insn.length);
+}
+
+/* --- task switches --- */
+
+static void use_cr3(void *ctx, u32 cr3) { ((struct access *)ctx)->walk.cr3 = cr3; }
+
+static void store_task(struct vcpu *v, const struct vcpu_context *c, const struct task_cpu *cpu) {
+    const struct vendor_ops *ops = machine.vendor;
+
+    for (u32 i = 0; i < 8; i++) v->hw.gpr[i] = cpu->gpr[i];
+    ops->set_reg(&v->hw, REG_RSP, cpu->gpr[4]);
+    ops->set_reg(&v->hw, REG_RIP, cpu->eip);
+    ops->set_reg(&v->hw, REG_RFLAGS, cpu->eflags);
+    ops->set_reg(&v->hw, REG_CR0, c->cr0 | CR0_TS);
+    if (cpu->paging) ops->set_reg(&v->hw, REG_CR3, cpu->cr3);
+    ops->set_reg(&v->hw, REG_DR7, ops->get_reg(&v->hw, REG_DR7) & ~(u64)DR7_LOCAL);
+    ops->set_reg(&v->hw, REG_SHADOW, 0);
+    for (enum vcpu_seg i = VSEG_ES; i <= VSEG_TR; i++) ops->set_seg(&v->hw, i, &cpu->seg[i]);
+    v->hw.interrupted.type = EVENT_NONE;
+}
+
+void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
+    const struct vm_event *e = &v->hw.interrupted;
+    struct access access = {.v = v};
+    const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, NULL, NULL};
+    struct task_request rq = {exit->task.selector, exit->task.source, 0, e->has_error, e->error, use_cr3};
+    struct task_cpu cpu = {0};
+    struct vcpu_context c;
+    struct insn_fault fault;
+    bool switched;
+    int error;
+
+    machine.vendor->get_context(&v->hw, &c);
+    access.walk = walk_of(&c);
+    access.walk.cpl = 0;
+    rq.return_eip = (u32)c.rip + exit->length;
+    rq.has_error = e->type == EVENT_EXCEPTION && e->has_error;
+    for (u32 i = 0; i < 8; i++) cpu.gpr[i] = (u32)v->hw.gpr[i];
+    cpu.gpr[4] = (u32)machine.vendor->get_reg(&v->hw, REG_RSP);
+    cpu.eflags = (u32)c.rflags;
+    cpu.cr3 = (u32)c.cr3;
+    cpu.paging = c.cr0 & CR0_PG;
+    for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GDTR; i++) machine.vendor->get_seg(&v->hw, i, &cpu.seg[i]);
+    error = task_switch(&cpu, &rq, &bus, &switched, &fault);
+    if (cpu.paging && (c.cr4 & CR4_PAE) && cpu.cr3 != (u32)c.cr3)
+        exit_crash(v, exit, "a task switch that loads CR3 under PAE paging, which is not emulated");
+    if (switched) store_task(v, &c, &cpu);
+    if (error)
+        fail(v, error, &fault, exit);
+    else if (cpu.debug_trap)
+        vcpu_raise(v, VEC_DB, false, 0);
 }
 
 /* --- start --- */

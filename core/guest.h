@@ -12,6 +12,8 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit);
 /* Decodes a MOV to or from a control register or CLTS where the exit did not. Returns false if a fault was raised, or
  * if there is no such instruction any more. */
 bool guest_decode_cr(struct vcpu *v, struct vm_exit *exit);
+/* A task switch that the processor has left to us; raises what faults on the way. */
+void guest_task_switch(struct vcpu *v, const struct vm_exit *exit);
 /* Up to 15 instruction bytes at rip as hexadecimal text, "unreadable" if they cannot be fetched; raises nothing. */
 void guest_instruction_text(struct vcpu *v, char *out, size_t size);
 /* The state in which an image asks to be started. */

@@ -46,7 +46,7 @@ void svm_vcpu_init(struct vcpu_hw *hw) {
     c->intercept_cr = BIT(8) | BIT(16 + 8) | (svm_cr4_exits ? BIT(16 + 4) : 0);
     c->intercept_1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
                      INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
-                     INTERCEPT_TASK_SWITCH | INTERCEPT_SHUTDOWN;
+                     INTERCEPT_SHUTDOWN; /* the processor switches tasks itself */
     c->intercept_2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
                      INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |
                      INTERCEPT_XSETBV | INTERCEPT_RDPRU;

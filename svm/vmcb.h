@@ -85,7 +85,6 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define INTERCEPT_INVLPGA     BIT(26)
 #define INTERCEPT_IO          BIT(27)
 #define INTERCEPT_MSR         BIT(28)
-#define INTERCEPT_TASK_SWITCH BIT(29)
 #define INTERCEPT_SHUTDOWN    BIT(31)
 /* intercept_2: exit codes 0x80 to 0x9f. */
 #define INTERCEPT_VMRUN   BIT(0)
@@ -138,7 +137,6 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define VMEXIT_INVLPGA    0x07a
 #define VMEXIT_IOIO       0x07b
 #define VMEXIT_MSR        0x07c
-#define VMEXIT_TASK       0x07d
 #define VMEXIT_SHUTDOWN   0x07f
 #define VMEXIT_VMRUN      0x080
 #define VMEXIT_VMMCALL    0x081

@@ -148,6 +148,16 @@ static bool decode_cr(struct vcpu_hw *hw, struct vm_exit *exit) {
     return !(exit->cr.number == 0 && type == 0 && retry_cr0(hw, exit->cr.gpr));
 }
 
+/* SDM Vol 3C, Exit Qualification for Task Switches. The length is that of the instruction that asked for it. */
+static bool decode_task(struct vcpu_hw *hw, struct vm_exit *exit) {
+    u64 q = vmcs_read(VMCS_QUALIFICATION);
+
+    exit->task.selector = (u16)q;
+    exit->task.source = (u8)bits_get(q, 30, 2);
+    exit->length = exit->task.source == 3 ? hw->interrupted.length : vmcs_read32(VMCS_EXIT_INSN_LENGTH);
+    return true;
+}
+
 /* --- the table -------------------------------------------------------------------------------- */
 
 static const struct reason reasons[] = {
@@ -157,7 +167,7 @@ static const struct reason reasons[] = {
     [3 ... 6] = {EXIT_UNEXPECTED, 0, NULL, "init, start-up ipi or smi"},
     [7] = {EXIT_INTR_WINDOW, 0, NULL, "interrupt window"},
     [8] = {EXIT_NMI_WINDOW, 0, NULL, "nmi window"},
-    [9] = {EXIT_TASK_SWITCH, VECTORING, NULL, "task switch"},
+    [9] = {EXIT_TASK_SWITCH, VECTORING, decode_task, "task switch"},
     [10] = {EXIT_CPUID, LENGTH, NULL, "cpuid"},
     [11] = {EXIT_NO_INSN, LENGTH, NULL, "getsec"},
     [12] = {EXIT_HLT, LENGTH, NULL, "hlt"},

@@ -25,10 +25,10 @@
     X(EXIT_WBINVD, "wbinvd")       /* INVD or WBINVD */                                                                \
     X(EXIT_RDPMC, "rdpmc")                                                                                             \
     X(EXIT_PAUSE, "pause")                                                                                             \
-    X(EXIT_MWAIT, "mwait")            /* MONITOR or MWAIT, not offered: #UD */                                         \
-    X(EXIT_NO_INSN, "no-instruction") /* an instruction that the guest does not have: #UD */                           \
-    X(EXIT_EXCEPTION, "exception")    /* .event: intercepted exception, to be given back */                            \
-    X(EXIT_TASK_SWITCH, "task-switch")                                                                                 \
+    X(EXIT_MWAIT, "mwait")             /* MONITOR or MWAIT, not offered: #UD */                                        \
+    X(EXIT_NO_INSN, "no-instruction")  /* an instruction that the guest does not have: #UD */                          \
+    X(EXIT_EXCEPTION, "exception")     /* .event: intercepted exception, to be given back */                           \
+    X(EXIT_TASK_SWITCH, "task-switch") /* .task */                                                                     \
     X(EXIT_TRIPLE_FAULT, "triple-fault")                                                                               \
     X(EXIT_INVALID, "invalid-state") /* the processor refused the guest state */                                       \
     X(EXIT_UNEXPECTED, "unexpected") /* a reason that was not asked for: .code */
@@ -76,6 +76,10 @@ struct vm_exit {
             u16 lmsw_value;
             bool known; /* false: decode the instruction */
         } cr;
+        struct {
+            u16 selector;
+            u8 source; /* 0 CALL, 1 IRET, 2 JMP, 3 a gate of the IDT: for `interrupted` */
+        } task;
         u8 vector;
         struct vm_event event;
     };
