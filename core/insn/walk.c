@@ -29,8 +29,9 @@
 
 /* Bits 62:52, ignored with four levels. SDM Vol 3A, PAE Paging. */
 #define PAE_RESERVED 0x7ff0000000000000ull
-/* PDPTE 2:1, 8:5 and 63. SDM Vol 3A, PDPTE Registers. */
-#define PDPTE_RESERVED (PAE_RESERVED | PTE_NX | 0x1e6)
+/* PDPTE 63 and above. Its low reserved bits were the processor's to refuse, and QEMU 7.2 sets bit 5 itself. SDM Vol 3A,
+ * PDPTE Registers. */
+#define PDPTE_RESERVED (PAE_RESERVED | PTE_NX)
 
 /* How often an entry may change under a compare-and-exchange before its accessed and dirty bits
  * are left to the guest: a sibling vCPU must not be able to hold this core in host mode. */
