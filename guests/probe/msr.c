@@ -1,0 +1,193 @@
+/* Model-specific registers: what they hold, what they keep, and what they refuse. SDM Vol 4; APM Vol 2, appendix A. */
+#include "core/base/bits.h"
+#include "guests/probe/probe.h"
+
+#define NOT_CANONICAL 0x0000800000000000u
+
+struct msr_write {
+    u32 msr;
+    u64 value;
+};
+
+static void do_read(void *argument) { (void)rdmsr(*(u32 *)argument); }
+static void do_write(void *argument) {
+    const struct msr_write *w = argument;
+    wrmsr(w->msr, w->value);
+}
+
+static void try_write(u32 msr, u64 to) {
+    struct msr_write w = {msr, to};
+    value_of_try(do_write, &w);
+}
+
+/* Writes and reads back; the old value returns. */
+static void keep(u32 msr, u64 to) {
+    u64 old = rdmsr(msr);
+    struct msr_write w = {msr, to};
+    struct fault f = fault_try(do_write, &w);
+
+    if (f.raised)
+        value("%s", exception_name(f.vector));
+    else
+        value("%lx", rdmsr(msr));
+    wrmsr(msr, old);
+}
+
+/* SDM Vol 4: each of these wants a canonical address. */
+static bool canonical(void) {
+    static const u32 msrs[] = {MSR_FS_BASE, MSR_KERNEL_GS_BASE, MSR_LSTAR,
+                               MSR_CSTAR,   MSR_SYSENTER_ESP,   MSR_SYSENTER_EIP};
+
+    for (u32 i = 0; i < ARRAY_SIZE(msrs); i++) {
+        keep(msrs[i], 0xffff800000001234);
+        keep(msrs[i], NOT_CANONICAL);
+    }
+    return true;
+}
+
+static bool star_family(void) {
+    keep(MSR_STAR, 0x0123456789abcdef);
+    keep(MSR_SFMASK, 0x47700);
+    keep(MSR_SYSENTER_CS, 0x1234);
+    if (cpuid(0x80000001, 0).edx & BIT(27)) keep(MSR_TSC_AUX, 0x12345678);
+    return true;
+}
+
+static bool pat_types(void) {
+    u64 old = rdmsr(MSR_PAT);
+
+    for (u64 type = 0; type < 9; type++) keep(MSR_PAT, (old & 0x00ffffffffffffff) | type << 56);
+    value("%lx", old);
+    return rdmsr(MSR_PAT) == old;
+}
+
+static bool efer_bits(void) {
+    u64 old = rdmsr(MSR_EFER);
+
+    value("%lx", old & ~EFER_NXE);
+    try_write(MSR_EFER, old | BIT(1));
+    try_write(MSR_EFER, old | BIT(9));
+    try_write(MSR_EFER, old | BIT(16));
+    try_write(MSR_EFER, old | BIT(63));
+    try_write(MSR_EFER, old & ~EFER_LME); /* with paging on */
+    try_write(MSR_EFER, old & ~EFER_LMA); /* read-only: ignored */
+    keep(MSR_EFER, old | EFER_SCE);
+    wrmsr(MSR_EFER, old);
+    return rdmsr(MSR_EFER) == old;
+}
+
+/* No hardware hides what CPUID offers, nor offers what it hides. */
+static bool announced(void) {
+    static const struct {
+        u32 leaf, reg, bit, msr;
+    } features[] = {
+        {1, 3, 12, MSR_MTRRCAP},      {1, 3, 14, MSR_MCG_CAP},           {1, 3, 16, MSR_PAT},
+        {1, 3, 11, MSR_SYSENTER_EIP}, {7, 1, 1, MSR_TSC_ADJUST},         {1, 2, 24, MSR_TSC_DEADLINE},
+        {7, 3, 26, MSR_SPEC_CTRL},    {7, 3, 29, MSR_ARCH_CAPABILITIES}, {0x80000001, 3, 27, MSR_TSC_AUX},
+    };
+    bool ok = true;
+
+    for (u32 i = 0; i < ARRAY_SIZE(features); i++) {
+        struct cpuid_result r = cpuid(features[i].leaf, 0);
+        u32 regs[4] = {r.eax, r.ebx, r.ecx, r.edx}, msr = features[i].msr;
+        bool offered = regs[features[i].reg] >> features[i].bit & 1;
+        bool there = !fault_try(do_read, &msr).raised;
+
+        /* MSRs without their bit need not fault on every processor; the reverse is an error everywhere. */
+        if (offered && !there) {
+            detail("cpuid offers msr 0x%x, which is not there", msr);
+            ok = false;
+        }
+        if (!offered && there && hypervisor_is_mullion()) {
+            detail("msr 0x%x is there, cpuid hides it", msr);
+            ok = false;
+        }
+    }
+    return ok;
+}
+
+static bool machine_check(void) {
+    u64 cap = 0;
+    u32 unknown = 0x400;
+
+    if (!(cpuid(1, 0).edx & BIT(14))) {
+        detail("none");
+        return true;
+    }
+    cap = rdmsr(MSR_MCG_CAP);
+    detail("%lu banks", cap & 0xff);
+    (void)rdmsr(MSR_MCG_STATUS);
+    return (cap & 0xff) || lenient_msrs() || fault_try(do_read, &unknown).raised;
+}
+
+/* SDM Vol 3B, Time-Stamp Counter Adjustment. */
+static bool tsc_adjust(void) {
+    u64 before, old;
+    s64 moved, back;
+
+    if (!(cpuid(7, 0).ebx & BIT(1))) {
+        value("none");
+        return true;
+    }
+    old = rdmsr(MSR_TSC_ADJUST);
+    before = rdtsc();
+    wrmsr(MSR_TSC_ADJUST, old + 1000000000000);
+    moved = (s64)(rdtsc() - before) - 1000000000000;
+    wrmsr(MSR_TSC, rdtsc() - 500000000000);
+    back = (s64)(rdmsr(MSR_TSC_ADJUST) - old) - 500000000000;
+    wrmsr(MSR_TSC_ADJUST, old);
+    detail("off by %ld and %ld ticks", moved, back);
+    value("%d", rdtsc() >= before && rdtsc() - before < 1000000000);
+    return moved >= 0 && moved < 100000000 && back <= 0 && back > -100000000;
+}
+
+static bool misc(void) {
+    u32 absent[] = {0x12345678, 0x40000000, 0xc0000085, 0xc0010114 /* VM_CR */};
+
+    for (u32 i = 0; i < ARRAY_SIZE(absent); i++) value_of_try(do_read, &absent[i]);
+    try_write(MSR_MCG_CAP, 1);
+    try_write(0x17, 1);
+    return true;
+}
+
+/* SDM Vol 3A, Local APIC Status and Location: reserved bits, and the state that is none. */
+static bool apic_base(void) {
+    u64 old = rdmsr(MSR_APIC_BASE);
+
+    value("%lx", old & ~APIC_BASE_X2APIC);
+    try_write(MSR_APIC_BASE, old | BIT(0));
+    try_write(MSR_APIC_BASE, old | BIT(9));
+    try_write(MSR_APIC_BASE, old | BIT(52));
+    if (cpuid(1, 0).ecx & BIT(21)) try_write(MSR_APIC_BASE, (old | APIC_BASE_X2APIC) & ~APIC_BASE_ENABLE);
+    try_write(MSR_APIC_BASE, old);
+    return rdmsr(MSR_APIC_BASE) == old;
+}
+
+static void rdtscp_at_cpl0(void *argument) {
+    u32 low, high, aux;
+
+    (void)argument;
+    __asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(aux));
+    value("aux %x", aux);
+}
+static bool rdtscp(void) {
+    if (!(cpuid(0x80000001, 0).edx & BIT(27))) return true;
+    wrmsr(MSR_TSC_AUX, 0x77);
+    value_of_try(rdtscp_at_cpl0, NULL);
+    wrmsr(MSR_TSC_AUX, 0);
+    return true;
+}
+
+const struct check msr_checks[] = {
+    {"msr-canonical", canonical},
+    {"msr-star", star_family},
+    {"msr-pat-types", pat_types},
+    {"msr-efer", efer_bits},
+    {"msr-announced", announced},
+    {"msr-machine-check", machine_check},
+    {"msr-tsc-adjust", tsc_adjust},
+    {"msr-absent", misc},
+    {"msr-apic-base", apic_base},
+    {"msr-tsc-aux", rdtscp},
+    {0},
+};
