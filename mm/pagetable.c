@@ -1,4 +1,4 @@
-/* The builder for host, EPT and NPT tables. Owns no memory: table pages come from the caller's
+/* The builder for host, EPT, NPT and DMA tables. Owns no memory: table pages come from the caller's
  * struct pt_mem and stay with the caller. Boot core, before start. It never unmaps, never changes
  * an entry that is in use, and never flushes: a table is finished before a processor sees it. */
 #include "mm/pagetable.h"
@@ -24,7 +24,7 @@
  *                                  +--> or a 1 GiB page
  *
  * Host addresses repeat bit 47 in 63:48; guest-physical addresses have zeros there. */
-#define LEVELS     4u
+#define LEVELS     4u /* at most */
 #define ENTRIES    512u
 #define INDEX_BITS 9u
 
@@ -32,7 +32,6 @@
  * no format here sets. */
 #define ENTRY_ADDRESS  (BIT(52) - PAGE_4K)
 #define PHYSICAL_LIMIT BIT(52)
-#define STAGE2_LIMIT   BIT(48)
 
 /* SDM Vol 3A, 4-Level Paging; APM Vol 2, Page-Translation-Table Entry Fields. */
 #define PTE_PRESENT       BIT(0)
@@ -41,7 +40,7 @@
 #define PTE_WRITE_THROUGH BIT(3)
 #define PTE_CACHE_DISABLE BIT(4)
 #define PTE_NO_EXECUTE    BIT(63)
-#define ENTRY_LARGE       BIT(7) /* in every format */
+#define ENTRY_LARGE       BIT(7) /* in every format but AMD-Vi's */
 
 /* SDM Vol 3C, EPT Paging-Structure Entries. */
 #define EPT_READ  BIT(0)
@@ -49,12 +48,24 @@
 #define EPT_EXEC  BIT(2)
 #define EPT_RWX   (EPT_READ | EPT_WRITE | EPT_EXEC)
 
+/* VT-d 4.1, Second-Stage Paging Entries. */
+#define VTD_READ  BIT(0)
+#define VTD_WRITE BIT(1)
+
+/* AMD I/O Virtualization Technology (IOMMU) Specification (48882), I/O Page Tables for Host Translations. */
+#define AMDVI_PRESENT    BIT(0)
+#define AMDVI_NEXT_SHIFT 9u
+#define AMDVI_COHERENT   BIT(60)
+#define AMDVI_READ       BIT(61)
+#define AMDVI_WRITE      BIT(62)
+
 /* --- formats ---------------------------------------------------------------------------------- */
 
 /* Rights are the intersection over all levels, so entries of tables give all and the leaf decides. UC is PCD and PWT
  * together: entry 3 of the PAT, which is UC- or UC in every PAT in use (SDM Vol 3A, Page Attribute Table). */
 const struct pt_format pt_host = {
     .name = "host",
+    .levels = LEVELS,
     .sign_extended = true,
     .present = PTE_PRESENT,
     .table = PTE_PRESENT | PTE_WRITE | PTE_USER,
@@ -68,6 +79,7 @@ const struct pt_format pt_host = {
  * PAT combines with the type given here, 6 or 0 (SDM Vol 3C, EPT and Memory Typing). */
 const struct pt_format pt_ept = {
     .name = "ept",
+    .levels = LEVELS,
     .present = EPT_RWX,
     .table = EPT_RWX,
     .cached = 6 << 3,
@@ -78,6 +90,7 @@ const struct pt_format pt_ept = {
  * fault whatever the guest does. U is thus no right of a region. */
 const struct pt_format pt_npt = {
     .name = "npt",
+    .levels = LEVELS,
     .present = PTE_PRESENT,
     .table = PTE_PRESENT | PTE_WRITE | PTE_USER,
     .leaf = PTE_PRESENT | PTE_USER,
@@ -86,8 +99,30 @@ const struct pt_format pt_npt = {
     .denies = PTE_NO_EXECUTE,
 };
 
+/* DMA executes nothing, and is coherent as the device says. */
+#define VTD_FORMAT(name_, levels_)                                                                                     \
+    {                                                                                                                  \
+        .name = name_, .levels = levels_, .present = VTD_READ | VTD_WRITE, .table = VTD_READ | VTD_WRITE,              \
+        .right = {VTD_READ, VTD_WRITE},                                                                                \
+    }
+const struct pt_format pt_vtd = VTD_FORMAT("vt-d", LEVELS);
+const struct pt_format pt_vtd_39 = VTD_FORMAT("vt-d 39", LEVELS - 1);
+
+/* Where memory is cached, "force coherent" overrules the device. */
+const struct pt_format pt_amdvi = {
+    .name = "amd-vi",
+    .levels = LEVELS,
+    .next_shift = AMDVI_NEXT_SHIFT,
+    .present = AMDVI_PRESENT,
+    .table = AMDVI_PRESENT | AMDVI_READ | AMDVI_WRITE,
+    .leaf = AMDVI_PRESENT,
+    .cached = AMDVI_COHERENT,
+    .right = {AMDVI_READ, AMDVI_WRITE},
+};
+
 static u64 leaf_entry(const struct pt_format *f, u64 at, u32 rights, enum memory_type memtype, u32 level) {
-    u64 entry = at | f->leaf | (memtype == MEM_UC ? f->uncached : f->cached) | (level > 1 ? ENTRY_LARGE : 0);
+    u64 entry =
+        at | f->leaf | (memtype == MEM_UC ? f->uncached : f->cached) | (level > 1 && !f->next_shift ? ENTRY_LARGE : 0);
 
     for (u32 i = 0; i < ARRAY_SIZE(f->right); i++)
         if (rights & BIT(i)) entry |= f->right[i];
@@ -110,7 +145,10 @@ static u64 level_bytes(u32 level) { return PAGE_4K << (INDEX_BITS * (level - 1))
 static u32 level_index(u64 va, u32 level) { return (u32)(va / level_bytes(level)) % ENTRIES; }
 
 /* Level 4 has no leaves and level 1 nothing else. */
-static bool is_leaf(u64 entry, u32 level) { return level == 1 || (level < LEVELS && (entry & ENTRY_LARGE)); }
+static bool is_leaf(const struct pt_format *f, u64 entry, u32 level) {
+    if (level == 1 || level == LEVELS) return level == 1;
+    return f->next_shift ? !bits_get(entry, f->next_shift, 3) : (entry & ENTRY_LARGE) != 0;
+}
 
 static u64 *table_of(const struct pt *pt, u64 entry) { return pt->mem->virt(pt->mem->ctx, hpa(entry & ENTRY_ADDRESS)); }
 
@@ -118,7 +156,7 @@ static u64 *table_of(const struct pt *pt, u64 entry) { return pt->mem->virt(pt->
 static bool covers(const struct pt *pt, u64 first, u64 last) {
     if (last < first) return false;
     if (pt->format->sign_extended) return is_canonical(first) && is_canonical(last) && first >> 63 == last >> 63;
-    return last < STAGE2_LIMIT;
+    return last < level_bytes(pt->format->levels + 1);
 }
 
 struct mapping {
@@ -140,12 +178,13 @@ static bool leaf_fits(const struct pt *pt, const struct mapping *m, u64 done, u3
            is_aligned((m->va + done) | (m->at.v + done), size);
 }
 
-static int add_table(struct pt *pt, u64 *entry) {
+static int add_table(struct pt *pt, u64 *entry, u64 below) {
     hpa_t page;
     int err = pt->mem->alloc(pt->mem->ctx, &page);
 
     if (err) return err;
-    *entry = page.v | pt->format->table;
+    if (pt->format->next_shift) page.v |= below << pt->format->next_shift;
+    __atomic_store_n(entry, page.v | pt->format->table, __ATOMIC_RELEASE);
     pt->pages++;
     return 0;
 }
@@ -158,12 +197,12 @@ static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 
     u64 va = m->va + *done;
     u64 *table = table_of(pt, pt->root.v);
 
-    for (u32 level = LEVELS;; level--) {
+    for (u32 level = pt->format->levels;; level--) {
         u64 *entry = &table[level_index(va, level)];
         u64 size = level_bytes(level);
 
         if (*entry & format->present) {
-            if (is_leaf(*entry, level)) return -E_OVERLAP;
+            if (is_leaf(pt->format, *entry, level)) return -E_OVERLAP;
         } else if (leaf_fits(pt, m, *done, level)) {
             if (pass == PASS_LEAVES) *entry = leaf_entry(format, m->at.v + *done, m->rights, m->memtype, level);
             *done += size;
@@ -172,7 +211,7 @@ static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 
             *done += min_u64(size - va % size, m->bytes - *done);
             return 0;
         } else {
-            int err = add_table(pt, entry);
+            int err = add_table(pt, entry, level - 1);
 
             if (err) return err;
         }
@@ -218,12 +257,12 @@ struct pt_lookup pt_lookup(const struct pt *pt, u64 va) {
     const u64 *table = table_of(pt, pt->root.v);
 
     if (!covers(pt, va, va)) return none;
-    for (u32 level = LEVELS;; level--) {
+    for (u32 level = pt->format->levels;; level--) {
         u64 entry = table[level_index(va, level)];
         u64 offset = va % level_bytes(level);
 
         if (!(entry & pt->format->present)) return none;
-        if (is_leaf(entry, level))
+        if (is_leaf(pt->format, entry, level))
             return (struct pt_lookup){
                 .at = hpa(align_down(entry & ENTRY_ADDRESS, level_bytes(level)) + offset),
                 .leaf_level = level,
@@ -235,12 +274,13 @@ struct pt_lookup pt_lookup(const struct pt *pt, u64 va) {
 
 void pt_count_leaves(const struct pt *pt, u64 counts[4]) {
     /* Where the walk stands on each level: the table, and the entry that comes next. */
-    const u64 *table[LEVELS + 1] = {[LEVELS] = table_of(pt, pt->root.v)};
+    const u64 *table[LEVELS + 1];
     u32 next[LEVELS + 1] = {0};
-    u32 level = LEVELS;
+    u32 level = pt->format->levels;
 
+    table[level] = table_of(pt, pt->root.v);
     for (u32 i = 0; i < LEVELS; i++) counts[i] = 0;
-    while (level <= LEVELS) {
+    while (level <= pt->format->levels) {
         u64 entry;
 
         if (next[level] == ENTRIES) {
@@ -249,7 +289,7 @@ void pt_count_leaves(const struct pt *pt, u64 counts[4]) {
         }
         entry = table[level][next[level]++];
         if (!(entry & pt->format->present)) continue;
-        if (is_leaf(entry, level)) {
+        if (is_leaf(pt->format, entry, level)) {
             counts[level]++;
             continue;
         }

@@ -34,7 +34,7 @@ struct world {
 };
 
 static struct world w;
-static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt};
+static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt, &pt_vtd, &pt_vtd_39};
 
 static int pool_alloc(void *ctx, hpa_t *page) {
     struct pool *p = ctx;
@@ -69,6 +69,11 @@ struct walked {
     enum memory_type memtype;
 };
 
+static bool is_vtd(void) { return w.pt.format == &pt_vtd || w.pt.format == &pt_vtd_39; }
+
+/* How many address bits a guest's table has. */
+static u32 width(void) { return w.pt.format == &pt_vtd_39 ? 39 : 48; }
+
 /* Rights and type of one entry, and that its reserved bits are clear. */
 static u32 entry_rights(u64 entry, bool leaf, enum memory_type *memtype) {
     u32 rights;
@@ -78,6 +83,10 @@ static u32 entry_rights(u64 entry, bool leaf, enum memory_type *memtype) {
         REQUIRE(entry >> 52 == 0);
         *memtype = (entry >> 3 & 7) == 6 ? MEM_WB : MEM_UC;
         return (u32)(entry & 7); /* the bits of enum region_rights */
+    }
+    if (is_vtd()) { /* neither right to execute nor memory type */
+        REQUIRE((entry & 0xfff0000000000f7cull) == 0 && (leaf || !(entry & BIT(7))));
+        return (u32)(entry & 3);
     }
     REQUIRE((entry & 0x7ff0000000000000ull) == 0);
     REQUIRE(leaf || !(entry & BIT(63)));
@@ -94,7 +103,7 @@ static struct walked walk(u64 va) {
     struct walked out = {.rights = ~0u};
     u64 table = w.pt.root.v;
 
-    for (u32 level = 4;; level--) {
+    for (u32 level = w.pt.format->levels;; level--) {
         u64 bytes = PAGE_4K << (9 * (level - 1)), entry;
         bool leaf;
 
@@ -124,16 +133,17 @@ static void check_address(u64 va) {
     u32 rights;
 
     REQUIRE((found.leaf_level != 0) == (r != NULL));
-    if (w.pt.format == &pt_host ? !is_canonical(va) : va >> 48 != 0)
+    if (w.pt.format == &pt_host ? !is_canonical(va) : va >> width() != 0)
         return; /* the processor would not get as far as the table */
     walked = walk(va);
     REQUIRE(walked.present == (r != NULL));
     if (!r) return;
     rights = w.pt.format == &pt_host ? r->rights : r->rights & ~(u32)RIGHT_USER;
+    if (is_vtd()) rights &= ~(u32)RIGHT_EXEC;
     REQUIRE(found.at.v == r->at + (va - r->va) && found.at.v == walked.at);
     REQUIRE(found.rights == rights);
     REQUIRE(walked.rights == (w.pt.format == &pt_npt ? rights | RIGHT_USER : rights));
-    REQUIRE(walked.memtype == r->memtype);
+    REQUIRE(is_vtd() || walked.memtype == r->memtype);
 }
 
 static void check_range(const struct range *r) {
@@ -153,7 +163,7 @@ static bool is_valid(const struct range *r) {
     if (r->bytes == 0) return true;
     if (last < r->va || r->at + r->bytes < r->at || r->at + r->bytes > BIT(52)) return false;
     if (w.pt.format == &pt_host) return last < BIT(47) || r->va >= 0xffff800000000000ull;
-    return last < BIT(48);
+    return last < BIT(width());
 }
 
 static bool overlaps(const struct range *r) {

@@ -73,7 +73,9 @@ static u64 entry_at(struct fixture *f, u64 va, u32 level) {
     return entry;
 }
 
-static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt};
+static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt, &pt_vtd};
+/* The rights that each of them can tell apart. */
+static const u32 possible[] = {RIGHTS_RWX | RIGHT_USER, RIGHTS_RWX, RIGHTS_RWX, RIGHT_READ | RIGHT_WRITE};
 
 /* --- entries as the manuals draw them --------------------------------------------------------- */
 
@@ -81,15 +83,15 @@ static void test_encoding(void **state) {
     static const struct {
         u32 rights, level;
         enum memory_type memtype;
-        u64 host, ept, npt; /* without the address */
+        u64 host, ept, npt, vtd; /* without the address */
     } rows[] = {
-        {RIGHT_READ, 1, MEM_WB, BIT(63) | 1, 0x31, BIT(63) | 5},
-        {RIGHT_READ | RIGHT_WRITE, 1, MEM_WB, BIT(63) | 3, 0x33, BIT(63) | 7},
-        {RIGHT_READ | RIGHT_EXEC, 2, MEM_WB, 0x81, 0xb5, 0x85},
-        {RIGHTS_RWX, 3, MEM_WB, 0x83, 0xb7, 0x87},
-        {RIGHTS_RWX, 1, MEM_UC, 0x1b, 0x07, 0x1f},
-        {RIGHT_READ | RIGHT_WRITE, 2, MEM_UC, BIT(63) | 0x9b, 0x83, BIT(63) | 0x9f},
-        {RIGHT_READ | RIGHT_USER, 1, MEM_WB, BIT(63) | 5, 0x31, BIT(63) | 5},
+        {RIGHT_READ, 1, MEM_WB, BIT(63) | 1, 0x31, BIT(63) | 5, 1},
+        {RIGHT_READ | RIGHT_WRITE, 1, MEM_WB, BIT(63) | 3, 0x33, BIT(63) | 7, 3},
+        {RIGHT_READ | RIGHT_EXEC, 2, MEM_WB, 0x81, 0xb5, 0x85, 0x81},
+        {RIGHTS_RWX, 3, MEM_WB, 0x83, 0xb7, 0x87, 0x83},
+        {RIGHTS_RWX, 1, MEM_UC, 0x1b, 0x07, 0x1f, 3},
+        {RIGHT_READ | RIGHT_WRITE, 2, MEM_UC, BIT(63) | 0x9b, 0x83, BIT(63) | 0x9f, 0x83},
+        {RIGHT_READ | RIGHT_USER, 1, MEM_WB, BIT(63) | 5, 0x31, BIT(63) | 5, 1},
     };
     struct fixture f;
 
@@ -100,14 +102,15 @@ static void test_encoding(void **state) {
             u64 size = PAGE_4K << (9 * (rows[i].level - 1));
             u64 va = GIB(512) * i + GIB(5);
             u64 at = 0xf000000000000ull + va;
-            u64 want[] = {rows[i].host, rows[i].ept, rows[i].npt};
-            u32 rights = rows[i].rights & (formats[k] == &pt_host ? ~0u : ~(u32)RIGHT_USER);
+            u64 want[] = {rows[i].host, rows[i].ept, rows[i].npt, rows[i].vtd};
+            u32 rights = rows[i].rights & possible[k];
             struct pt_lookup got;
 
             assert_int_equal(0, pt_map(&f.pt, va, hpa(at), size, rows[i].rights, rows[i].memtype));
             assert_int_equal(at | want[k], entry_at(&f, va, rows[i].level));
-            /* Tables give all rights: P, W, U, or R, W, X. */
-            for (u32 l = 4; l > rows[i].level; l--) assert_int_equal(7, entry_at(&f, va, l) & ~(BIT(52) - PAGE_4K));
+            /* Tables give all rights: P, W, U; R, W, X; or R, W. */
+            for (u32 l = 4; l > rows[i].level; l--)
+                assert_int_equal(formats[k] == &pt_vtd ? 3 : 7, entry_at(&f, va, l) & ~(BIT(52) - PAGE_4K));
             got = pt_lookup(&f.pt, va + size - 1);
             assert_int_equal(rows[i].level, got.leaf_level);
             assert_int_equal(at + size - 1, got.at.v);
@@ -119,11 +122,39 @@ static void test_encoding(void **state) {
     }
 }
 
+/* The same without the top level. */
+static void test_three_levels(void **state) {
+    struct fixture f;
+    u64 counts[4];
+
+    (void)state;
+    start(&f, &pt_vtd_39, 3);
+    assert_int_equal(3, pt_vtd_39.levels);
+    assert_int_equal(-E_INVAL, pt_map(&f.pt, BIT(39), hpa(0), PAGE_4K, RIGHT_READ, MEM_WB));
+    assert_int_equal(-E_INVAL, pt_map(&f.pt, BIT(39) - PAGE_4K, hpa(0), 2 * PAGE_4K, RIGHT_READ, MEM_WB));
+    assert_int_equal(1, f.pt.pages);
+    assert_int_equal(0, pt_map(&f.pt, GIB(3), hpa(GIB(7)), GIB(1), RIGHT_READ | RIGHT_WRITE, MEM_WB));
+    assert_int_equal(1, f.pt.pages);
+    assert_int_equal(GIB(7) | 0x83, pool_virt(&f.pool, f.pt.root)[3]);
+    assert_int_equal(0, pt_map(&f.pt, BIT(39) - PAGE_4K, hpa(0), PAGE_4K, RIGHT_READ, MEM_WB));
+    assert_int_equal(3, f.pt.pages);
+    assert_int_equal(3, pt_lookup(&f.pt, GIB(3) + 5).leaf_level);
+    assert_int_equal(GIB(7) + 5, pt_lookup(&f.pt, GIB(3) + 5).at.v);
+    assert_int_equal(RIGHT_READ, pt_lookup(&f.pt, BIT(39) - 1).rights);
+    assert_int_equal(0, pt_lookup(&f.pt, BIT(39) + GIB(3)).leaf_level);
+    pt_count_leaves(&f.pt, counts);
+    assert_int_equal(1, counts[1]);
+    assert_int_equal(0, counts[2]);
+    assert_int_equal(1, counts[3]);
+    stop(&f);
+}
+
 static void test_names(void **state) {
     (void)state;
     assert_string_equal("host", pt_host.name);
     assert_string_equal("ept", pt_ept.name);
     assert_string_equal("npt", pt_npt.name);
+    assert_string_equal("vt-d", pt_vtd.name);
 }
 
 /* --- arguments -------------------------------------------------------------------------------- */
@@ -217,6 +248,7 @@ struct flat {
     struct fixture *f;
     u64 at[WINDOW_PAGES]; /* 0: not mapped */
     u8 rights[WINDOW_PAGES];
+    u32 possible;
 };
 
 static u64 seed;
@@ -253,7 +285,7 @@ static int map_random(struct flat *flat) {
     if (err != -E_NOMEM) assert_int_equal(taken ? -E_OVERLAP : 0, err);
     for (u32 i = 0; !err && i < count; i++) {
         flat->at[first + i] = at + PAGE_4K * i;
-        flat->rights[first + i] = (u8)r;
+        flat->rights[first + i] = (u8)(r & flat->possible);
     }
     return err;
 }
@@ -263,11 +295,12 @@ static void test_random(void **state) {
     struct fixture f;
 
     (void)state;
-    for (u32 k = 0; k < 3 * ARRAY_SIZE(formats); k++) {
+    for (u32 k = 0; k < ARRAY_SIZE(formats) * 3; k++) {
         memset(flat, 0, sizeof(*flat));
         flat->f = &f;
         seed = k;
-        start(&f, formats[k % 3], 1 + k / 3);
+        start(&f, formats[k / 3], 1 + k % 3);
+        flat->possible = possible[k / 3];
         /* At every page it takes, pt_map has so far changed no translation. */
         f.pool.watch = check_flat;
         f.pool.arg = flat;
@@ -292,6 +325,7 @@ static void test_random_nomem(void **state) {
     for (u32 k = 0; k < ARRAY_SIZE(formats); k++) {
         memset(flat, 0, sizeof(*flat));
         flat->f = &f;
+        flat->possible = possible[k];
         seed = 100 + k;
         start(&f, formats[k], 3);
         for (u32 i = 0; i < 80; i++) {
@@ -384,10 +418,10 @@ static void test_leftover_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encoding),       cmocka_unit_test(test_names),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_leaf_sizes),     cmocka_unit_test(test_random),     cmocka_unit_test(test_random_nomem),
-        cmocka_unit_test(test_nomem),          cmocka_unit_test(test_init_nomem), cmocka_unit_test(test_overlap),
-        cmocka_unit_test(test_leftover_table),
+        cmocka_unit_test(test_encoding),       cmocka_unit_test(test_names),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_leaf_sizes),     cmocka_unit_test(test_random),       cmocka_unit_test(test_random_nomem),
+        cmocka_unit_test(test_nomem),          cmocka_unit_test(test_init_nomem),   cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_leftover_table), cmocka_unit_test(test_three_levels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
