@@ -12,7 +12,8 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 # Pure code: compiled into the hypervisor, the host tools, the unit tests and the fuzzers.
 PURE    := $(sort $(wildcard core/base/*.c core/vdev/*.c core/config/*.c core/insn/*.c core/image/*.c core/acpi/*.c \
-                             core/policy/*.c mm/*.c) boot/multiboot2.c drivers/acpi.c drivers/aml_s5.c drivers/pci_scan.c)
+                             core/policy/*.c mm/*.c) boot/multiboot2.c) \
+           $(addprefix drivers/,acpi.c aml_s5.c pci_scan.c dmar.c ivrs.c)
 # Hypervisor code: needs the machine.
 HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c \
                                                   boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S)))
@@ -78,6 +79,8 @@ $(O)/unit/test_%: $(O)/unit/test/unit/test_%.o $(UTOBJS)
 	$(Q)$(CC) $(UTFLAGS) $^ -o $@ -lcmocka $(UTLIBS)
 $(O)/unit/test_core_%: $(O)/unit/test/unit/test_core_%.o $(UTOBJS) $(UTCORE)
 	$(Q)$(CC) $(UTFLAGS) $^ -o $@ -lcmocka
+# A driver, against a made-up machine.
+$(O)/unit/test_vtd: $(O)/unit/drivers/vtd.o
 # An independent disassembler, for one test only.
 $(O)/unit/test_insn_capstone: UTLIBS := -lcapstone
 unit-build: $(UTESTS)

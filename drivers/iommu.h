@@ -9,11 +9,13 @@
 
 #define IOMMU_MAX_UNITS 16
 
-/* From the boot core, during setup only. take: zeroed memory below 4 GiB, page aligned, in the direct map, writable by
- * every core that drives devices. registers: makes device registers reachable, uncached, at address + DIRECT_BASE. */
+/* For the boot core, in setup and prepare only. take: zeroed memory below 4 GiB, page aligned, in the direct map,
+ * writable by every core that drives devices; never NULL. registers: makes device registers reachable, uncached, at
+ * address + DIRECT_BASE. buses: first and last bus behind a bridge, false if `id` is none; may be NULL. */
 struct iommu_env {
     void *(*take)(u64 bytes);
     void (*registers)(u64 address, u64 bytes);
+    bool (*buses)(u32 id, u8 *first, u8 *last);
     bool x2apic; /* cores are addressed by 32-bit ids */
 };
 
@@ -27,26 +29,33 @@ struct iommu_fault {
 
 struct iommu_ops {
     const char *name;
-    const struct pt_format *tables; /* of DMA tables */
     /* acpi: the DMAR or IVRS table, checked for length and checksum only. Finds every unit, closes all, switches
      * translation and interrupt remapping on. summary: one line, what it has and what it lacks. Returns 0;
      * -E_INVAL (table malformed), -E_UNSUPPORTED, -E_TIMEOUT (hardware did not answer) with the reason in `why`, and
      * then nothing is switched on. */
     int (*setup)(const void *acpi, const struct iommu_env *env, char *summary, size_t summary_size, char *why,
                  size_t why_size);
-    /* Largest leaf that DMA tables may hold: 1, 2 or 3. */
+    /* After setup: the format of DMA tables, and the largest leaf that they may hold: 1, 2 or 3. */
+    const struct pt_format *(*tables)(void);
     u32 (*max_leaf)(void);
     bool (*remaps_interrupts)(void);
     /* Boot core: reserves what the function needs later (AMD: its interrupt table). interrupts: most that it will use.
-     * Returns 0, -E_NOENT (no unit translates this function), -E_NOMEM. */
+     * Returns 0, -E_NOENT (no unit translates this function), -E_NOMEM, -E_OVERLAP (prepared before), -E_UNSUPPORTED
+     * (firmware wants a memory region kept open for it: RMRR, IVMD). */
     int (*prepare)(u32 id, u32 interrupts);
-    /* Opens DMA of a function to a table built with `tables`; domain: 1 up, one for each partition. Flushes. */
+    /* Boot core, once the DMA tables are built: makes them visible to units that do not look into caches. */
+    void (*publish)(void);
+    /* Opens DMA of a function to a table built in the format `tables`; domain: 1 up, one for each partition. Flushes.
+     */
     int (*attach)(u32 id, u32 domain, hpa_t root);
     /* Closes DMA and interrupts again and waits until nothing of it is under way. Returns 0 or -E_TIMEOUT. */
     int (*detach)(u32 id);
     /* Interrupt `index` (below prepare's number) of this function goes to `vector` of the core `apic_id`. out: what the
      * device has to be given as its message, the same for this index as long as it is routed. An I/O APIC's pin: id is
-     * the I/O APIC's requester id (see ioapic_id), level as its line is. apic_id of a core in physical mode. */
+     * the I/O APIC's requester id (see ioapic_id), index the pin, level as its line is; out is the message that the I/O
+     * APIC shall send, from which drivers/ioapic.c makes its entry. apic_id of a core in physical mode. A function with
+     * several MSI vectors is given the message of index 0. Returns 0, -E_NOENT (not prepared), -E_UNSUPPORTED,
+     * -E_RANGE (no such index, or the id does not fit) or -E_TIMEOUT. */
     int (*route)(u32 id, u32 index, u8 vector, u32 apic_id, bool level, struct msi_message *out);
     int (*unroute)(u32 id, u32 index);
     /* Requester id of the I/O APIC with this ACPI id. Returns 0 or -E_NOENT. */

@@ -62,6 +62,25 @@ def acpi():
         seed("acpi", f"root{width}", bytes([0x31]) + rsdp + bytes(space))
 
 
+def dmar():
+    def structure(kind, fixed, *scopes):
+        body = fixed + b"".join(scopes)
+        return struct.pack("<HH", kind, 4 + len(body)) + body
+
+    def scope(kind, number, bus, *path):
+        return struct.pack("<BBHBB", kind, 6 + len(path), 0, number, bus) + bytes(path)
+
+    body = (bytes([47, 1]) + bytes(10)
+            + structure(0, struct.pack("<BBHQ", 0, 0, 0, 0xFED90000), scope(1, 0, 0, 2, 0),
+                        scope(2, 0, 0, 0x1C, 0, 1, 0))
+            + structure(0, struct.pack("<BBHQ", 1, 0, 0, 0xFED91000), scope(3, 2, 0xF0, 0x1F, 0),
+                        scope(4, 0, 0xF0, 0xF, 0))
+            + structure(1, struct.pack("<HHQQ", 0, 0, 0x7D000000, 0x7D7FFFFF), scope(1, 0, 0, 0x14, 0))
+            + structure(3, bytes(16)))
+    for bridges in (0x11, 0x12):
+        seed("dmar", f"two-units-{bridges:x}", bytes([bridges]) + table(b"DMAR", body))
+
+
 def request(form, flags, load, entry, initrd):
     return struct.pack("<BBIIH", form, flags, load, entry, initrd)
 
@@ -162,5 +181,5 @@ def devices():
                                  0, 0, 1, 0, 6, 0, 0, 0, 0, 5, 1, 3, 1, 0x34, 0, 0, 0]))
 
 
-for make in (multiboot2, acpi, image, insn, pagetable, walk, frames, devices):
+for make in (multiboot2, acpi, dmar, image, insn, pagetable, walk, frames, devices):
     make()
