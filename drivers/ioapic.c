@@ -4,16 +4,21 @@
 #include "core/base/cpu.h"
 #include "core/base/errors.h"
 #include "core/base/layout.h"
+#include "core/base/spinlock.h"
 
 #define SELECT          0x00
 #define WINDOW          0x10
 #define REG_VERSION     1
 #define REG_REDIRECTION 0x10
 #define MASKED          0x10000
+#define LOGICAL         0x800
 #define ACTIVE_LOW      0x2000
 #define LEVEL           0x8000
 
 static const struct host_acpi *machine __attribute__((section(".late")));
+static const struct iommu_ops *remapping __attribute__((section(".late")));
+static u32 requesters[ACPI_MAX_IOAPICS] __attribute__((section(".late")));
+static struct spinlock lock; /* the window is two registers */
 
 static u32 read(const struct host_ioapic *io, u32 reg) {
     *(volatile u32 *)(io->address + DIRECT_BASE + SELECT) = reg;
@@ -48,18 +53,74 @@ void ioapic_setup(const struct host_acpi *acpi) {
             write(&acpi->ioapics[i], REG_REDIRECTION + 2 * pin, MASKED);
 }
 
-int ioapic_route_isa(u32 line, u8 vector, u32 apic_id) {
-    const struct isa_override *isa = &machine->isa[line];
-
+int ioapic_set_remapping(const struct iommu_ops *ops) {
+    if (!ops->remaps_interrupts()) return 0;
     for (u32 i = 0; i < machine->ioapic_count; i++) {
         const struct host_ioapic *io = &machine->ioapics[i];
-        u32 pin = isa->gsi - io->gsi_base;
+        int rc = ops->ioapic_id(io->id, &requesters[i]);
 
-        if (isa->gsi < io->gsi_base || pin >= pins(io)) continue;
-        write(io, REG_REDIRECTION + 2 * pin, MASKED);
-        write(io, REG_REDIRECTION + 2 * pin + 1, apic_id << 24);
-        write(io, REG_REDIRECTION + 2 * pin, vector | (isa->active_low ? ACTIVE_LOW : 0) | (isa->level ? LEVEL : 0));
-        return 0;
+        if (rc == 0) rc = ops->prepare(requesters[i], pins(io));
+        if (rc) return rc;
+    }
+    remapping = ops;
+    return 0;
+}
+
+/* Index of the I/O APIC that has this line, or -E_NOENT. */
+static int find(u32 gsi, u32 *pin) {
+    for (u32 i = 0; i < machine->ioapic_count; i++) {
+        *pin = gsi - machine->ioapics[i].gsi_base;
+        if (gsi >= machine->ioapics[i].gsi_base && *pin < pins(&machine->ioapics[i])) return (int)i;
     }
     return -E_NOENT;
+}
+
+static int route(u32 i, u32 pin, const struct isa_override *line, u8 vector, u32 apic_id) {
+    const struct host_ioapic *io = &machine->ioapics[i];
+    struct msi_message m = {0xfee00000 | (u64)apic_id << 12, vector};
+    int rc = 0;
+
+    if (remapping)
+        rc = remapping->route(requesters[i], pin, vector, apic_id, line->level, &m);
+    else if (apic_id > 0xff)
+        rc = -E_RANGE;
+    if (rc) return rc;
+    /* The entry that sends this message. VT-d 4.1, I/OxAPIC Programming; the rest as in the data sheet. */
+    write(io, REG_REDIRECTION + 2 * pin, MASKED);
+    write(io, REG_REDIRECTION + 2 * pin + 1, (u32)bits_get(m.address, 4, 16) << 16);
+    write(io, REG_REDIRECTION + 2 * pin,
+          (m.data & 0x7ff) | (m.address & BIT(2) ? LOGICAL : 0) | (line->active_low ? ACTIVE_LOW : 0) |
+              (line->level ? LEVEL : 0));
+    return 0;
+}
+
+int ioapic_route(const struct isa_override *line, u8 vector, u32 apic_id) {
+    u32 pin;
+    int rc;
+
+    spin_lock(&lock);
+    rc = find(line->gsi, &pin);
+    if (rc >= 0) rc = route((u32)rc, pin, line, vector, apic_id);
+    spin_unlock(&lock);
+    return rc;
+}
+
+int ioapic_route_isa(u32 line, u8 vector, u32 apic_id) { return ioapic_route(&machine->isa[line], vector, apic_id); }
+
+/* While it is closed a level line counts as edge: that ends the interrupt in the I/O APIC, whether or not an EOI with
+ * its vector came by (with interrupt remapping the entry may hold another number). One that is still up comes again. */
+int ioapic_mask(const struct isa_override *line, bool masked) {
+    u32 pin;
+    int i;
+
+    spin_lock(&lock);
+    i = find(line->gsi, &pin);
+    if (i >= 0) {
+        const struct host_ioapic *io = &machine->ioapics[i];
+        u32 low = read(io, REG_REDIRECTION + 2 * pin) & ~(u32)(MASKED | LEVEL);
+
+        write(io, REG_REDIRECTION + 2 * pin, low | (masked ? MASKED : line->level ? LEVEL : 0));
+    }
+    spin_unlock(&lock);
+    return i < 0 ? i : 0;
 }
