@@ -1,0 +1,390 @@
+/* VT-d: closes every unit's DMA and interrupts at boot, then opens them function by function. Setup and prepare on the
+ * boot core, everything else on any core that drives devices. It never waits without a limit: a unit that did not
+ * answer once is not asked again, and whatever it was to close counts as open (-E_TIMEOUT). Source: VT-d 4.1.
+ *
+ *     root table --bus--> context table --device, function--> domain, DMA table
+ *     MSI or I/O APIC pin --handle--> interrupt remapping table --requester id right?--> vector, core */
+#include "drivers/vtd.h"
+
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/spinlock.h"
+#include "drivers/dmar.h"
+#include "drivers/iommu_hw.h"
+
+#define LATE        __attribute__((section(".late")))
+#define TIMEOUT     BIT(31) /* ticks of the TSC: half a second at 4 GHz */
+#define FUNCTIONS   256u
+#define ENTRY_WORDS 2 /* every structure here has entries of two words */
+
+struct unit {
+    u64 registers, cap, ecap;
+    u64 *root, *queue, *interrupts; /* a page, a page, IRT_ENTRIES */
+    u32 used;                       /* interrupt entries that are reserved */
+};
+struct function {
+    u32 id, unit, first, count; /* its interrupt entries */
+    bool ioapic;
+    u64 *context;
+};
+/* What is written after boot, and may be by every core that drives devices. */
+struct shared {
+    struct spinlock lock;
+    struct queue {
+        u32 tail, sequence, done; /* done: written by the unit */
+        bool broken;
+    } queues[IOMMU_MAX_UNITS];
+};
+
+static struct dmar dmar LATE;
+static struct iommu_env env LATE;
+static struct unit units[IOMMU_MAX_UNITS] LATE;
+static struct function functions[FUNCTIONS] LATE;
+static u32 function_count LATE, leaf LATE;
+static const struct pt_format *tables LATE;
+static bool remaps LATE, eim LATE, coherent LATE;
+static struct shared *shared LATE;
+
+/* --- one unit --- */
+
+static void store(u64 *entry, u64 value) {
+    __atomic_store_n(entry, value, __ATOMIC_RELEASE);
+    if (!coherent) iommu_flush(entry);
+}
+
+static int wait_for(const struct unit *u, u32 reg, u32 mask, u32 value) {
+    u64 start = iommu_clock();
+
+    while ((iommu_read32(u->registers + reg) & mask) != value)
+        if (iommu_clock() - start > TIMEOUT) return -E_TIMEOUT;
+    return 0;
+}
+
+/* One bit at a time, the others as they are: Global Command Register. */
+static int command(const struct unit *u, u32 bit, bool on) {
+    u32 state = iommu_read32(u->registers + VTD_GSTS) & GSTS_KEEP;
+
+    iommu_write32(u->registers + VTD_GCMD, on ? state | bit : state & ~bit);
+    return wait_for(u, VTD_GSTS, bit, on && bit != GCMD_WBF ? bit : 0);
+}
+
+static void put(const struct unit *u, struct queue *q, u64 low, u64 high) {
+    u->queue[q->tail * ENTRY_WORDS] = low;
+    u->queue[q->tail * ENTRY_WORDS + 1] = high;
+    q->tail = (q->tail + 1) % QUEUE_ENTRIES;
+}
+
+/* Has the unit forget what the descriptors say, and waits until it has and nothing older is under way. The queue
+ * and `done` are coherent on every unit. */
+static int invalidate(const struct unit *u, const u64 *what, u32 count) {
+    struct queue *q = &shared->queues[u - units];
+    u64 start = iommu_clock();
+
+    if (!q->broken && u->cap & CAP_RWBF && command(u, GCMD_WBF, true)) q->broken = true;
+    if (q->broken) return -E_TIMEOUT;
+    for (u32 i = 0; i < count; i++) put(u, q, what[i], 0);
+    put(u, q, INV_WAIT(++q->sequence), iommu_address(&q->done));
+    iommu_write64(u->registers + VTD_IQT, q->tail * 16);
+    while (__atomic_load_n(&q->done, __ATOMIC_ACQUIRE) != q->sequence)
+        if (iommu_read32(u->registers + VTD_FSTS) & FSTS_QUEUE_ERRORS || iommu_clock() - start > TIMEOUT) {
+            q->broken = true;
+            return -E_TIMEOUT;
+        }
+    return 0;
+}
+
+/* --- setup --- */
+
+static int refuse_unit(const struct unit *u, int code, const char *what, char *why, size_t why_size) {
+    fmt(why, why_size, "VT-d: the unit at 0x%llx %s", (unsigned long long)u->registers, what);
+    return code;
+}
+
+/* caps, ecaps: what all units up to this one have. */
+static int check_unit(u32 i, u64 *caps, u64 *ecaps, char *why, size_t why_size) {
+    struct unit *u = &units[i];
+    const char *lack = NULL;
+    u64 end;
+
+    u->registers = dmar.units[i].registers;
+    env.registers(u->registers, PAGE_4K);
+    u->cap = iommu_read64(u->registers + VTD_CAP);
+    u->ecap = iommu_read64(u->registers + VTD_ECAP);
+    *caps &= u->cap;
+    *ecaps &= u->ecap;
+    if (~u->cap == 0 || iommu_read32(u->registers + VTD_VER) == 0)
+        lack = "is not there";
+    else if (!(*caps & (CAP_LEVELS_4 | CAP_LEVELS_3)))
+        lack = "can use no tables of four or three levels that all others can";
+    else if (!(u->ecap & ECAP_QUEUE))
+        lack = "has no queued invalidation";
+    else if (!(u->ecap & ECAP_COHERENT) && !iommu_can_flush())
+        lack = "does not look into caches, and the processor has no CLFLUSH";
+    if (lack) return refuse_unit(u, -E_UNSUPPORTED, lack, why, why_size);
+    end = CAP_FAULT_OFFSET(u->cap) + 16 * CAP_FAULT_RECORDS(u->cap);
+    if (end > PAGE_4K) env.registers(u->registers + PAGE_4K, align_up(end - PAGE_4K, PAGE_4K));
+    return 0;
+}
+
+/* NULL, or what did not work. */
+static const char *switch_interrupts_on(const struct unit *u) {
+    const u64 all = INV_INTERRUPTS;
+
+    iommu_write64(u->registers + VTD_IRTA, iommu_address(u->interrupts) | (eim ? IRTA_EIM : 0) | IRTA_SIZE);
+    if (command(u, GCMD_SIRTP, true)) return "does not take an interrupt table";
+    if (invalidate(u, &all, 1)) return "does not complete an invalidation of interrupts";
+    if (command(u, GCMD_CFI, false) || command(u, GCMD_IRE, true)) return "does not switch interrupt remapping on";
+    return NULL;
+}
+
+/* With empty tables. Firmware may have left the unit on: translation stays on then, so that nothing opens in between.
+ * Its own closed regions (PMEN) end when the tables have taken over. NULL, or what did not work. */
+static const char *switch_on(struct unit *u) {
+    const u64 all[] = {INV_CONTEXTS, INV_IOTLB};
+
+    if (command(u, GCMD_IRE, false) || command(u, GCMD_QIE, false)) return "does not switch its invalidation queue off";
+    iommu_write32(u->registers + VTD_FSTS, FSTS_QUEUE_ERRORS | FSTS_OVERFLOW);
+    iommu_write64(u->registers + VTD_IQT, 0);
+    iommu_write64(u->registers + VTD_IQA, iommu_address(u->queue));
+    if (command(u, GCMD_QIE, true)) return "does not switch its invalidation queue on";
+    iommu_write64(u->registers + VTD_RTADDR, iommu_address(u->root));
+    if (command(u, GCMD_SRTP, true)) return "does not take a root table";
+    if (invalidate(u, all, ARRAY_SIZE(all))) return "does not complete an invalidation";
+    if (command(u, GCMD_TE, true)) return "does not switch translation on";
+    if (u->cap & (CAP_PLMR | CAP_PHMR)) {
+        iommu_write32(u->registers + VTD_PMEN, 0);
+        if (wait_for(u, VTD_PMEN, PMEN_STATUS, 0)) return "does not give up its protected memory";
+    }
+    return remaps ? switch_interrupts_on(u) : NULL;
+}
+
+static void take_memory(struct unit *u) {
+    u->root = env.take(2 * PAGE_4K + IRT_ENTRIES * 16);
+    u->queue = u->root + PAGE_4K / sizeof(u64);
+    u->interrupts = u->queue + PAGE_4K / sizeof(u64);
+}
+
+static void switch_off(const struct unit *u) {
+    static const u32 bits[] = {GCMD_TE, GCMD_IRE, GCMD_QIE};
+
+    for (u32 i = 0; i < ARRAY_SIZE(bits); i++)
+        if (command(u, bits[i], false)) return;
+}
+
+static void vtd_publish(void) {
+    if (!coherent) iommu_flush_all();
+}
+
+static int find_units(char *why, size_t why_size) {
+    u64 caps = ~(u64)0, ecaps = ~(u64)0;
+
+    for (u32 i = 0; i < dmar.unit_count; i++) {
+        int rc = check_unit(i, &caps, &ecaps, why, why_size);
+
+        if (rc) return rc;
+    }
+    tables = caps & CAP_LEVELS_4 ? &pt_vtd : &pt_vtd_39;
+    leaf = !(caps & CAP_PAGES_2M) ? 1 : caps & CAP_PAGES_1G ? 3 : 2;
+    remaps = dmar.interrupts && ecaps & ECAP_INTERRUPTS;
+    eim = remaps && env.x2apic && ecaps & ECAP_EIM;
+    coherent = ecaps & ECAP_COHERENT;
+    return 0;
+}
+
+static int vtd_setup(const void *acpi, const struct iommu_env *from, char *summary, size_t summary_size, char *why,
+                     size_t why_size) {
+    static const char *const leaves[] = {"4 KiB", "2 MiB", "1 GiB"};
+    int rc = dmar_parse(acpi, from->buses, &dmar, why, why_size);
+
+    if (rc) return rc;
+    env = *from;
+    function_count = 0;
+    rc = find_units(why, why_size);
+    if (rc) return rc;
+    shared = env.take(sizeof(*shared));
+    for (u32 i = 0; i < dmar.unit_count; i++) take_memory(&units[i]);
+    vtd_publish();
+    for (u32 i = 0; i < dmar.unit_count; i++) {
+        const char *step = switch_on(&units[i]);
+
+        if (!step) continue;
+        for (u32 k = 0; k <= i; k++) switch_off(&units[k]);
+        return refuse_unit(&units[i], -E_TIMEOUT, step, why, why_size);
+    }
+    fmt(summary, summary_size, "%u unit%s, %u-level tables, pages up to %s; %s%s%s, %u regions of firmware closed",
+        dmar.unit_count, dmar.unit_count > 1 ? "s" : "", tables->levels, leaves[leaf - 1],
+        remaps ? "interrupts remapped" : "no interrupt remapping", remaps && !eim ? ", 8-bit core ids" : "",
+        coherent ? "" : ", not coherent", dmar.regions);
+    return 0;
+}
+
+static const struct pt_format *vtd_tables(void) { return tables; }
+static u32 vtd_max_leaf(void) { return leaf; }
+static bool vtd_remaps_interrupts(void) { return remaps; }
+static int vtd_ioapic_id(u32 acpi_id, u32 *id) { return dmar_ioapic(&dmar, acpi_id, id); }
+
+/* --- functions --- */
+
+static const struct function *find(u32 id) {
+    for (u32 i = 0; i < function_count; i++)
+        if (functions[i].id == id) return &functions[i];
+    return NULL;
+}
+
+static int vtd_prepare(u32 id, u32 interrupts) {
+    struct function *f = &functions[function_count];
+    struct unit *u;
+    u64 *entry;
+    u32 unit;
+    int rc = dmar_find(&dmar, id, &unit);
+
+    if (rc) return rc;
+    u = &units[unit];
+    if (dmar_is_reserved(&dmar, id)) return -E_UNSUPPORTED;
+    if (find(id)) return -E_OVERLAP;
+    if (function_count == FUNCTIONS || interrupts > IRT_ENTRIES - u->used) return -E_NOMEM;
+    entry = &u->root[PCI_BUS(id) * ENTRY_WORDS];
+    if (!*entry) {
+        u64 table = iommu_address(env.take(PAGE_4K));
+
+        vtd_publish();
+        store(entry, table | ENTRY_PRESENT);
+    }
+    *f = (struct function){.id = id, .unit = unit, .first = u->used, .count = interrupts};
+    f->ioapic = dmar_is_ioapic(&dmar, id);
+    f->context = (u64 *)iommu_pointer(align_down(*entry, PAGE_4K)) + (id & 0xff) * ENTRY_WORDS;
+    u->used += interrupts;
+    function_count++;
+    return 0;
+}
+
+static u64 flush_domain(const struct unit *u, u64 domain) {
+    return INV_DOMAIN(domain) | (u->cap & CAP_DRAIN_WRITES ? INV_DRAIN_WRITE : 0) |
+           (u->cap & CAP_DRAIN_READS ? INV_DRAIN_READ : 0);
+}
+
+static int vtd_attach(u32 id, u32 domain, hpa_t root) {
+    const struct function *f = find(id);
+    const struct unit *u;
+    u64 what[] = {INV_CONTEXTS, 0};
+    int rc;
+
+    if (!f) return -E_NOENT;
+    u = &units[f->unit];
+    if (domain == 0 || domain >= min_u64(CAP_DOMAINS(u->cap), BIT(16))) return -E_RANGE;
+    what[1] = flush_domain(u, domain);
+    spin_lock(&shared->lock);
+    store(&f->context[0], 0); /* never half an entry */
+    store(&f->context[1], CONTEXT_DOMAIN(domain) | CONTEXT_LEVELS(tables->levels));
+    store(&f->context[0], root.v | ENTRY_PRESENT);
+    rc = invalidate(u, what, ARRAY_SIZE(what)); /* in caching mode even what was not present may be cached */
+    if (rc) store(&f->context[0], 0);
+    spin_unlock(&shared->lock);
+    return rc;
+}
+
+/* The descriptors also wait for what is under way: IOTLB with draining, interrupts always. */
+static int vtd_detach(u32 id) {
+    const struct function *f = find(id);
+    const struct unit *u;
+    u64 what[] = {INV_CONTEXTS, 0, INV_INTERRUPTS};
+    int rc;
+
+    if (!f) return -E_NOENT;
+    u = &units[f->unit];
+    spin_lock(&shared->lock);
+    what[1] = flush_domain(u, bits_get(f->context[1], 8, 16));
+    store(&f->context[0], 0);
+    for (u32 i = f->first; i < f->first + f->count; i++) store(&u->interrupts[i * ENTRY_WORDS], 0);
+    rc = invalidate(u, what, remaps ? 3 : 2);
+    spin_unlock(&shared->lock);
+    return rc;
+}
+
+/* --- interrupts --- */
+
+static int set_interrupt(const struct function *f, u32 index, u64 entry) {
+    u64 *at, what;
+    int rc;
+
+    if (!f) return -E_NOENT;
+    if (!remaps) return -E_UNSUPPORTED;
+    if (index >= f->count) return -E_RANGE;
+    at = &units[f->unit].interrupts[(f->first + index) * ENTRY_WORDS];
+    what = INV_INTERRUPT(f->first + index);
+    spin_lock(&shared->lock);
+    store(at + 1, IRTE_SOURCE(f->id)); /* the same each time, so that one store changes the rest */
+    store(at, entry);
+    rc = invalidate(&units[f->unit], &what, 1);
+    spin_unlock(&shared->lock);
+    return rc;
+}
+
+/* A device's message names its first entry and, as data, the index; it may put its own number there (several MSI
+ * vectors) and reach entries of others with it, which hold another requester id. An I/O APIC sends no such data. */
+static int vtd_route(u32 id, u32 index, u8 vector, u32 apic_id, bool level, struct msi_message *out) {
+    const struct function *f = find(id);
+    int rc;
+
+    if (!eim && apic_id > 0xff) return -E_RANGE;
+    rc = set_interrupt(f, index,
+                       ENTRY_PRESENT | (level ? IRTE_LEVEL : 0) | IRTE_VECTOR(vector) | IRTE_DEST(eim, apic_id));
+    if (rc) return rc;
+    if (f->ioapic)
+        *out = (struct msi_message){MSI_REMAPPABLE(f->first + index), vector};
+    else
+        *out = (struct msi_message){MSI_REMAPPABLE(f->first) | MSI_SUBHANDLE, index};
+    return 0;
+}
+
+static int vtd_unroute(u32 id, u32 index) { return set_interrupt(find(id), index, 0); }
+
+/* --- faults --- */
+
+/* The index tells where the first fault stood; those that came after it follow. */
+static bool take_fault(u32 i, struct iommu_fault *out) {
+    const struct unit *u = &units[i];
+    u32 status = iommu_read32(u->registers + VTD_FSTS), count = CAP_FAULT_RECORDS(u->cap);
+
+    if (status & FSTS_OVERFLOW) iommu_write32(u->registers + VTD_FSTS, FSTS_OVERFLOW);
+    if (!(status & FSTS_PENDING)) return false;
+    for (u32 k = 0; k < count; k++) {
+        u64 at = u->registers + CAP_FAULT_OFFSET(u->cap) + 16 * ((FSTS_INDEX(status) + k) % count);
+        u64 low = iommu_read64(at), high = iommu_read64(at + 8);
+
+        if (!(high & FAULT_VALID)) continue;
+        iommu_write32(at + 12, FAULT_VALID >> 32);
+        *out = (struct iommu_fault){.id = (u32)dmar.units[i].segment << 16 | (u16)high,
+                                    .reason = FAULT_REASON(high),
+                                    .write = !(high & FAULT_READ)};
+        out->interrupt = out->reason >> 4 == FAULT_INTERRUPT >> 4;
+        out->address = out->interrupt ? low >> 48 : align_down(low, PAGE_4K); /* an entry's number, or a page */
+        return true;
+    }
+    return false;
+}
+
+static bool vtd_fault(struct iommu_fault *out) {
+    bool found = false;
+
+    spin_lock(&shared->lock);
+    for (u32 i = 0; i < dmar.unit_count && !found; i++) found = take_fault(i, out);
+    spin_unlock(&shared->lock);
+    return found;
+}
+
+const struct iommu_ops vtd_ops = {
+    .name = "VT-d",
+    .tables = vtd_tables,
+    .setup = vtd_setup,
+    .max_leaf = vtd_max_leaf,
+    .remaps_interrupts = vtd_remaps_interrupts,
+    .prepare = vtd_prepare,
+    .publish = vtd_publish,
+    .attach = vtd_attach,
+    .detach = vtd_detach,
+    .route = vtd_route,
+    .unroute = vtd_unroute,
+    .ioapic_id = vtd_ioapic_id,
+    .fault = vtd_fault,
+};
