@@ -34,7 +34,7 @@ struct world {
 };
 
 static struct world w;
-static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt, &pt_vtd, &pt_vtd_39};
+static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt, &pt_vtd, &pt_vtd_39, &pt_amdvi};
 
 static int pool_alloc(void *ctx, hpa_t *page) {
     struct pool *p = ctx;
@@ -71,6 +71,8 @@ struct walked {
 
 static bool is_vtd(void) { return w.pt.format == &pt_vtd || w.pt.format == &pt_vtd_39; }
 
+static bool is_amdvi(void) { return w.pt.format == &pt_amdvi; }
+
 /* How many address bits a guest's table has. */
 static u32 width(void) { return w.pt.format == &pt_vtd_39 ? 39 : 48; }
 
@@ -87,6 +89,11 @@ static u32 entry_rights(u64 entry, bool leaf, enum memory_type *memtype) {
     if (is_vtd()) { /* neither right to execute nor memory type */
         REQUIRE((entry & 0xfff0000000000f7cull) == 0 && (leaf || !(entry & BIT(7))));
         return (u32)(entry & 3);
+    }
+    if (is_amdvi()) { /* no right to execute */
+        REQUIRE((entry & 0x8ff00000000001feull) == 0 && (leaf || !(entry & BIT(60))));
+        *memtype = entry & BIT(60) ? MEM_WB : MEM_UC;
+        return (u32)(entry >> 61 & 3);
     }
     REQUIRE((entry & 0x7ff0000000000000ull) == 0);
     REQUIRE(leaf || !(entry & BIT(63)));
@@ -112,7 +119,8 @@ static struct walked walk(u64 va) {
             REQUIRE(entry == 0);
             return out;
         }
-        leaf = level == 1 || (entry & BIT(7));
+        leaf = level == 1 || (is_amdvi() ? !(entry & 0xe00) : entry & BIT(7));
+        if (is_amdvi()) REQUIRE((entry >> 9 & 7) == (leaf ? 0 : level - 1));
         out.rights &= entry_rights(entry, leaf, &out.memtype);
         if (!leaf) {
             table = entry & ADDRESS;
@@ -139,7 +147,7 @@ static void check_address(u64 va) {
     REQUIRE(walked.present == (r != NULL));
     if (!r) return;
     rights = w.pt.format == &pt_host ? r->rights : r->rights & ~(u32)RIGHT_USER;
-    if (is_vtd()) rights &= ~(u32)RIGHT_EXEC;
+    if (is_vtd() || is_amdvi()) rights &= ~(u32)RIGHT_EXEC;
     REQUIRE(found.at.v == r->at + (va - r->va) && found.at.v == walked.at);
     REQUIRE(found.rights == rights);
     REQUIRE(walked.rights == (w.pt.format == &pt_npt ? rights | RIGHT_USER : rights));

@@ -73,25 +73,36 @@ static u64 entry_at(struct fixture *f, u64 va, u32 level) {
     return entry;
 }
 
-static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt, &pt_vtd};
+static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt, &pt_vtd, &pt_amdvi};
 /* The rights that each of them can tell apart. */
-static const u32 possible[] = {RIGHTS_RWX | RIGHT_USER, RIGHTS_RWX, RIGHTS_RWX, RIGHT_READ | RIGHT_WRITE};
+static const u32 possible[] = {RIGHTS_RWX | RIGHT_USER, RIGHTS_RWX, RIGHTS_RWX, RIGHT_READ | RIGHT_WRITE,
+                               RIGHT_READ | RIGHT_WRITE};
 
 /* --- entries as the manuals draw them --------------------------------------------------------- */
+
+#define AMD_R  BIT(61)
+#define AMD_RW (AMD_R | BIT(62))
+#define AMD_FC BIT(60)
+
+/* An entry for a table gives all rights: P, W, U; R, W, X; R, W; or P, R, W and the level of the table. */
+static u64 table_entry(const struct pt_format *format, u32 level) {
+    if (format == &pt_amdvi) return AMD_RW | (u64)(level - 1) << 9 | 1;
+    return format == &pt_vtd ? 3 : 7;
+}
 
 static void test_encoding(void **state) {
     static const struct {
         u32 rights, level;
         enum memory_type memtype;
-        u64 host, ept, npt, vtd; /* without the address */
+        u64 host, ept, npt, vtd, amdvi; /* without the address */
     } rows[] = {
-        {RIGHT_READ, 1, MEM_WB, BIT(63) | 1, 0x31, BIT(63) | 5, 1},
-        {RIGHT_READ | RIGHT_WRITE, 1, MEM_WB, BIT(63) | 3, 0x33, BIT(63) | 7, 3},
-        {RIGHT_READ | RIGHT_EXEC, 2, MEM_WB, 0x81, 0xb5, 0x85, 0x81},
-        {RIGHTS_RWX, 3, MEM_WB, 0x83, 0xb7, 0x87, 0x83},
-        {RIGHTS_RWX, 1, MEM_UC, 0x1b, 0x07, 0x1f, 3},
-        {RIGHT_READ | RIGHT_WRITE, 2, MEM_UC, BIT(63) | 0x9b, 0x83, BIT(63) | 0x9f, 0x83},
-        {RIGHT_READ | RIGHT_USER, 1, MEM_WB, BIT(63) | 5, 0x31, BIT(63) | 5, 1},
+        {RIGHT_READ, 1, MEM_WB, BIT(63) | 1, 0x31, BIT(63) | 5, 1, AMD_R | AMD_FC | 1},
+        {RIGHT_READ | RIGHT_WRITE, 1, MEM_WB, BIT(63) | 3, 0x33, BIT(63) | 7, 3, AMD_RW | AMD_FC | 1},
+        {RIGHT_READ | RIGHT_EXEC, 2, MEM_WB, 0x81, 0xb5, 0x85, 0x81, AMD_R | AMD_FC | 1},
+        {RIGHTS_RWX, 3, MEM_WB, 0x83, 0xb7, 0x87, 0x83, AMD_RW | AMD_FC | 1},
+        {RIGHTS_RWX, 1, MEM_UC, 0x1b, 0x07, 0x1f, 3, AMD_RW | 1},
+        {RIGHT_READ | RIGHT_WRITE, 2, MEM_UC, BIT(63) | 0x9b, 0x83, BIT(63) | 0x9f, 0x83, AMD_RW | 1},
+        {RIGHT_READ | RIGHT_USER, 1, MEM_WB, BIT(63) | 5, 0x31, BIT(63) | 5, 1, AMD_R | AMD_FC | 1},
     };
     struct fixture f;
 
@@ -102,15 +113,14 @@ static void test_encoding(void **state) {
             u64 size = PAGE_4K << (9 * (rows[i].level - 1));
             u64 va = GIB(512) * i + GIB(5);
             u64 at = 0xf000000000000ull + va;
-            u64 want[] = {rows[i].host, rows[i].ept, rows[i].npt, rows[i].vtd};
+            u64 want[] = {rows[i].host, rows[i].ept, rows[i].npt, rows[i].vtd, rows[i].amdvi};
             u32 rights = rows[i].rights & possible[k];
             struct pt_lookup got;
 
             assert_int_equal(0, pt_map(&f.pt, va, hpa(at), size, rows[i].rights, rows[i].memtype));
             assert_int_equal(at | want[k], entry_at(&f, va, rows[i].level));
-            /* Tables give all rights: P, W, U; R, W, X; or R, W. */
             for (u32 l = 4; l > rows[i].level; l--)
-                assert_int_equal(formats[k] == &pt_vtd ? 3 : 7, entry_at(&f, va, l) & ~(BIT(52) - PAGE_4K));
+                assert_int_equal(table_entry(formats[k], l), entry_at(&f, va, l) & ~(BIT(52) - PAGE_4K));
             got = pt_lookup(&f.pt, va + size - 1);
             assert_int_equal(rows[i].level, got.leaf_level);
             assert_int_equal(at + size - 1, got.at.v);
@@ -155,6 +165,7 @@ static void test_names(void **state) {
     assert_string_equal("ept", pt_ept.name);
     assert_string_equal("npt", pt_npt.name);
     assert_string_equal("vt-d", pt_vtd.name);
+    assert_string_equal("amd-vi", pt_amdvi.name);
 }
 
 /* --- arguments -------------------------------------------------------------------------------- */
