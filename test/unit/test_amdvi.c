@@ -1,0 +1,624 @@
+/* drivers/amdvi.c against two made-up units. They cache what real ones cache (device table entries, translations and
+ * interrupt entries), so that a forgotten invalidation shows; and they can stop to answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "drivers/amdvi.c"
+
+#define UNITS   2u
+#define BASE(i) (0xfeb80000ull + 0x80000 * (i))
+#define EDU     0x0010u /* of unit 0 */
+#define IOAPIC  0x00a0u /* of unit 0 */
+#define BEHIND  0x0308u /* known as BRIDGE, as is BEHIND + 1 */
+#define BRIDGE  0x0300u
+#define OTHER   0x10010u /* of unit 1, in segment 1 */
+#define NONE    (~0ull)
+
+/* --- the machine --- */
+
+struct cached {
+    bool used;
+    u32 id, domain;
+    u64 key, value, high; /* of a device: the first and third quarter of its entry */
+};
+
+static struct fake {
+    u64 regs[REGISTER_BYTES / 8];
+    struct cached devices[16], pages[16], slots[16];
+    u32 head, commands[16]; /* how often each operation came */
+    bool hangs, runs_on;    /* completes nothing; does not stop */
+} fakes[UNITS];
+
+static u64 now;
+static u32 writes;
+static char said[200];
+static void *taken[256];
+static u32 taken_count;
+
+void log_line(const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(said, sizeof(said), format, args);
+    va_end(args);
+}
+
+static struct fake *fake_at(u64 at, u32 *reg) {
+    for (u32 i = 0; i < UNITS; i++)
+        if (at - BASE(i) < REGISTER_BYTES) {
+            *reg = (u32)(at - BASE(i));
+            return &fakes[i];
+        }
+    fail_msg("register at 0x%llx", (unsigned long long)at);
+    return NULL;
+}
+
+static u64 *pointer(u64 address) { return (u64 *)(address & 0xffffffffff000ull); }
+
+static void forget(struct cached *entries, u32 id, bool any) {
+    for (u32 i = 0; i < 16; i++)
+        if (any || entries[i].id == id) entries[i].used = false;
+}
+
+static struct cached *cached(struct cached *entries, u32 id, u64 key, bool *known) {
+    for (u32 i = 0; i < 16; i++)
+        if (entries[i].used && entries[i].id == id && entries[i].key == key) {
+            *known = true;
+            return &entries[i];
+        }
+    *known = false;
+    for (u32 i = 0; i < 16; i++)
+        if (!entries[i].used) {
+            entries[i] = (struct cached){.used = true, .id = id, .key = key};
+            return &entries[i];
+        }
+    fail_msg("cache full");
+    return NULL;
+}
+
+static void execute(struct fake *f, const u64 *command) {
+    u32 low = (u32)command[0], operation = (u32)(command[0] >> 60);
+
+    f->commands[operation]++;
+    switch (operation) {
+    case 1:
+        assert_int_equal(1, low & 7);
+        assert_int_equal(0, command[0] >> 52 & 0xff);
+        if (!f->hangs) __atomic_store_n((u64 *)(command[0] & 0xffffffffffff8ull), command[1], __ATOMIC_RELEASE);
+        break;
+    case 2: forget(f->devices, low & 0xffff, false); break;
+    case 3:
+        assert_int_equal(0, low);
+        assert_true(command[1] == 0x7ffffffffffff003ull);
+        forget(f->pages, (u32)(command[0] >> 32 & 0xffff), false);
+        break;
+    case 5: forget(f->slots, low & 0xffff, false); break;
+    case 8:
+        assert_true(command[0] == 8ull << 60 && command[1] == 0);
+        forget(f->devices, 0, true);
+        forget(f->pages, 0, true);
+        forget(f->slots, 0, true);
+        break;
+    default: fail_msg("command %u", operation);
+    }
+}
+
+static void check_enabled(struct fake *f, u64 value) {
+    const u64 *devices = pointer(f->regs[REG_DEVICES / 8]);
+
+    if (!(value & CONTROL_ENABLE) || f->regs[REG_CONTROL / 8] & CONTROL_ENABLE) return;
+    /* Everything is in place and closed when the unit starts to look. */
+    assert_int_equal(0x1ff, f->regs[REG_DEVICES / 8] & 0xfff);
+    assert_int_equal(8, f->regs[REG_COMMANDS / 8] >> 56);
+    assert_int_equal(8, f->regs[REG_EVENTS / 8] >> 56);
+    assert_int_equal(0, f->regs[REG_EXCLUSION / 8] | f->regs[REG_EXCLUSION_END / 8]);
+    for (u32 id = 0; id < 0x10000; id++)
+        if (devices[4 * id] != 3 || devices[4 * id + 1] || (devices[4 * id + 2] & ~1ull) || devices[4 * id + 3])
+            fail_msg("entry %x is not closed", id);
+}
+
+void iommu_write64(u64 at, u64 value) {
+    u32 reg;
+    struct fake *f = fake_at(at, &reg);
+
+    writes++;
+    if (reg == REG_CONTROL) check_enabled(f, value);
+    if (reg == REG_STATUS)
+        f->regs[reg / 8] &= ~value;
+    else
+        f->regs[reg / 8] = value;
+    if (reg == REG_COMMAND_HEAD) f->head = 0;
+    if (reg == REG_CONTROL && !f->runs_on) f->regs[REG_STATUS / 8] &= ~STATUS_RUNNING;
+    if (reg == REG_COMMAND_TAIL && f->regs[REG_CONTROL / 8] & CONTROL_ENABLE)
+        for (; f->head * 16 != value; f->head = (f->head + 1) % 256)
+            execute(f, pointer(f->regs[REG_COMMANDS / 8]) + 2 * f->head);
+}
+
+u64 iommu_read64(u64 at) {
+    u32 reg;
+    struct fake *f = fake_at(at, &reg);
+
+    return f->regs[reg / 8];
+}
+
+u32 iommu_read32(u64 at) { return (u32)iommu_read64(at); }
+void iommu_write32(u64 at, u32 value) { iommu_write64(at, value); }
+u64 iommu_clock(void) { return now += BIT(22); }
+void iommu_flush(const void *at) { (void)at; }
+void iommu_flush_all(void) {}
+bool iommu_can_flush(void) { return true; }
+
+/* --- what devices do --- */
+
+static const struct cached *entry_of(struct fake *f, u32 id) {
+    const u64 *entry = pointer(f->regs[REG_DEVICES / 8]) + 4 * (id & 0xffff);
+    bool known;
+    struct cached *c = cached(f->devices, id & 0xffff, 0, &known);
+
+    if (!known) {
+        c->value = entry[0];
+        c->domain = (u32)(entry[1] & 0xffff);
+        c->high = entry[2];
+    }
+    return c;
+}
+
+/* Where a function's DMA goes, or NONE. */
+static u64 dma(u32 unit, u32 id, u64 iova, bool write) {
+    struct fake *f = &fakes[unit];
+    const struct cached *device = entry_of(f, id);
+    u64 entry = device->value, need = write ? BIT(62) : BIT(61), level = entry >> 9 & 7;
+    bool known;
+    struct cached *c;
+
+    if (!(f->regs[REG_CONTROL / 8] & CONTROL_ENABLE) || !(entry & 1)) return iova;
+    if (!(entry & need) || !(entry & 2)) return NONE;
+    assert_int_equal(4, level);
+    c = cached(f->pages, device->domain, iova & ~0xfffull, &known);
+    while (!known && level) {
+        entry = pointer(entry)[iova >> (3 + 9 * level) & 0x1ff];
+        if (!(entry & 1) || !(entry & need)) {
+            c->used = false;
+            return NONE;
+        }
+        if (!(entry >> 9 & 7)) c->value = (entry & 0xffffffffff000ull) + (iova & ((8ull << 9 * level) - 1) & ~0xfffull);
+        level = entry >> 9 & 7;
+    }
+    return c->value + (iova & 0xfff);
+}
+
+/* APIC id << 8 | vector that a message arrives at, or NONE. */
+static u64 message(u32 unit, u32 id, u32 data) {
+    struct fake *f = &fakes[unit];
+    u64 entry = entry_of(f, id)->high, low, high = 0;
+    bool known, wide = f->regs[REG_CONTROL / 8] & CONTROL_GA;
+    struct cached *c;
+
+    if (!(entry & 1)) return data;
+    if (entry >> 60 == 0) return NONE;
+    assert_int_equal(2, entry >> 60);
+    if (data >= 1u << (entry >> 1 & 0xf)) return NONE;
+    c = cached(f->slots, id & 0xffff, data, &known);
+    if (!known) {
+        c->value = wide ? pointer(entry)[2 * data] : ((u32 *)pointer(entry))[data];
+        c->high = wide ? pointer(entry)[2 * data + 1] : 0;
+    }
+    low = c->value;
+    high = c->high;
+    if (!(low & 1)) return NONE;
+    if (!wide) return (low >> 8 & 0xff) << 8 | (low >> 16 & 0xff);
+    if (!(f->regs[REG_CONTROL / 8] & CONTROL_XT)) return (low >> 8 & 0xff) << 8 | (high & 0xff);
+    return ((low >> 8 & 0xffffff) | high >> 56 << 24) << 8 | (high & 0xff);
+}
+
+/* --- setup --- */
+
+static u8 ivrs[512];
+static char summary[200], why[200];
+
+static void *take_pages(u64 bytes) {
+    void *at = aligned_alloc(PAGE_4K, align_up(bytes, PAGE_4K));
+
+    assert_true(taken_count < ARRAY_SIZE(taken));
+    taken[taken_count++] = at;
+    return memset(at, 0, align_up(bytes, PAGE_4K));
+}
+
+static void reach(u64 address, u64 bytes) {
+    u32 reg;
+
+    (void)fake_at(address, &reg);
+    assert_int_equal(0, reg);
+    assert_int_equal(0x4000, bytes);
+}
+
+static u32 put(u32 at, u32 count, ...) {
+    va_list args;
+
+    va_start(args, count);
+    for (u32 i = 0; i < count; i++) ivrs[at++] = (u8)va_arg(args, int);
+    va_end(args);
+    return at;
+}
+
+/* Unit 0 has all of segment 0, with an I/O APIC if wanted, unit 1 has segment 1. */
+static void describe(bool ioapic) {
+    u32 at = 48, block = at;
+
+    memset(ivrs, 0, sizeof(ivrs));
+    memcpy(ivrs, "IVRS", 4);
+    at = put(at, 24, 0x11, 0x0f, 0, 0, 2, 0, 0x40, 0, 0, 0, 0xb8, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) + 16;
+    at = put(at, 4, 1, 0, 0, 0);
+    at = put(at, 8, 67, BRIDGE & 0xff, BRIDGE >> 8, 0, 0, BRIDGE & 0xff, BRIDGE >> 8, 0);
+    at = put(at, 4, 4, 0x1f, BRIDGE >> 8, 0);
+    if (ioapic) at = put(at, 8, 72, 0, 0, 0, 7, IOAPIC & 0xff, IOAPIC >> 8, 1);
+    ivrs[block + 2] = (u8)(at - block);
+    block = at;
+    at = put(at, 24, 0x11, 0x00, 44, 0, 2, 0, 0x40, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0) + 16;
+    at = put(at, 4, 1, 0, 0, 0);
+    ivrs[4] = (u8)at;
+}
+
+static int set_up(u64 features, bool x2apic) {
+    const struct iommu_env env = {.take = take_pages, .registers = reach, .x2apic = x2apic};
+
+    for (u32 i = 0; i < UNITS; i++) fakes[i].regs[REG_FEATURES / 8] = features;
+    return amdvi_ops.setup(ivrs, &env, summary, sizeof(summary), why, sizeof(why));
+}
+
+static int begin(void **unused) {
+    (void)unused;
+    memset(fakes, 0, sizeof(fakes));
+    said[0] = why[0] = 0;
+    writes = 0;
+    describe(true);
+    return 0;
+}
+
+static int end(void **unused) {
+    (void)unused;
+    while (taken_count) free(taken[--taken_count]);
+    return 0;
+}
+
+#define ALL_FEATURES (FEATURE_XT | FEATURE_INVALIDATE | FEATURE_GA)
+
+static void test_setup(void **unused) {
+    u32 id;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    assert_string_equal("2 unit(s), pages up to 1 GiB, interrupts remapped by 128-bit entries", summary);
+    assert_int_equal(BIT(0) | BIT(1) | BIT(2) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(17) | BIT(50),
+                     fakes[0].regs[REG_CONTROL / 8]);
+    assert_int_equal(BIT(0) | BIT(2) | BIT(10) | BIT(12) | BIT(17) | BIT(50), fakes[1].regs[REG_CONTROL / 8]);
+    for (u32 i = 0; i < UNITS; i++) {
+        assert_int_equal(1, fakes[i].commands[8]);
+        assert_int_equal(NONE, dma(i, EDU, 0x1000, false));
+        assert_int_equal(NONE, dma(i, EDU, 0x1000, true));
+        assert_int_equal(NONE, message(i, EDU, 0));
+    }
+    assert_int_equal(3, amdvi_ops.max_leaf());
+    assert_true(amdvi_ops.remaps_interrupts());
+    assert_int_equal(0, amdvi_ops.ioapic_id(7, &id));
+    assert_int_equal(IOAPIC, id);
+    assert_int_equal(-E_NOENT, amdvi_ops.ioapic_id(0, &id));
+}
+
+/* A unit without INVALIDATE_IOMMU_ALL forgets what each id and each domain had. */
+static void test_setup_one_by_one(void **unused) {
+    (void)unused;
+    assert_int_equal(0, set_up(0, true));
+    assert_non_null(strstr(summary, "32-bit entries for 8-bit ids"));
+    assert_int_equal(0, fakes[0].commands[8]);
+    assert_int_equal(0x10000, fakes[0].commands[2]);
+    assert_int_equal(0x10000, fakes[0].commands[3]);
+    assert_int_equal(0x10000, fakes[0].commands[5]);
+}
+
+static void test_setup_refused(void **unused) {
+    (void)unused;
+    ivrs[48 + 9] = 0x10; /* registers that are not aligned */
+    assert_int_equal(-E_INVAL, set_up(ALL_FEATURES, true));
+    assert_non_null(strstr(why, "IVRS: offset 0x30: "));
+    assert_int_equal(0, writes);
+}
+
+static void test_setup_timeout(void **unused) {
+    (void)unused;
+    fakes[1].hangs = true;
+    assert_int_equal(-E_TIMEOUT, set_up(ALL_FEATURES, true));
+    assert_string_equal("the unit at 0xfec00000 does not answer", why);
+    for (u32 i = 0; i < UNITS; i++) assert_int_equal(0, fakes[i].regs[REG_CONTROL / 8]);
+    end(unused);
+    begin(unused);
+    fakes[0].runs_on = true;
+    fakes[0].regs[REG_STATUS / 8] = BIT(4);
+    assert_int_equal(-E_TIMEOUT, set_up(ALL_FEATURES, true));
+    assert_string_equal("the unit at 0xfeb80000 does not answer", why);
+    for (u32 i = 0; i < UNITS; i++) assert_int_equal(0, fakes[i].regs[REG_CONTROL / 8]);
+}
+
+/* --- DMA --- */
+
+static int table_page(void *ctx, hpa_t *page) {
+    (void)ctx;
+    *page = hpa((u64)take_pages(PAGE_4K));
+    return 0;
+}
+static u64 *table_virt(void *ctx, hpa_t page) {
+    (void)ctx;
+    return (u64 *)page.v;
+}
+static const struct pt_mem mem = {.alloc = table_page, .virt = table_virt};
+
+/* A page at 1 GiB, 2 MiB at 2 GiB; both at `at` and above. */
+static hpa_t table(u64 at) {
+    struct pt pt;
+
+    assert_int_equal(0, pt_init(&pt, amdvi_ops.tables(), &mem, amdvi_ops.max_leaf()));
+    assert_int_equal(0, pt_map(&pt, GIB(1), hpa(at), PAGE_4K, RIGHT_READ | RIGHT_WRITE, MEM_WB));
+    assert_int_equal(0, pt_map(&pt, GIB(2), hpa(at), PAGE_2M, RIGHT_READ, MEM_WB));
+    return pt.root;
+}
+
+static void test_dma(void **unused) {
+    hpa_t one, two;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    one = table(MIB(16));
+    two = table(MIB(32));
+    assert_int_equal(-E_NOENT, amdvi_ops.attach(EDU, 1, one));
+    assert_int_equal(-E_NOENT, amdvi_ops.detach(EDU));
+    assert_int_equal(0, amdvi_ops.prepare(EDU, 4));
+    assert_int_equal(-E_OVERLAP, amdvi_ops.prepare(EDU, 4));
+    assert_int_equal(-E_NOENT, amdvi_ops.prepare(0x20010, 4));
+    assert_int_equal(NONE, dma(0, EDU, GIB(1), false));
+    assert_int_equal(0, amdvi_ops.attach(EDU, 1, one));
+    assert_int_equal(MIB(16) + 8, dma(0, EDU, GIB(1) + 8, true));
+    assert_int_equal(MIB(16) + 0x12345, dma(0, EDU, GIB(2) + 0x12345, false));
+    assert_int_equal(NONE, dma(0, EDU, GIB(2), true));
+    assert_int_equal(NONE, dma(0, EDU, GIB(1) + PAGE_4K, false));
+    assert_int_equal(NONE, dma(0, EDU + 1, GIB(1), false));
+    assert_int_equal(NONE, dma(1, OTHER, GIB(1), false));
+    assert_int_equal(0, amdvi_ops.detach(EDU));
+    assert_int_equal(NONE, dma(0, EDU, GIB(1) + 8, true));
+    /* To the same domain with other tables, as after a restart: nothing of the old ones is left. */
+    assert_int_equal(0, amdvi_ops.attach(EDU, 1, two));
+    assert_int_equal(MIB(32), dma(0, EDU, GIB(1), true));
+    assert_int_equal(0, amdvi_ops.detach(EDU));
+    assert_string_equal("", said);
+}
+
+static void test_alias(void **unused) {
+    hpa_t one;
+    struct msi_message m;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    one = table(MIB(16));
+    assert_int_equal(0, amdvi_ops.prepare(BEHIND, 3));
+    assert_int_equal(0, amdvi_ops.prepare(BEHIND + 1, 8));
+    assert_int_equal(0, amdvi_ops.attach(BEHIND, 5, one));
+    assert_int_equal(MIB(16), dma(0, BEHIND, GIB(1), true));
+    assert_int_equal(MIB(16), dma(0, BRIDGE, GIB(1), true));
+    assert_int_equal(-E_OVERLAP, amdvi_ops.attach(BEHIND + 1, 6, one));
+    assert_int_equal(0, amdvi_ops.attach(BEHIND + 1, 5, one));
+    assert_int_equal(0, amdvi_ops.route(BEHIND, 2, 0x40, 1, false, &m));
+    assert_int_equal(2, m.data);
+    assert_int_equal(0x140, message(0, BRIDGE, m.data));
+    assert_int_equal(0, amdvi_ops.route(BEHIND + 1, 0, 0x41, 2, false, &m));
+    assert_int_equal(32, m.data);
+    assert_int_equal(0x241, message(0, BRIDGE, m.data));
+    assert_int_equal(0, amdvi_ops.detach(BEHIND));
+    assert_int_equal(NONE, message(0, BRIDGE, 2));
+    assert_int_equal(0x241, message(0, BRIDGE, 32));
+    assert_int_equal(NONE, dma(0, BRIDGE, GIB(1), true));
+    assert_int_equal(0, amdvi_ops.detach(BEHIND + 1));
+    assert_int_equal(0, amdvi_ops.attach(BEHIND + 1, 6, one));
+}
+
+/* --- interrupts --- */
+
+static void check_interrupts(u32 top_id) {
+    struct msi_message m;
+
+    assert_int_equal(-E_NOENT, amdvi_ops.route(EDU, 0, 0x50, 1, false, &m));
+    assert_int_equal(-E_NOENT, amdvi_ops.unroute(EDU, 0));
+    assert_int_equal(0, amdvi_ops.prepare(EDU, 4));
+    for (u32 i = 0; i < 0x800; i += 0x55) assert_int_equal(NONE, message(0, EDU, i));
+    assert_int_equal(0, amdvi_ops.route(EDU, 3, 0x50, 1, false, &m));
+    assert_int_equal(0xfee00000, m.address);
+    assert_int_equal(3, m.data);
+    assert_int_equal(0x150, message(0, EDU, 3));
+    assert_int_equal(NONE, message(0, EDU, 2));
+    assert_int_equal(NONE, message(0, EDU, 0x50));
+    assert_int_equal(NONE, message(0, EDU + 1, 3));
+    /* To another core: the message stays. */
+    assert_int_equal(0, amdvi_ops.route(EDU, 3, 0x51, top_id, false, &m));
+    assert_int_equal(3, m.data);
+    assert_int_equal((u64)top_id << 8 | 0x51, message(0, EDU, 3));
+    assert_int_equal(-E_RANGE, amdvi_ops.route(EDU, 4, 0x50, 1, false, &m));
+    assert_int_equal(-E_RANGE, amdvi_ops.unroute(EDU, 4));
+    assert_int_equal(0, amdvi_ops.unroute(EDU, 3));
+    assert_int_equal(NONE, message(0, EDU, 3));
+    assert_int_equal(0, amdvi_ops.route(EDU, 0, 0x52, 1, false, &m));
+    assert_int_equal(0, amdvi_ops.detach(EDU));
+    assert_int_equal(NONE, message(0, EDU, 0));
+    assert_int_equal(0, amdvi_ops.prepare(IOAPIC, 24));
+    assert_int_equal(0, amdvi_ops.route(IOAPIC, 23, 0xf2, 0, true, &m));
+    assert_int_equal(0xf2, message(0, IOAPIC, m.data));
+    assert_int_equal(-E_NOMEM, amdvi_ops.prepare(EDU + 1, 513));
+    assert_int_equal(-E_NOMEM, amdvi_ops.prepare(EDU + 1, ~0u));
+    assert_int_equal(0, amdvi_ops.prepare(EDU + 1, 512));
+    assert_int_equal(0, amdvi_ops.route(EDU + 1, 511, 0x60, 1, false, &m));
+    assert_int_equal(0x160, message(0, EDU + 1, 511));
+    assert_int_equal(NONE, message(0, EDU + 1, 512));
+}
+
+static void test_interrupts_x2apic(void **unused) {
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    check_interrupts(0x89abcdef);
+}
+
+static void test_interrupts_wide(void **unused) {
+    struct msi_message m;
+
+    (void)unused;
+    assert_int_equal(0, set_up(FEATURE_GA | FEATURE_INVALIDATE, true));
+    check_interrupts(0xfe);
+    assert_int_equal(-E_RANGE, amdvi_ops.route(EDU, 0, 0x50, 0x100, false, &m));
+}
+
+static void test_interrupts_narrow(void **unused) {
+    struct msi_message m;
+
+    (void)unused;
+    assert_int_equal(0, set_up(FEATURE_INVALIDATE, true));
+    check_interrupts(0xfe);
+    assert_int_equal(-E_RANGE, amdvi_ops.route(EDU, 0, 0x50, 0x100, false, &m));
+}
+
+/* No I/O APIC is named, so the machine cannot remap: interrupts pass as they are, DMA is confined all the same. */
+static void test_no_remapping(void **unused) {
+    struct msi_message m;
+
+    (void)unused;
+    describe(false);
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    assert_non_null(strstr(summary, "interrupts not remapped"));
+    assert_false(amdvi_ops.remaps_interrupts());
+    assert_int_equal(0, amdvi_ops.prepare(EDU, 1));
+    assert_int_equal(-E_UNSUPPORTED, amdvi_ops.route(EDU, 0, 0x50, 1, false, &m));
+    assert_int_equal(0x4041, message(0, EDU, 0x4041));
+    assert_int_equal(NONE, dma(0, EDU, GIB(1), false));
+}
+
+static void test_many(void **unused) {
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    for (u32 i = 0; i < MAX_FUNCTIONS; i++) assert_int_equal(0, amdvi_ops.prepare(0x10400 + i, 1));
+    assert_int_equal(-E_NOMEM, amdvi_ops.prepare(EDU, 1));
+}
+
+/* --- faults --- */
+
+/* A unit that stops to answer loses its devices, and only those; nobody waits for it twice. */
+static void test_hang(void **unused) {
+    struct msi_message m;
+    u64 before;
+    hpa_t one;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    one = table(MIB(16));
+    assert_int_equal(0, amdvi_ops.prepare(EDU, 4));
+    assert_int_equal(0, amdvi_ops.prepare(EDU + 1, 4));
+    assert_int_equal(0, amdvi_ops.prepare(OTHER, 4));
+    assert_int_equal(0, amdvi_ops.attach(EDU, 1, one));
+    fakes[0].hangs = true;
+    before = now;
+    assert_int_equal(-E_TIMEOUT, amdvi_ops.attach(EDU + 1, 1, one));
+    assert_true(now - before < 2 * BIT(32));
+    assert_string_equal("amd-vi: the unit at 0xfeb80000 does not complete an invalidation: its devices stay closed",
+                        said);
+    fakes[0].hangs = false;
+    before = now;
+    for (u32 i = 0; i < 1000; i++) {
+        assert_int_equal(-E_TIMEOUT, amdvi_ops.attach(EDU + 1, 1, one));
+        assert_int_equal(-E_TIMEOUT, amdvi_ops.route(EDU, 0, 0x50, 1, false, &m));
+    }
+    assert_int_equal(-E_TIMEOUT, amdvi_ops.unroute(EDU, 0));
+    assert_int_equal(-E_TIMEOUT, amdvi_ops.detach(EDU));
+    assert_true(now - before < 1000 * BIT(24));
+    assert_int_equal(DTE_CLOSED, pointer(fakes[0].regs[REG_DEVICES / 8])[4 * EDU]);
+    assert_int_equal(DTE_CLOSED, pointer(fakes[0].regs[REG_DEVICES / 8])[4 * (EDU + 1)]);
+    assert_int_equal(0, amdvi_ops.attach(OTHER, 2, one));
+    assert_int_equal(MIB(16), dma(1, OTHER, GIB(1), true));
+    assert_int_equal(0, amdvi_ops.detach(OTHER));
+}
+
+static void event(u32 unit, u64 low, u64 address) {
+    u64 *tail = &fakes[unit].regs[REG_EVENT_TAIL / 8], *at = pointer(fakes[unit].regs[REG_EVENTS / 8]) + *tail / 8;
+
+    at[0] = low;
+    at[1] = address;
+    *tail = (*tail + 16) % PAGE_4K;
+}
+
+static void test_events(void **unused) {
+    struct iommu_fault fault;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    assert_false(amdvi_ops.fault(&fault));
+    event(1, 2ull << 60 | BIT(53) | 5ull << 32 | 0x10, 0x123456789abcdef0);
+    assert_true(amdvi_ops.fault(&fault));
+    assert_int_equal(OTHER, fault.id);
+    assert_true(fault.address == 0x123456789abcdef0 && fault.write && !fault.interrupt);
+    assert_int_equal(0x2020, fault.reason);
+    assert_false(amdvi_ops.fault(&fault));
+    /* More than the ring holds, one after the other; commands' errors name no function. */
+    for (u32 i = 0; i < 600; i++) {
+        event(0, 5ull << 60, 0);
+        event(0, 6ull << 60, 0);
+        event(0, 2ull << 60 | BIT(51) | i, i);
+        assert_true(amdvi_ops.fault(&fault));
+        assert_true(fault.id == i && fault.address == i && !fault.write && fault.interrupt);
+        assert_false(amdvi_ops.fault(&fault));
+        assert_true(fakes[0].regs[REG_EVENT_HEAD / 8] == fakes[0].regs[REG_EVENT_TAIL / 8]);
+    }
+    /* The tail is there before the event. */
+    event(0, 0, 0);
+    assert_false(amdvi_ops.fault(&fault));
+    event(0, 2ull << 60 | 0x11, 1);
+    assert_false(amdvi_ops.fault(&fault));
+}
+
+static void test_overflow(void **unused) {
+    struct iommu_fault fault;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    for (u32 i = 0; i < 255; i++) event(0, 2ull << 60 | i, i);
+    fakes[0].regs[REG_STATUS / 8] |= STATUS_OVERFLOW;
+    for (u32 i = 0; i < 255; i++) {
+        assert_true(amdvi_ops.fault(&fault));
+        assert_int_equal(i, fault.id);
+    }
+    assert_int_equal(STATUS_OVERFLOW, fakes[0].regs[REG_STATUS / 8]);
+    writes = 0;
+    assert_false(amdvi_ops.fault(&fault));
+    assert_int_equal(0, fakes[0].regs[REG_STATUS / 8]);
+    assert_int_equal(3, writes);
+    assert_true(fakes[0].regs[REG_CONTROL / 8] & CONTROL_EVENT_LOG);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_setup),
+        TEST(test_setup_one_by_one),
+        TEST(test_setup_refused),
+        TEST(test_setup_timeout),
+        TEST(test_dma),
+        TEST(test_alias),
+        TEST(test_interrupts_x2apic),
+        TEST(test_interrupts_wide),
+        TEST(test_interrupts_narrow),
+        TEST(test_no_remapping),
+        TEST(test_many),
+        TEST(test_hang),
+        TEST(test_events),
+        TEST(test_overflow),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
