@@ -39,7 +39,7 @@ void vboard_init(struct vboard *b, const struct vboard_config *config, const str
     vpm_reset(&b->pm);
     vuart_reset(&b->com1, config->com1_tx, config->com1_rx);
     vkbc_reset(&b->kbc);
-    vpci_reset(&b->pci);
+    vpci_init(&b->pci, NULL, 0, NULL);
     vioapic_reset(&b->ioapic, config->ioapic_id);
     update_pit(b); /* OUT0 is high while channel 0 is not programmed */
 }

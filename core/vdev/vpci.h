@@ -20,34 +20,43 @@ struct vpci_vector {
     bool masked; /* by the entry's own bit */
 };
 
+/* The first part is the caller's; the rest is as the guest made it. */
 struct vpci_function {
     const struct pci_function *real;
-    u32 device;             /* the guest's device number, 1 to 31 */
-    u32 intx_pin;           /* I/O APIC pin of its INTA, as the guest's DSDT says; used if the function has a line */
-    bool has_line;          /* the hypervisor can deliver its INTx: the interrupt pin register shows INTA */
-    u16 command;            /* as the guest wrote it */
-    u64 bars[PCI_BARS + 1]; /* guest-physical base (or port) as the guest wrote it; the ROM last */
-    u64 home[PCI_BARS + 1]; /* where the guest finds it at start */
-    u8 line;                /* interrupt line register, a scratch register */
+    u32 device;               /* the guest's device number, 1 to 31 */
+    u32 intx_pin;             /* I/O APIC pin of its INTA, as the guest's DSDT says: vpci_intx_pin(device) */
+    bool has_line;            /* the hypervisor can deliver its INTx: the interrupt pin register shows INTA */
+    u64 home[PCI_BARS + 1];   /* where the guest finds its BARs at start: aligned to vpci_bar_bytes; the ROM last */
+    struct vpci_vector *msix; /* room for real->msix_entries */
+
+    u16 command;
+    u8 line;     /* interrupt line register, a scratch register */
+    u8 power;    /* of the power management capability: 0 or 3, which changes nothing */
+    u16 control; /* device control of the PCI Express capability, which changes nothing */
     bool rom_enabled;
-    bool sizing_low[PCI_BARS + 1], sizing_high[PCI_BARS + 1]; /* all ones was written: the next read gives the size */
-    bool msi_enabled, msix_enabled, msix_masked;              /* msix_masked: function mask */
+    u64 bars[PCI_BARS + 1];                      /* guest-physical base, or port */
+    bool msi_enabled, msix_enabled, msix_masked; /* msix_masked: function mask */
     struct vpci_vector msi;
-    struct vpci_vector *msix; /* real->msix_entries, the caller's memory */
+    u16 serial;                     /* where its device serial number is; 0: none */
+    u8 rules[PCI_CONFIG_BYTES / 4]; /* what each double word is: see vpci_cap.c */
+    u8 links[PCI_CONFIG_BYTES / 4]; /* the next capability, by where this one begins */
 };
 
 /* What the bus asks of the hypervisor around it; must not call back. f: index of the function. */
 struct vpci_host {
     void *ctx;
-    /* The function's own configuration space on the machine. */
+    /* The function's own configuration space on the machine. Written is only its command register: bus master and
+     * INTx disable as the guest wants them, INTx disable always where the function has no line, the rest as read. */
     u32 (*read)(void *ctx, u32 f, u32 offset, u32 size);
     void (*write)(void *ctx, u32 f, u32 offset, u32 size, u32 value);
-    /* A BAR now answers at `at` (guest-physical, or a port), or nowhere (at == NEVER): its address, its decoding by the
-     * command register, or the ROM's enable bit changed. */
+    /* A BAR moved: it now answers at `at` (guest-physical, or a port), or nowhere (at == NEVER): its address, its
+     * decoding by the command register, or the ROM's enable bit changed. Aligned to vpci_bar_bytes, but otherwise
+     * wherever the guest wants it: over memory, over another BAR, above what the tables reach. */
     void (*place)(void *ctx, u32 f, u32 bar, u64 at);
-    /* Interrupt i (MSI: 0) is now as in functions[f]: enabled, masked, or with another message. */
+    /* Interrupt i (MSI: 0) opened, closed, or has another message while open. */
     void (*vector)(void *ctx, u32 f, u32 i);
-    /* The guest asked for a function-level reset: reset, and all of its state is at power-up afterwards. */
+    /* The guest asked for a function-level reset. BARs are placed nowhere, vectors closed and bus mastering is off
+     * already; afterwards the function is as the hypervisor made it at start. */
     void (*reset)(void *ctx, u32 f);
 };
 
@@ -58,10 +67,14 @@ struct vpci {
     const struct vpci_host *host;
 };
 
-/* functions: filled as to real, device, intx_pin, has_line, home, msix; stay the caller's. */
+/* functions: the caller's, its part filled; reads their capabilities through the host. Powers up. */
 void vpci_init(struct vpci *p, struct vpci_function *functions, u32 count, const struct vpci_host *host);
 /* Power-up state: BARs at home and not decoded, interrupts off. Calls nobody. */
 void vpci_reset(struct vpci *p);
+/* I/O APIC pin of a device's INTA: PCI lines come behind the 16 of ISA. The DSDT (core/acpi/pci.asl) says the same. */
+static inline u32 vpci_intx_pin(u32 device) { return 16 + device % 8; }
+/* What the guest sees as size: memory BARs are at least a page, so that no two share one. 0: there is none. */
+u64 vpci_bar_bytes(const struct pci_function *real, u32 bar);
 
 /* 0xcf8: the address register: double words only; narrower accesses are ordinary I/O and go elsewhere. */
 u32 vpci_address_read(const struct vpci *p);
@@ -74,13 +87,14 @@ void vpci_data_write(struct vpci *p, u32 offset, u32 size, u32 value);
 u32 vpci_ecam_read(struct vpci *p, u32 offset, u32 size);
 void vpci_ecam_write(struct vpci *p, u32 offset, u32 size, u32 value);
 
-/* The MSI-X table of function f: offset from its start. size 4 (and 8 as two of 4). Table entries that are written call
- * host->vector. */
+/* The MSI-X table of function f: offset from its start. A multiple of 4; double words (a quad word as two). Behind the
+ * last entry: 0. An entry that is written and is, or was, open calls host->vector. */
 u32 vpci_msix_read(const struct vpci *p, u32 f, u32 offset);
 void vpci_msix_write(struct vpci *p, u32 f, u32 offset, u32 value);
 
 /* May interrupt i of function f be sent now, by the guest's settings? */
 bool vpci_vector_open(const struct vpci_function *f, u32 i);
-/* What a message means on the interrupt bus. False: its address is not one of the local APICs'. SDM Vol 3A, Message
- * Address Register Format. */
+/* What a message means on the interrupt bus. x2apic_ids: bits 63:40 of the address are bits 31:8 of the destination;
+ * otherwise they must be 0. False: its address is not one of the local APICs', or its delivery mode is none that a
+ * message may have. SDM Vol 3A, Message Address Register Format, Message Data Register Format. */
 bool vpci_decode_message(const struct msi_message *m, bool x2apic_ids, struct apic_msg *out);

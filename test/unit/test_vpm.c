@@ -1,5 +1,4 @@
-/* core/vdev/vpm.c against the ACPI specification, ACPI Hardware Specification; vkbc.c and vpci.c.
- */
+/* core/vdev/vpm.c against the ACPI specification, ACPI Hardware Specification; and vkbc.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +7,6 @@
 
 #include "core/vdev/vclock.h"
 #include "core/vdev/vkbc.h"
-#include "core/vdev/vpci.h"
 #include "core/vdev/vpm.h"
 
 #define TOGGLE_NS ((u64)599932015941) /* 2^31 / 3579545 Hz, rounded up */
@@ -180,21 +178,6 @@ static void test_a20_and_reset(void **state) {
     assert_int_equal(3, calls[POWER_RESET]);
 }
 
-/* PCI, Configuration Space Access Mechanism. */
-static void test_pci(void **state) {
-    struct vpci p;
-
-    (void)state;
-    vpci_reset(&p);
-    assert_int_equal(0, vpci_address_read(&p));
-    vpci_address_write(&p, 0xffffffffu);
-    assert_int_equal(0x80fffffcu, vpci_address_read(&p));
-    vpci_data_write(&p, 0, 4, 0);
-    assert_int_equal(0xffffffffu, vpci_data_read(&p, 0, 4));
-    assert_int_equal(0xffff, vpci_data_read(&p, 2, 2));
-    assert_int_equal(0xff, vpci_data_read(&p, 3, 1));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_timer, clear_calls),
@@ -203,7 +186,6 @@ int main(void) {
         cmocka_unit_test_setup(test_reset_control, clear_calls),
         cmocka_unit_test_setup(test_keyboard_controller, clear_calls),
         cmocka_unit_test_setup(test_a20_and_reset, clear_calls),
-        cmocka_unit_test(test_pci),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
