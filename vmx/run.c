@@ -1,22 +1,20 @@
 /* Entering the guest. The vCPU's core, interrupts closed. */
+#include "core/base/bits.h"
 #include "core/base/cpu.h"
 #include "vmx/enter.h"
 #include "vmx/vmx.h"
 
 /* The timer counts down at the TSC's rate >> timer_shift, and only while the guest runs; so it is
  * set anew from the deadline at each entry. One tick more than the rest of the division, so that it
- * does not end early and cost an exit for nothing. A run never lasts longer than longest_run: there
- * are processors (emulated ones) on which no interrupt ends a guest that was entered with
- * interrupts closed, and a request from another core must be seen. SDM Vol 3C, VMX-Preemption
+ * does not end early and cost an exit for nothing. It runs out every longest_run at the least, whatever
+ * other exits there were, and the host then takes its interrupts: there are processors (emulated
+ * ones) on which no interrupt ends a guest that was entered with interrupts closed, and neither a
+ * request from another core nor the console's may wait for longer. SDM Vol 3C, VMX-Preemption
  * Timer. */
 static inline void start_timer(const struct vcpu_hw *hw) {
-    u64 now = rdtsc(), ticks = 0;
+    u64 now = rdtsc(), ticks = 0, deadline = min_u64(hw->timer_deadline, hw->interrupts_taken + vmx.longest_run);
 
-    if (hw->timer_deadline > now) {
-        ticks = hw->timer_deadline - now;
-        if (ticks > vmx.longest_run) ticks = vmx.longest_run;
-        ticks = (ticks >> vmx.timer_shift) + 1;
-    }
+    if (deadline > now) ticks = ((deadline - now) >> vmx.timer_shift) + 1;
     vmcs_write32(VMCS_PREEMPTION_TIMER, (u32)ticks);
 }
 
@@ -34,4 +32,8 @@ void vmx_run(struct vcpu_hw *hw, struct vm_exit *exit) {
             return;
         }
     } while (!vmx_decode_exit(hw, exit));
+    if (exit->reason == EXIT_TIMER) {
+        cpu_take_interrupts();
+        hw->interrupts_taken = rdtsc();
+    }
 }

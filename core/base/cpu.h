@@ -101,6 +101,8 @@ static inline void xsetbv0(u64 value) {
 
 static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
 static inline void cpu_cli(void) { __asm__ volatile("cli" ::: "memory"); }
+/* Takes the interrupts that wait. The instruction behind STI is still in its shadow. */
+static inline void cpu_take_interrupts(void) { __asm__ volatile("sti; nop; cli" ::: "memory"); }
 /* Waits for an interrupt with interrupts open, and closes them again. No interrupt is lost in between (STI shadow). */
 static inline void cpu_wait_interrupt(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
 /* The handler of an NMI or a machine check, as if it came now. */

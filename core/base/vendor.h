@@ -147,11 +147,12 @@ struct vcpu_hw {
     struct vendor_partition *partition;
     struct vm_event interrupted; /* delivery that the last exit cut short: deliver it again first */
     bool launched;
-    u32 asid;           /* ASID or VPID, never 0 */
-    u64 timer_deadline; /* host TSC; what the vendor's timer is armed for */
-    u64 cr0_shadow;     /* CR0 as the guest wrote it (VMX) */
-    u64 pat;            /* the guest's, where the processor does not switch it (VMX) */
-    u64 host_rsp;       /* what the VMCS holds as host RSP */
+    u32 asid;             /* ASID or VPID, never 0 */
+    u64 timer_deadline;   /* host TSC; what the vendor's timer is armed for */
+    u64 interrupts_taken; /* TSC when the vendor's timer last let the host take its interrupts */
+    u64 cr0_shadow;       /* CR0 as the guest wrote it (VMX) */
+    u64 pat;              /* the guest's, where the processor does not switch it (VMX) */
+    u64 host_rsp;         /* what the VMCS holds as host RSP */
     /* SVM keeps no NMI mask for a guest: an NMI is being handled; its IRET is being stepped over; and what the step
      * changed. */
     bool nmi_blocked, iret_step;
