@@ -110,4 +110,4 @@ include guests/guests.mk
 clean:
 	rm -rf $(O)
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O) -path $(O)/packages -prune -o -name '*.d' -print 2>/dev/null)

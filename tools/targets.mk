@@ -7,7 +7,7 @@ PYTEST  := $(PYTHON) -B -m pytest -p no:cacheprovider
 # One file, or -k EXPRESSION, or any other option of pytest.
 T       ?=
 
-.PHONY: run run-bochs iso test boot-test bench lint setup-run setup-run-bochs setup-test linux initrd images
+.PHONY: run run-bochs iso test test-long boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
 
 setup-run setup-run-bochs setup-test: setup-%:
 	@tools/setup $*
@@ -15,6 +15,11 @@ linux:
 	@O=$(O) tools/fetch-linux
 initrd:
 	@O=$(O) tools/make-initrd
+# Other people's guests for the boot tests, out of Debian's packages.
+stock:
+	@O=$(O) tools/fetch-linux cloud stock rt
+	@O=$(O) tools/make-initrd plain stress
+	@tools/fetch-deb $(O)/packages/memtest memtest86+
 # What goes into an ISO. A second make, so that set-up comes before the first compilation.
 images:
 	@$(MAKE) --no-print-directory -j$(shell nproc) all linux initrd
@@ -57,8 +62,8 @@ $(O)/analyse/%.tidy: %.c
 	  $(if $(filter tools/%,$<),-DHOST_BUILD,-ffreestanding -mgeneral-regs-only) 2>$@.log || { cat $@.log; exit 1; }
 	@touch $@
 ## make boot-test     boot tests on both vendors (T="-k refuse" for some of them)
-boot-test:
-	@$(PYTEST) -ra test/boot $(T)
+boot-test: stock
+	@$(PYTEST) -ra -m "not long" test/boot $(T)
 ## make bench         what an exit costs, memory, size: beside other hypervisors' figures
 bench: setup-run
 	@$(MAKE) --no-print-directory all
@@ -71,3 +76,8 @@ test: setup-test
 	@$(PYTEST) -q test/unit
 	@$(MAKE) --no-print-directory -j$(shell nproc) fuzz-short
 	@$(MAKE) --no-print-directory boot-test
+## make test-long     boot tests that take too long for every day (some hours; T="-k stress" for some of them)
+test-long: setup-test
+	@$(MAKE) --no-print-directory images
+	@$(MAKE) --no-print-directory stock
+	@$(PYTEST) -ra -m long test/boot $(T)

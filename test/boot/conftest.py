@@ -6,7 +6,8 @@
 
 Each run leaves its log in build/logs/TEST[VENDOR].log, beside it the command line and the
 emulator's own log. The end of the log is printed when the test fails. Marks: `only_svm`,
-`only_vmx`. Environment: MULLION, another image than build/mullion.elf.
+`only_vmx`, `long` (for make test-long only). Environment: MULLION, another image than
+build/mullion.elf.
 """
 
 import os
@@ -32,6 +33,7 @@ MODELS = {"svm": "max,+svm,+npt", "vmx": "corei7_skylake_x"}
 def pytest_configure(config):
     config.addinivalue_line("markers", "only_svm: the test is about AMD-V, or about QEMU")
     config.addinivalue_line("markers", "only_vmx: the test is about VT-x, or about Bochs")
+    config.addinivalue_line("markers", "long: left to make test-long")
 
 
 def pytest_generate_tests(metafunc):
@@ -70,6 +72,12 @@ def linux():
 def initrd():
     """Path of the initrd."""
     return _need(BUILD / "initrd.img", "make initrd")
+
+
+@pytest.fixture
+def stock():
+    """A function from the name of a file under build/ that comes of Debian's packages to its path."""
+    return lambda name: _need(BUILD / name, "make stock")
 
 
 @pytest.fixture
