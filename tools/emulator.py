@@ -187,6 +187,11 @@ class Emulator:
             raw = bytes(self._log)
         return self._clean(ESCAPE.sub("", raw.decode("utf-8", "replace")).replace("\r", ""))
 
+    def raw(self):
+        """The log so far, byte for byte."""
+        with self._changed:
+            return bytes(self._log)
+
     def tail(self, lines=60):
         return "\n".join(self.text().splitlines()[-lines:])
 

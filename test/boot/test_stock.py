@@ -1,0 +1,70 @@
+"""Debian's kernels as they are, with 1, 2 and 4 vCPUs: stress-ng and rt-tests' cyclictest run to the end
+of a bounded count in them, and find nothing wrong (guests/linux/tests/stress). No time is measured."""
+
+import re
+
+import pytest
+from partitions import control_loop, lines_of, partition
+
+KERNELS = {"cloud": "linux/vmlinuz", "stock": "linux/vmlinuz-stock", "rt": "linux/vmlinuz-rt"}
+STRESSORS = {"cpu", "vm", "matrix", "vecwide", "sigfpe", "switch", "pipe", "fork", "futex", "mmap",
+             "tlb-shootdown", "x86cpuid", "cache", "cyclictest"}
+# What make test runs of all pairs of a kernel and a number of vCPUs; the others wait for make test-long.
+DAILY = {"svm": {("cloud", 4), ("stock", 2), ("rt", 1)}, "vmx": set()}
+
+
+def pairs(vendor):
+    return [pytest.param(kernel, cpus, id=f"{kernel}-{cpus}",
+                         marks=[] if (kernel, cpus) in DAILY[vendor] else [pytest.mark.long])
+            for kernel in KERNELS for cpus in (1, 2, 4)]
+
+
+def boot_stress(boot, stock, kernel, cpus, factor=1, beside="", more=None, extra_cpus=0):
+    """`beside`: further partitions, `more`: their modules, on `extra_cpus` cores."""
+    file = partition("linux", list(range(cpus)), "vmlinuz", memory="256M",
+                     cmdline=f"console=ttyS0 mullion.test=stress stress={factor} quiet",
+                     more='initrd = "initrd"') + beside
+    return boot(file, {"vmlinuz": stock(KERNELS[kernel]), "initrd": stock("initrd-stress.img"),
+                       **(more or {})}, cpus=cpus + extra_cpus, memory=768, limit=7200)
+
+
+def assert_stressed(machine, cpus, timeout):
+    """Every stressor ran on every vCPU to its count and was content; Linux powered off."""
+    machine.wait_for(r"^\[linux\] stress: done \d+ failed\n", timeout)
+    told = [line for line in lines_of(machine.text(), "linux") if line.startswith("stress: ")]
+    passed = {match[1] for match in (re.match(r"stress: ([\w-]+) ok ", line) for line in told) if match}
+    assert passed == STRESSORS and not any("FAIL" in line for line in told), "\n".join(told)
+    machine.wait_for(r"^\[mullion\] linux: powered off\n")
+    for n in range(cpus):
+        machine.wait_for(rf"^\[mullion\] linux: vcpu {n} exits in all: [1-9]\d*\n")
+
+
+def run(boot, stock, kernel, cpus):
+    machine = boot_stress(boot, stock, kernel, cpus)
+    # 2400 s more for each vCPU in Bochs, which has one thread for all.
+    assert_stressed(machine, cpus, 1200 if machine.vendor == "svm" else 2400 * cpus)
+
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("kernel, cpus", pairs("svm"))
+def test_stress_svm(boot, stock, kernel, cpus):
+    run(boot, stock, kernel, cpus)
+
+
+@pytest.mark.only_vmx
+@pytest.mark.parametrize("kernel, cpus", pairs("vmx"))
+def test_stress_vmx(boot, stock, kernel, cpus):
+    run(boot, stock, kernel, cpus)
+
+
+@pytest.mark.only_vmx
+@pytest.mark.parametrize("kernel", [pytest.param("stock", marks=pytest.mark.long), "rt"])
+def test_user_space_vmx(boot, stock, initrd, kernel):
+    """What make test has time for in Bochs, where unpacking XZ is slow: to user space, which tells its
+    name, and off again."""
+    file = partition("linux", [0], "vmlinuz", memory="192M", more='initrd = "initrd"',
+                     cmdline="console=ttyS0 mullion.test=version quiet")
+    machine = boot(file, {"vmlinuz": stock(KERNELS[kernel]), "initrd": initrd}, cpus=1, memory=512)
+    version = machine.wait_for(r"^\[linux\] version: (.*)\n", 1200)[1]
+    assert ("PREEMPT_RT" in version) == (kernel == "rt"), version
+    machine.wait_for(r"^\[mullion\] linux: powered off\n")
