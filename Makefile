@@ -34,8 +34,9 @@ help:
 HVFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
            -fomit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
            -fno-asynchronous-unwind-tables -fno-strict-aliasing -ffunction-sections -fdata-sections \
-           $(WARN) -I.
-HVOBJS  := $(patsubst %,$(O)/hv/%.o,$(basename $(PURE) $(HYPER)))
+           $(WARN) -I. $(HVMORE)
+# HVMORE, HVLINK, HVEXTRA: further flags, linker flags and objects, for test/coverage.mk.
+HVOBJS  := $(patsubst %,$(O)/hv/%.o,$(basename $(PURE) $(HYPER))) $(HVEXTRA)
 
 # The version is compiled into one file, which is made anew when the version changes.
 $(shell mkdir -p $(O); echo '$(VERSION)' | cmp -s - $(O)/version || echo '$(VERSION)' >$(O)/version)
@@ -50,7 +51,7 @@ $(O)/hv/%.o: %.S
 # With symbols, for debuggers; and without, for GRUB.
 $(O)/mullion.debug.elf: $(HVOBJS) linker.ld
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections,-Map=$(O)/mullion.map \
-	  -T linker.ld -o $@ $(HVOBJS)
+	  -T linker.ld -o $@ $(HVOBJS) $(HVLINK)
 $(O)/mullion.elf: $(O)/mullion.debug.elf
 	$(Q)objcopy --strip-all $< $@
 

@@ -9,9 +9,38 @@ COVERED := $(patsubst %.c,*/%.*,$(filter-out $(O)/%,$(PURE))) '*/core/base/*.h' 
 ## make coverage      lines and branches of the pure code that unit tests reach; pages in build/coverage
 coverage:
 	@$(MAKE) --no-print-directory -j$(shell nproc) O=$(O)/cov UTFLAGS='$(CVFLAGS)' unit-build >/dev/null
-	@find $(O)/cov -name '*.gcda' -delete
+	@find $(O)/cov/unit -name '*.gcda' -delete
 	@$(MAKE) --no-print-directory O=$(O)/cov UTFLAGS='$(CVFLAGS)' unit >$(O)/cov/unit.log 2>&1 || { cat $(O)/cov/unit.log; exit 1; }
-	@$(LCOV) --capture --directory $(O)/cov --output-file $(O)/cov/all.info 2>$(O)/cov/lcov.log || { cat $(O)/cov/lcov.log; exit 1; }
+	@$(LCOV) --capture --directory $(O)/cov/unit --output-file $(O)/cov/all.info 2>$(O)/cov/lcov.log || { cat $(O)/cov/lcov.log; exit 1; }
 	@$(LCOV) --extract $(O)/cov/all.info $(COVERED) --output-file $(O)/cov/pure.info
 	@genhtml --quiet --branch-coverage --title "Mullion: pure code" --prefix $(CURDIR) --output-directory $(O)/coverage $(O)/cov/pure.info
 	@$(PYTHON) -B test/coverage.py $(O)/cov/pure.info --lines 95 --branches 85
+
+# --- inside the emulators: the hypervisor counts, and test/coverage/stream.c sends the counters out
+HVCOUNT := -O0 -Wno-frame-larger-than -fprofile-arcs -ftest-coverage -fprofile-update=atomic -fprofile-info-section=gcov_info
+HVWRAP  := uart_get uart_flush panic_stops_others trap
+COVHV    = O=$(O)/cov HVMORE='$(HVCOUNT)' HVEXTRA='$(O)/cov/stream.o' HVLINK='$(HVWRAP:%=-Wl,--wrap=%) -lgcov'
+# Not for an image that counts: what it may write, what it costs.
+COVTESTS ?= -k "not hygiene and not bench"
+ALLHV   := '$(CURDIR)/boot/*' '$(CURDIR)/core/*' '$(CURDIR)/drivers/*' '$(CURDIR)/mm/*' '$(CURDIR)/svm/*' '$(CURDIR)/vmx/*'
+
+$(O)/cov/stream.o: test/coverage/stream.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HVFLAGS) -c $< -o $@
+.PHONY: coverage-image coverage-emulators coverage-report
+coverage-image: $(O)/cov/stream.o
+	@$(MAKE) --no-print-directory -j$(shell nproc) $(COVHV) $(O)/cov/mullion.elf
+## make coverage-emulators  unit tests and boot tests on both vendors, all of the hypervisor; pages in build/coverage-all
+coverage-emulators: coverage images coverage-image
+	@find $(O)/cov/hv -name '*.gcda' -delete
+	@rm -f $(O)/cov/emulators.log
+	@MULLION_COVERAGE=1 MULLION=$(O)/cov/mullion.elf MULLION_PATIENCE=3 $(PYTEST) -q test/boot $(COVTESTS)
+	@$(MAKE) --no-print-directory coverage-report
+coverage-report:
+	@$(LCOV) --capture --directory $(O)/cov/hv --output-file $(O)/cov/emulators.info 2>$(O)/cov/lcov.log || { cat $(O)/cov/lcov.log; exit 1; }
+	@$(LCOV) -a $(O)/cov/all.info -a $(O)/cov/emulators.info --output-file $(O)/cov/both.info
+	@$(LCOV) --extract $(O)/cov/both.info $(ALLHV) --output-file $(O)/cov/hypervisor.info
+	@genhtml --quiet --branch-coverage --title "Mullion: tests on the host and in the emulators" --prefix $(CURDIR) \
+	  --output-directory $(O)/coverage-all $(O)/cov/hypervisor.info
+	@$(PYTHON) -B test/coverage.py $(O)/cov/hypervisor.info
+	@$(PYTHON) -B test/coverage/functions.py $(O)/cov/hypervisor.info

@@ -119,6 +119,7 @@ def boot(request, vendor, tmp_path):
     config: text of mullion.toml, None for no such module. modules: {name: path}. cpus, memory
     (MiB): of the machine. cmdline: the hypervisor's. limit: seconds until the emulator is killed
     whatever happens. Others (cpu, icount, uefi, extra, single_thread) go to the emulator."""
+    import counters  # it needs this module
     image = _need(pathlib.Path(os.environ.get("MULLION", BUILD / "mullion.elf")), "make")
     machines = request.node.machines = []
 
@@ -133,7 +134,9 @@ def boot(request, vendor, tmp_path):
         subprocess.run([TOP / "tools/make-iso", iso, file, *arguments], check=True, cwd=TOP,
                        env=dict(os.environ, MULLION=str(image), MULLION_CMDLINE=cmdline))
         name = re.sub(r"[^\w.\[\]-]", "_", request.node.name) + (f".{number}" if number else "")
-        machine = emulator.for_vendor(vendor, iso, BUILD / "logs" / f"{name}.log", cpus=cpus,
+        log = BUILD / "logs" / f"{name}.log"
+        options = counters.with_port(options, vendor, log.with_suffix(".gcov"))
+        machine = emulator.for_vendor(vendor, iso, log, cpus=cpus,
                                       memory=memory, limit=int(limit * PATIENCE),
                                       **{"cpu": MODELS[vendor], **options})
         machines.append(machine)
@@ -142,4 +145,5 @@ def boot(request, vendor, tmp_path):
 
     yield start
     for machine in machines:
+        counters.finish(machine, vendor, machine.log_path.with_suffix(".gcov"))
         machine.kill()

@@ -144,6 +144,7 @@ enum stop fake_play(struct vcpu *v, const struct vm_exit *exits, u32 count) {
     fake_script.count = count;
     fake_script.at = 0;
     fake_on_core(v->core);
+    memset(inside, 0, sizeof(inside));
     inside[v->core] = true;
     fake_hw.on_pause = run_others;
     why = setjmp(machine_out);
