@@ -102,7 +102,8 @@ static void place(struct partition *p, u32 max_pieces) {
 static void map_stage2(struct partition *p) {
     struct pt pt;
 
-    if (pt_init(&pt, machine.vendor->stage2, &hostspace_mem, machine.caps.max_leaf))
+    /* Tables of a partition with devices change later: they lie in its own block. */
+    if (pt_init(&pt, machine.vendor->stage2, p->pci ? &p->pci->pool_mem : &hostspace_mem, machine.caps.max_leaf))
         panic("partition %s: no stage-2 root", p->config->name);
     for (u32 i = 0; i < p->memory.count; i++) {
         const struct region *r = &p->regions[i];
@@ -115,12 +116,12 @@ static void map_stage2(struct partition *p) {
     p->hw.stage2_root = pt.root;
     p->stage2_pages = pt.pages;
     pt_count_leaves(&pt, p->leaves);
+    if (p->pci) p->pci->stage2 = pt;
 }
 
 static void open_bitmaps(struct partition *p) {
     const struct vendor_ops *ops = machine.vendor;
 
-    ops->partition_init(&p->hw);
     for (u32 i = 0; i < p->config->port_count; i++)
         for (u64 k = 0; k < p->config->ports[i].bytes; k++)
             ops->allow_port(&p->hw, (u16)(p->config->ports[i].base + k));
@@ -177,6 +178,7 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     const u32 max_pieces = 3 * machine.boot->frames->count; /* a free range gives at most a 1 GiB part with two ends */
     struct cutter measure = {0}, real = {0};
     struct partition *p;
+    char why[200];
 
     lay_out(&measure, c, max_pieces);
     real.at = hostspace_take(measure.used);
@@ -192,6 +194,11 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     input->ring = &p->console_rx;
     input->ctx = p;
     place(p, max_pieces);
+    machine.vendor->partition_init(&p->hw);
+    if (passthrough_build(p, why, sizeof(why))) {
+        log_line("%s: does not start: %s", c->name, why);
+        p->over = true;
+    }
     map_stage2(p);
     open_bitmaps(p);
     for (u32 i = 0; i < p->vcpu_count; i++) make_vcpu(p, i);

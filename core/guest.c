@@ -165,7 +165,7 @@ struct access {
 static u32 device_read(struct vcpu *v, u64 at, u32 size) {
     if (at - GUEST_LAPIC_BASE < PAGE_4K) return vlapic_read(&v->lapic, (u32)(at - GUEST_LAPIC_BASE), vcpu_guest_tsc(v));
     if (at - GUEST_IOAPIC_BASE < PAGE_4K) return partition_ioapic_read(v, (u32)(at - GUEST_IOAPIC_BASE), size);
-    return 0xffffffff; /* nobody answers */
+    return partition_memory_read(v, at, size);
 }
 
 static void device_write(struct vcpu *v, u64 at, u32 size, u32 value) {
@@ -176,6 +176,8 @@ static void device_write(struct vcpu *v, u64 at, u32 size, u32 value) {
         vcpu_apic_effect(v, &fx);
     } else if (at - GUEST_IOAPIC_BASE < PAGE_4K) {
         partition_ioapic_write(v, (u32)(at - GUEST_IOAPIC_BASE), size, value);
+    } else {
+        partition_memory_write(v, at, size, value);
     }
 }
 

@@ -10,19 +10,21 @@
 #include "core/local.h"
 #include "drivers/lapic.h"
 
-#define MAX_SHARES 16
+#define MAX_SHARES 64
 
 extern const u8 image_start[], text_end[], rodata_end[], late_end[], image_end[]; /* linker.ld */
 
 struct share {
     u64 at, bytes;
-    bool write;
+    bool write, devices;
+    enum memory_type memtype;
 };
 
 static struct boot_info *info __attribute__((section(".late")));
 static struct share shares[MAX_SHARES] __attribute__((section(".late")));
 static u32 share_count __attribute__((section(".late")));
 static u32 max_leaf __attribute__((section(".late")));
+static struct pt boot_space __attribute__((section(".late")));
 
 void *hostspace_take(u64 bytes) {
     hpa_t at;
@@ -55,10 +57,14 @@ static void map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum mem
     if (error) panic("host tables: cannot map 0x%llx: %s", (unsigned long long)va, error_name(error));
 }
 
-static void map_direct(struct pt *pt, u64 at, u64 bytes, u32 rights) {
-    u64 base = align_down(at, PAGE_4K);
+/* Page by page where something is mapped already: two may share a page. */
+static void map_direct(struct pt *pt, u64 at, u64 bytes, u32 rights, enum memory_type memtype) {
+    u64 base = align_down(at, PAGE_4K), end = align_up(at + bytes, PAGE_4K);
 
-    map(pt, base + DIRECT_BASE, hpa(base), align_up(at + bytes, PAGE_4K) - base, rights, MEM_WB);
+    if (pt_map(pt, base + DIRECT_BASE, hpa(base), end - base, rights, memtype) == 0) return;
+    for (; base < end; base += PAGE_4K)
+        if (!pt_lookup(pt, base + DIRECT_BASE).leaf_level)
+            map(pt, base + DIRECT_BASE, hpa(base), PAGE_4K, rights, memtype);
 }
 
 static void map_image_part(struct pt *pt, const u8 *from, const u8 *to, u32 rights) {
@@ -80,31 +86,45 @@ static void init(struct pt *pt) {
 }
 
 void hostspace_boot(struct boot_info *boot) {
-    struct pt pt;
     u64 top = align_up(max_u64(boot->memory_top, GIB(4)), PAGE_1G);
 
     info = boot;
     max_leaf = cpuid_has_leaf(0x80000001) && (cpuid(0x80000001, 0).edx & BIT(26)) ? 3 : 2;
-    init(&pt);
-    map_image(&pt, RIGHT_READ | RIGHT_WRITE);
-    map(&pt, DIRECT_BASE, hpa(0), top, RIGHT_READ | RIGHT_WRITE, MEM_WB);
-    write_cr3(pt.root.v);
+    init(&boot_space);
+    map_image(&boot_space, RIGHT_READ | RIGHT_WRITE);
+    map(&boot_space, DIRECT_BASE, hpa(0), top, RIGHT_READ | RIGHT_WRITE, MEM_WB);
+    write_cr3(boot_space.root.v);
 }
 
 void hostspace_share(const void *at, u64 bytes, bool write) {
     ASSERT(share_count < MAX_SHARES);
-    shares[share_count++] = (struct share){hostspace_pa(at).v, bytes, write};
+    shares[share_count++] = (struct share){hostspace_pa(at).v, bytes, write, false, MEM_WB};
+}
+
+void hostspace_share_devices(u64 at, u64 bytes, enum memory_type memtype) {
+    ASSERT(share_count < MAX_SHARES);
+    shares[share_count++] = (struct share){at, bytes, true, true, memtype};
+    hostspace_reach(at, bytes, memtype);
+}
+
+void hostspace_reach(u64 at, u64 bytes, enum memory_type memtype) {
+    map_direct(&boot_space, at, bytes, RIGHT_READ | RIGHT_WRITE, memtype);
+}
+
+static void map_for_devices(void *ctx, u64 at, u64 bytes, enum memory_type memtype) {
+    map_direct(ctx, at, bytes, RIGHT_READ | RIGHT_WRITE, memtype);
 }
 
 static void map_partition(struct pt *pt, struct partition *p) {
     const u32 rw = RIGHT_READ | RIGHT_WRITE;
 
-    map_direct(pt, p->block.v, p->block_bytes, rw);
-    for (u32 i = 0; i < p->piece_count; i++) map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw);
+    map_direct(pt, p->block.v, p->block_bytes, rw, MEM_WB);
+    for (u32 i = 0; i < p->piece_count; i++) map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw, MEM_WB);
+    passthrough_pages(p, map_for_devices, pt);
     /* The pristine images, for a restart. GRUB puts each module on pages of its own. */
     for (u32 i = 0; i < p->image_count; i++)
         if (p->images[i].bytes && !pt_lookup(pt, (u64)p->images[i].data).leaf_level) /* a module may be named twice */
-            map_direct(pt, (u64)p->images[i].data - DIRECT_BASE, p->images[i].bytes, RIGHT_READ);
+            map_direct(pt, (u64)p->images[i].data - DIRECT_BASE, p->images[i].bytes, RIGHT_READ, MEM_WB);
 }
 
 static void map_local(struct pt *pt, u8 *pages) {
@@ -131,13 +151,11 @@ u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page) {
     map_local(&pt, pages);
     map(&pt, lapic_address() + DIRECT_BASE, hpa(lapic_address()), PAGE_4K, rw, MEM_UC);
     for (u32 i = 0; i < info->acpi->ioapic_count; i++) {
-        u64 at = align_down(info->acpi->ioapics[i].address, PAGE_4K);
-
-        if (!pt_lookup(&pt, at + DIRECT_BASE).leaf_level) /* two may share a page */
-            map(&pt, at + DIRECT_BASE, hpa(at), PAGE_4K, rw, MEM_UC);
+        map_direct(&pt, info->acpi->ioapics[i].address, PAGE_4K, rw, MEM_UC);
     }
     for (u32 i = 0; i < share_count; i++)
-        map_direct(&pt, shares[i].at, shares[i].bytes, shares[i].write ? rw : RIGHT_READ);
+        if (!shares[i].devices || (p && p->pci))
+            map_direct(&pt, shares[i].at, shares[i].bytes, shares[i].write ? rw : RIGHT_READ, shares[i].memtype);
     if (p) map_partition(&pt, p);
     *local = pages;
     *vendor_page = hpa(hostspace_pa(pages).v + (local_pages - 1) * PAGE_4K);

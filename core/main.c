@@ -131,9 +131,9 @@ static void prepare_core(u32 core) {
     slot->stack = LOCAL_STACK_TOP;
     slot->entry = core_entry;
     local->core = core;
-    local->vcpu = v;
+    local->vcpu = p && p->over ? NULL : v;
     local->vendor_page_pa = vendor_page;
-    enabled += v != NULL;
+    enabled += local->vcpu != NULL;
 }
 
 /* --- start --- */
@@ -160,17 +160,16 @@ static void build_all(void) {
         struct image_error error;
 
         p->tsc_start = now;
-        if (partition_load(p, &error)) { /* the others do not suffer from it */
-            log_line("%s: not started: module %s: %s", p->config->name, p->config->kernel, error.what);
+        if (!p->over && partition_load(p, &error)) { /* the others do not suffer from it */
+            log_line("%s: not started: %s", p->config->name, error.what);
             p->over = true;
-            console_remove_input(p->input);
-        } else {
-            alive++;
         }
-        if (alive == 0 && i == count - 1)
-            refuse("partition %s: module %s: %s|give a file of the right kind, or set `format`", p->config->name,
-                   p->config->kernel, error.what);
+        if (p->over)
+            console_remove_input(p->input);
+        else
+            alive++;
     }
+    if (!alive) refuse("no partition can start|the lines above say why");
 }
 
 /* Until the boot core has local pages like every other. */
@@ -191,6 +190,7 @@ void core_start(struct boot_info *boot) {
     if (machine.vendor->guest_tr) descriptors_drop_fault_stack();
     machine.xcr0 = build_xcr0();
     read_config();
+    passthrough_setup(machine.config);
     hostspace_share(boot->cores, boot->core_count * sizeof(*boot->cores), false);
     build_all();
     for (u32 i = 0; i < boot->core_count; i++) prepare_core(i);

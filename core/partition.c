@@ -24,7 +24,7 @@ void partition_send(struct vcpu *v, const struct apic_msg *msg) {
     apicbus_send(p->lapics, p->vcpu_count, v->index, msg, poke_vcpu, p);
 }
 
-static void board_message(void *ctx, const struct apic_msg *msg) {
+void partition_message(void *ctx, const struct apic_msg *msg) {
     struct partition *p = ctx;
 
     apicbus_send(p->lapics, p->vcpu_count, ~0u, msg, poke_vcpu, p);
@@ -99,6 +99,32 @@ void partition_ioapic_write(struct vcpu *v, u32 offset, u32 size, u32 value) {
     board_unlock(v);
 }
 
+u32 partition_memory_read(struct vcpu *v, u64 at, u32 size) {
+    struct partition *p = v->partition;
+    u32 value = ~0u;
+
+    if (!p->pci) return value;
+    spin_lock(&p->board_lock);
+    if (at - GUEST_ECAM_BASE < GUEST_ECAM_BYTES)
+        value = vpci_ecam_read(&p->board.pci, (u32)(at - GUEST_ECAM_BASE), size);
+    else
+        (void)!passthrough_read(p, at, size, &value);
+    board_unlock(v);
+    return value;
+}
+
+void partition_memory_write(struct vcpu *v, u64 at, u32 size, u32 value) {
+    struct partition *p = v->partition;
+
+    if (!p->pci) return;
+    spin_lock(&p->board_lock);
+    if (at - GUEST_ECAM_BASE < GUEST_ECAM_BYTES)
+        vpci_ecam_write(&p->board.pci, (u32)(at - GUEST_ECAM_BASE), size, value);
+    else
+        (void)!passthrough_write(p, at, size, value);
+    board_unlock(v);
+}
+
 void partition_eoi(struct vcpu *v, u8 vector) {
     struct partition *p = v->partition;
 
@@ -146,7 +172,7 @@ static void make_board(struct partition *p) {
         .com1_rx = &p->console_rx,
     };
 
-    p->board_host = (struct vdev_host){p, board_message, board_intr, board_power};
+    p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power};
     p->input->received = input_received;
     p->vcpus[0]->intr_line = false;
     p->board_lock.taken = 0;
@@ -155,6 +181,8 @@ static void make_board(struct partition *p) {
 }
 
 int partition_load(struct partition *p, struct image_error *error) {
+    struct image_error image;
+    int code;
     struct image_request request = {
         .format = p->config->format,
         .name = p->images->name,
@@ -176,10 +204,14 @@ int partition_load(struct partition *p, struct image_error *error) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
         return -E_RANGE;
     }
+    code = passthrough_start(p, error->what, sizeof(error->what));
+    if (code) return code;
     for (u32 i = 0; i < p->vcpu_count; i++) vlapic_reset(p->lapics[i], p->apic_ids[i], i == 0);
     make_board(p);
     p->exit_value = NEVER;
-    return image_load(&p->memory, &request, &p->start, error);
+    code = image_load(&p->memory, &request, &p->start, &image);
+    if (code) fmt(error->what, sizeof(error->what), "module %s: %s", p->config->kernel, image.what);
+    return code;
 }
 
 /* --- end and restart --- */
@@ -238,19 +270,25 @@ static void finish(struct partition *p, enum partition_end why) {
     if (p->exit_value != NEVER) log_line("%s: debug exit with 0x%lx", p->config->name, p->exit_value);
     log_line("%s: %s", p->config->name, end_name(why));
     for (u32 i = 0; i < p->vcpu_count; i++) report_exits(p->vcpus[i]);
-    if (wants_restart(p, why)) {
+    if (passthrough_stop(p)) p->over = true;
+    if (!p->over && wants_restart(p, why)) {
         p->restarts++;
         if (p->config->restart_limit)
             log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
         else
             log_line("%s: restart %u", p->config->name, p->restarts);
         start_time(p);
-        if (partition_load(p, &error)) panic("%s: does not load a second time: %s", p->config->name, error.what);
+        if (partition_load(p, &error)) {
+            log_line("%s: not started again: %s", p->config->name, error.what);
+            p->over = true;
+        }
         for (u32 i = 0; i < p->vcpu_count; i++) __atomic_store_n(&p->vcpus[i]->requests, 0, __ATOMIC_RELAXED);
         p->stopped = 0;
-        __atomic_store_n(&p->ending, END_NONE, __ATOMIC_RELEASE);
+        if (!p->over) __atomic_store_n(&p->ending, END_NONE, __ATOMIC_RELEASE);
     } else {
         p->over = true;
+    }
+    if (p->over) {
         console_remove_input(p->input);
         machine_partition_ended();
     }

@@ -7,6 +7,7 @@
 #include "core/config/config.h"
 #include "core/console.h"
 #include "core/image/image.h"
+#include "core/passthrough.h"
 #include "core/insn/walk_code.h"
 #include "core/vcpu.h"
 #include "core/vdev/board.h"
@@ -46,6 +47,8 @@ struct partition {
     u64 exit_value; /* written to the debug-exit port, or NEVER */
     u64 wall_clock; /* seconds since 1970 at tsc_start */
 
+    struct passthrough *pci; /* NULL: no functions */
+
     struct image_module *images; /* pristine copies in GRUB's modules, read-only: the kernel, then what goes with it */
     u32 image_count;
     struct start_state start;
@@ -71,6 +74,11 @@ void partition_port_out(struct vcpu *v, u16 port, u32 size, u32 value);
 u32 partition_ioapic_read(struct vcpu *v, u32 offset, u32 size);
 void partition_ioapic_write(struct vcpu *v, u32 offset, u32 size, u32 value);
 void partition_eoi(struct vcpu *v, u8 vector);
+/* A message from a device or the I/O APIC; ctx: the partition. Any of its cores. */
+void partition_message(void *ctx, const struct apic_msg *msg);
+/* Device memory outside the local and the I/O APIC: size 1, 2 or 4. Nobody there: ones, and writes are dropped. */
+u32 partition_memory_read(struct vcpu *v, u64 at, u32 size);
+void partition_memory_write(struct vcpu *v, u64 at, u32 size, u32 value);
 /* INTA cycle; vCPU 0's core. */
 u8 partition_pic_ack(struct vcpu *v);
 /* Lets the board's timers and console rings act; vCPU 0's core. */

@@ -7,6 +7,7 @@
 #include "core/console.h"
 #include "core/local.h"
 #include "core/log.h"
+#include "core/passthrough.h"
 #include "core/vcpu.h"
 #include "drivers/lapic.h"
 
@@ -17,6 +18,8 @@ void host_interrupt(u8 vector) {
         this_core->vcpu->timer_due = true;
     else if (vector == VECTOR_UART)
         console_receive();
+    else if (vector >= PASS_FIRST_VECTOR && vector < PASS_FIRST_VECTOR + PASS_VECTORS && this_core->vcpu)
+        passthrough_interrupt(this_core->vcpu, vector);
     /* VECTOR_KICK has done its work by interrupting: the sender left a request. */
 }
 

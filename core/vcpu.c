@@ -229,6 +229,7 @@ static void take_requests(struct vcpu *v) {
         partition_stopped(v);
         return;
     }
+    if (requests & REQUEST_FLUSH) machine.vendor->flush(&v->hw);
     if (requests & REQUEST_EVENT) take_events(v);
     if (requests & REQUEST_BOARD) v->timer_due = true;
 }

@@ -15,6 +15,7 @@ enum vcpu_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI };
 #define REQUEST_EVENT 1u /* the local APIC or the 8259 has something new */
 #define REQUEST_BOARD 2u /* a board device's deadline moved, or console bytes came (vCPU 0) */
 #define REQUEST_STOP  4u /* the partition ends or restarts */
+#define REQUEST_FLUSH 8u /* stage 2 lost a mapping */
 
 struct vcpu {
     struct vcpu_hw hw; /* first: the assembly stubs know it */

@@ -1,6 +1,6 @@
-/* The builder for host, EPT, NPT and DMA tables. Owns no memory: table pages come from the caller's
- * struct pt_mem and stay with the caller. Boot core, before start. It never unmaps, never changes
- * an entry that is in use, and never flushes: a table is finished before a processor sees it. */
+/* The builder for host, EPT, NPT and DMA tables. Owns no memory: table pages come from the caller's struct pt_mem and
+ * stay with the caller. Boot core, before start; later only the windows into which a guest moves its devices change,
+ * under the partition's board lock. Each entry is written at once, and nothing is flushed here. */
 #include "mm/pagetable.h"
 
 #include "core/base/bits.h"
@@ -204,7 +204,9 @@ static int map_step(struct pt *pt, const struct mapping *m, enum pass pass, u64 
         if (*entry & format->present) {
             if (is_leaf(pt->format, *entry, level)) return -E_OVERLAP;
         } else if (leaf_fits(pt, m, *done, level)) {
-            if (pass == PASS_LEAVES) *entry = leaf_entry(format, m->at.v + *done, m->rights, m->memtype, level);
+            if (pass == PASS_LEAVES)
+                __atomic_store_n(entry, leaf_entry(format, m->at.v + *done, m->rights, m->memtype, level),
+                                 __ATOMIC_RELEASE);
             *done += size;
             return 0;
         } else if (pass == PASS_CHECK) {
@@ -252,24 +254,47 @@ int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_t
     return 0;
 }
 
-struct pt_lookup pt_lookup(const struct pt *pt, u64 va) {
-    const struct pt_lookup none = {.leaf_level = 0};
-    const u64 *table = table_of(pt, pt->root.v);
+/* The entry that decides about va: a leaf, or one that is not present. */
+static u64 *deciding_entry(const struct pt *pt, u64 va, u32 *level) {
+    u64 *table = table_of(pt, pt->root.v);
 
-    if (!covers(pt, va, va)) return none;
-    for (u32 level = pt->format->levels;; level--) {
-        u64 entry = table[level_index(va, level)];
-        u64 offset = va % level_bytes(level);
+    for (*level = pt->format->levels;; --*level) {
+        u64 *entry = &table[level_index(va, *level)];
 
-        if (!(entry & pt->format->present)) return none;
-        if (is_leaf(pt->format, entry, level))
-            return (struct pt_lookup){
-                .at = hpa(align_down(entry & ENTRY_ADDRESS, level_bytes(level)) + offset),
-                .leaf_level = level,
-                .rights = leaf_rights(pt->format, entry),
-            };
-        table = table_of(pt, entry);
+        if (!(*entry & pt->format->present) || is_leaf(pt->format, *entry, *level)) return entry;
+        table = table_of(pt, *entry);
     }
+}
+
+int pt_unmap(struct pt *pt, u64 va, u64 bytes) {
+    if (!is_aligned(va | bytes, PAGE_4K) || (bytes && !covers(pt, va, va + (bytes - 1)))) return -E_INVAL;
+    for (u32 pass = 0; pass < 2; pass++) {
+        for (u64 at = va, left; (left = va + bytes - at);) {
+            u32 level;
+            u64 *entry = deciding_entry(pt, at, &level), size = level_bytes(level);
+            bool whole = is_aligned(at, size) && left >= size;
+
+            if (*entry & pt->format->present) {
+                if (!whole) return -E_INVAL;
+                if (pass) __atomic_store_n(entry, 0, __ATOMIC_RELEASE);
+            }
+            at += min_u64(size - at % size, left);
+        }
+    }
+    return 0;
+}
+
+struct pt_lookup pt_lookup(const struct pt *pt, u64 va) {
+    u64 entry = 0;
+    u32 level;
+
+    if (covers(pt, va, va)) entry = *deciding_entry(pt, va, &level);
+    if (!(entry & pt->format->present)) return (struct pt_lookup){.leaf_level = 0};
+    return (struct pt_lookup){
+        .at = hpa(align_down(entry & ENTRY_ADDRESS, level_bytes(level)) + va % level_bytes(level)),
+        .leaf_level = level,
+        .rights = leaf_rights(pt->format, entry),
+    };
 }
 
 void pt_count_leaves(const struct pt *pt, u64 counts[4]) {

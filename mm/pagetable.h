@@ -51,6 +51,10 @@ int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_mem *
  * changed), or -E_NOMEM (nothing mapped; empty table pages may stay). */
 int pt_map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum memory_type memtype) must_check;
 
+/* Takes away the 4 KiB leaves and larger ones that lie in [va, va + bytes); the tables stay. The caller flushes what
+ * processors have cached. Returns 0, or -E_INVAL: alignment, or a leaf reaches beyond the range (nothing changed). */
+int pt_unmap(struct pt *pt, u64 va, u64 bytes) must_check;
+
 /* What maps va: out->leaf_level 0 if nothing does. */
 struct pt_lookup {
     hpa_t at;

@@ -130,6 +130,8 @@ static void svm_skip(struct vcpu_hw *hw, u32 length) {
     if (__builtin_expect(b->save.rflags & RFLAGS_TF, 0)) trap_step(hw);
 }
 
+static void svm_flush(struct vcpu_hw *hw) { vmcb_of(hw)->control.tlb_control = TLB_FLUSH_ALL; }
+
 static bool svm_arm_timer(struct vcpu_hw *hw, u64 deadline) {
     (void)hw;
     (void)deadline;
@@ -162,6 +164,7 @@ const struct vendor_ops svm_ops = {
     .can_inject = svm_can_inject,
     .window = svm_window,
     .skip = svm_skip,
+    .flush = svm_flush,
     .arm_timer = svm_arm_timer,
     .dump = svm_dump,
 };

@@ -88,6 +88,7 @@ static void report_pci(const struct report *r, const struct config_partition *p)
 
     for (u32 i = 0; i < p->pci_count; i++) {
         config_pci_text(which, sizeof(which), p->pci[i].base);
+        if (p->pci[i].bytes > 1) which[strlen(which) - 1] = '*';
         row(r, "pci", which, p->name, "");
     }
 }

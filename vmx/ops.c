@@ -74,6 +74,7 @@ const struct vendor_ops vmx_ops = {
     .can_inject = vmx_can_inject,
     .window = vmx_window,
     .skip = vmx_skip,
+    .flush = vmx_flush_stage2,
     .arm_timer = arm_timer,
     .dump = vmx_dump,
 };

@@ -41,7 +41,7 @@ static u64 ept_pointer(const struct vcpu_hw *hw) {
     return hw->partition->stage2_root.v | EPTP_WRITE_BACK | EPTP_WALK_4;
 }
 
-static void flush_stage2(struct vcpu_hw *hw) { invept(vmx.invept_type, ept_pointer(hw)); }
+void vmx_flush_stage2(struct vcpu_hw *hw) { invept(vmx.invept_type, ept_pointer(hw)); }
 
 void vmx_flush_linear(struct vcpu_hw *hw) {
     const struct descriptor d = {(u16)hw->asid, 0};
@@ -138,7 +138,7 @@ void vmx_vcpu_init(struct vcpu_hw *hw) {
     write_controls(hw);
     write_host_state();
     /* Nothing that an earlier user of this core left may be found. */
-    flush_stage2(hw);
+    vmx_flush_stage2(hw);
 }
 
 /* --- reset ------------------------------------------------------------------------------------ */

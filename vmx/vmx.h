@@ -71,3 +71,5 @@ void vmx_dump(struct vcpu_hw *hw, char *out, size_t size);
 bool vmx_decode_exit(struct vcpu_hw *hw, struct vm_exit *exit) must_check;
 /* Forgets this core's guest-linear translations, as a write to a control register does. */
 void vmx_flush_linear(struct vcpu_hw *hw);
+/* What this core has cached of the stage-2 tables. */
+void vmx_flush_stage2(struct vcpu_hw *hw);

@@ -224,6 +224,8 @@ struct vendor_ops {
     void (*window)(struct vcpu_hw *hw, enum event_type type, bool open);
     /* rip forward; ends an interrupt shadow. */
     void (*skip)(struct vcpu_hw *hw, u32 length);
+    /* Stage 2 lost a mapping: this core forgets what it has cached of it before the guest goes on. */
+    void (*flush)(struct vcpu_hw *hw);
     /* Exit at this host TSC. False: the vendor has no timer, use the local APIC. */
     bool (*arm_timer)(struct vcpu_hw *hw, u64 deadline);
     /* The control block's reason fields as text, for the crash report. */

@@ -9,7 +9,10 @@
 void config_pci_text(char *out, size_t size, u64 function) {
     u32 f = (u32)function;
 
-    fmt(out, size, "%04x:%02x:%02x.%x", f >> 16, f >> 8 & 0xff, f >> 3 & 0x1f, f & 7);
+    if (function & BIT(63))
+        fmt(out, size, "%04x:%04x#%u", (u32)bits_get(function, 32, 16), f >> 16, f & 0xffff);
+    else
+        fmt(out, size, "%04x:%02x:%02x.%x", f >> 16, f >> 8 & 0xff, f >> 3 & 0x1f, f & 7);
 }
 
 /* A partition's elements of one list. */
@@ -156,7 +159,7 @@ static void check_flat(struct reader *r, const struct config_partition *p) {
 }
 
 static void check_debug_exit(struct reader *r, const struct config *config, const struct config_partition *p) {
-    const struct config_range port = {p->debug_exit, 4, p->debug_exit_at};
+    const struct config_range port = {.base = p->debug_exit, .bytes = 4, .at = p->debug_exit_at};
 
     if (!p->debug_exit_at.line) return;
     if (p->debug_exit == 0 || p->debug_exit > 0xfffc)

@@ -50,11 +50,15 @@ enum image_format {
  * START_RESET is the state after a processor's reset. */
 enum start_mode { START_LONG, START_PROTECTED, START_REAL, START_RESET };
 
-/* An element of a list: a core, ports, a PCI function. */
+/* An element of a list: a core, ports, PCI functions. */
 struct config_range {
     u64 base, bytes;
     struct config_place at;
+    u32 gsi; /* of a PCI function: the I/O APIC input of its INTx line, or 0 */
 };
+/* PCI functions in a range: by address, base is the first one's identity (core/base/pci.h); by vendor and device id, it
+ * is this, with which of several, counted from 0, in the low 16 bits. */
+#define CONFIG_PCI_DEVICE(vendor, device) ((u64)1 << 63 | (u64)(vendor) << 32 | (u64)(device) << 16)
 
 /* Places have line 0 for what is not given. */
 struct config_partition {
@@ -74,10 +78,14 @@ struct config_partition {
     u64 debug_exit;             /* port that ends the partition when written, or NEVER */
     struct config_range *ports; /* machine ports passed straight through */
     u32 port_count;
-    struct config_range *pci; /* PCI functions passed straight through: segment << 16 | bus << 8 | dev << 3 | fn */
+    struct config_range *pci; /* PCI functions passed straight through: see CONFIG_PCI_DEVICE */
     u32 pci_count;
-    u32 restart_on;    /* RESTART_* bits */
-    u32 restart_limit; /* restarts in all; 0: no limit */
+    u32 dma_unprotected; /* its devices may reach all memory and forge interrupts where no IOMMU prevents it */
+    u32 groups_split;    /* an isolation group may be divided between this and another partition that says so */
+    u32 reset_optional;  /* functions that cannot be reset are used all the same */
+    u32 stop_on_fault;   /* a refused access of its device ends the partition */
+    u32 restart_on;      /* RESTART_* bits */
+    u32 restart_limit;   /* restarts in all; 0: no limit */
     struct config_place memory_at, address_at, kernel_at, initrd_at, modules_at, load_at, entry_at, mode_at,
         debug_exit_at;
 };
@@ -96,7 +104,6 @@ struct config_machine {
     u32 cpu_count;
     const char *const *modules;
     u32 module_count;
-    bool pci; /* PCI functions can be passed through; without it a `pci` key is refused */
 };
 
 /* Parses and checks. text: `length` bytes, need not end with NUL. Returns 0 and *out (in the

@@ -52,8 +52,6 @@ int config_check_machine(const struct config *config, const struct config_machin
         check_module(&problems, machine, "initrd", p->initrd, p->initrd_at);
         for (u32 k = 0; k < p->module_count; k++)
             check_module(&problems, machine, "modules", p->modules[k], p->modules_at);
-        if (p->pci_count && !machine->pci)
-            problem_add(&problems, p->pci[0].at, "PCI functions cannot be passed through yet\nremove the key pci");
     }
     return problems.any ? -E_INVAL : 0;
 }

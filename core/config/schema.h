@@ -62,7 +62,7 @@ void *reader_alloc(struct reader *r, size_t bytes);
  * False if the text is not of that form. */
 bool config_parse_size(const char *text, size_t length, u64 *out);
 
-/* A PCI function as ssss:bb:dd.f. In check.c. */
+/* A PCI function as ssss:bb:dd.f, or vvvv:dddd#n. In check.c. */
 void config_pci_text(char *out, size_t size, u64 function);
 /* Everything that takes more than one key to judge. */
 void config_cross_check(struct reader *r, const struct config *config);

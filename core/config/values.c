@@ -181,7 +181,7 @@ static void take_limit(struct reader *r, const struct key_rule *rule, const stru
 /* --- lists --- */
 
 static bool parse_core(const struct toml_node *n, struct config_range *out) {
-    *out = (struct config_range){(u64)n->integer, 1, n->at};
+    *out = (struct config_range){.base = (u64)n->integer, .bytes = 1, .at = n->at};
     return n->integer >= 0 && n->integer <= CONFIG_MAX_CORE;
 }
 
@@ -192,7 +192,7 @@ static bool parse_ports(const struct toml_node *n, struct config_range *out) {
     size_t dash = 0;
     u64 last;
 
-    *out = (struct config_range){(u64)n->integer, 1, n->at};
+    *out = (struct config_range){.base = (u64)n->integer, .bytes = 1, .at = n->at};
     if (n->kind == TOML_INTEGER) return n->integer >= 0 && n->integer <= 0xffff;
     while (dash < n->length && n->text[dash] != '-') dash++;
     if (!parse_hex(n->text, dash, &out->base)) return false;
@@ -204,23 +204,63 @@ static bool parse_ports(const struct toml_node *n, struct config_range *out) {
 
 static void port_text(char *out, size_t size, u64 port) { fmt(out, size, "port 0x%x", (u32)port); }
 
-/* "bb:dd.f" or "ssss:bb:dd.f", as lspci prints it. */
-static bool parse_pci(const struct toml_node *n, struct config_range *out) {
-    static const char form[] = "hhhh:hh:hh.o";
-    size_t skip = n->length == 7 ? 5 : 0;
-    u64 value = 0;
+/* Hexadecimal digits, `count` of them. */
+static bool take_hex(const char **text, u32 count, u64 *out) {
+    for (*out = 0; count; count--) {
+        int digit = digit_of(*(*text)++, 16);
 
-    if (n->length + skip != sizeof(form) - 1) return false;
-    for (size_t i = 0; i < n->length; i++) {
-        char want = form[skip + i];
-        int digit = digit_of(n->text[i], want == 'o' ? 8 : 16);
-
-        if (want == ':' || want == '.' ? n->text[i] != want : digit < 0) return false;
-        if (digit >= 0) value = value << 4 | (u64)digit;
+        if (digit < 0) return false;
+        *out = *out << 4 | (u64)digit;
     }
-    /* value: ssss bb dd f, four bits to a digit; a device number has five bits. */
-    *out = (struct config_range){value >> 12 << 8 | bits_get(value, 4, 5) << 3 | (value & 7), 1, n->at};
-    return bits_get(value, 4, 8) < 32;
+    return true;
+}
+
+static bool take_decimal(const char **text, u64 most, u64 *out) {
+    if (!is_digit(**text)) return false;
+    for (*out = 0; is_digit(**text) && *out <= most;) *out = *out * 10 + (u64)(*(*text)++ - '0');
+    return *out <= most;
+}
+
+/* "[ssss:]bb:dd.f" or "...dd.*", as lspci prints it; or "vvvv:dddd", "vvvv:dddd#1". Then maybe " irq 23". */
+static bool parse_pci(const struct toml_node *n, struct config_range *out) {
+    const char *t = n->text;
+    u64 segment = 0, a, b, c = 0, gsi = 0, most = 0xffff;
+
+    *out = (struct config_range){.bytes = 1, .at = n->at};
+    if (n->length >= 7 && t[2] == ':') {
+        if (!take_hex(&t, 2, &a)) return false;
+    } else {
+        if (!take_hex(&t, 4, &a) || *t != ':') return false;
+        if (n->length >= 12 && t[3] == ':') {
+            segment = a;
+            t++;
+            if (!take_hex(&t, 2, &a)) return false;
+        } else {
+            t++;
+            if (!take_hex(&t, 4, &b)) return false;
+            out->bytes = most + 1;
+            if (*t == '#') {
+                t++;
+                if (!take_decimal(&t, most, &c)) return false;
+                out->bytes = 1;
+            }
+            out->base = CONFIG_PCI_DEVICE(a, b) | c;
+            goto line;
+        }
+    }
+    if (*t++ != ':' || !take_hex(&t, 2, &b) || b > 31 || *t++ != '.') return false;
+    if (*t == '*')
+        out->bytes = 8, t++;
+    else if (!take_decimal(&t, 7, &c))
+        return false;
+    out->base = segment << 16 | a << 8 | b << 3 | c;
+line:
+    if (str_starts(t, " irq ")) {
+        t += 5;
+        if (!take_decimal(&t, 0xffff, &gsi) || !gsi) return false;
+    }
+    out->gsi = (u32)gsi;
+    return t == n->text + n->length;
 }
 
 static void take_list(struct reader *r, const struct key_rule *rule, const struct toml_node *array, void *field) {
@@ -263,6 +303,10 @@ static const struct choice formats[] = {{"linux", IMAGE_LINUX},         {"elf", 
                                         {"multiboot", IMAGE_MULTIBOOT}, {"multiboot2", IMAGE_MULTIBOOT2},
                                         {"firmware", IMAGE_FIRMWARE},   {0}};
 static const struct choice modes[] = {{"real", START_REAL}, {"protected", START_PROTECTED}, {"long", START_LONG}, {0}};
+static const struct choice dmas[] = {{"remapped", false}, {"unprotected", true}, {0}};
+static const struct choice groups[] = {{"whole", false}, {"split", true}, {0}};
+static const struct choice resets[] = {{"required", false}, {"optional", true}, {0}};
+static const struct choice faults[] = {{"report", false}, {"stop", true}, {0}};
 static const struct choice ons[] = {{"never", RESTART_NEVER},
                                     {"crash", RESTART_CRASH},
                                     {"reset", RESTART_RESET},
@@ -280,7 +324,7 @@ static const struct list_rule
              COUNT(port)},
     functions = {STRING,
                  "text",
-                 "no PCI function\nwrite bus:device.function in hex, for example pci = [\"00:03.0\"]",
+                 "no PCI function\nwrite bus:device.function in hex or vendor:device, for example pci = [\"00:03.0\"]",
                  parse_pci,
                  config_pci_text,
                  COUNT(pci)};
@@ -321,6 +365,14 @@ const struct key_rule config_partition_keys[] = {
     {"debug-exit", STRING | INTEGER, "a port", "debug-exit = \"0xf4\"", take_number, PLACED(debug_exit)},
     {"ports", ARRAY, "a list of ports", "ports = [0x378, \"0x379-0x37a\"]", take_list, FIELD(ports), .list = &ports},
     {"pci", ARRAY, "a list of PCI functions", "pci = [\"00:03.0\"]", take_list, FIELD(pci), .list = &functions},
+    {"dma", STRING, "\"remapped\" or \"unprotected\"", "dma = \"unprotected\"", take_choice, FIELD(dma_unprotected),
+     .choices = dmas},
+    {"pci-groups", STRING, "\"whole\" or \"split\"", "pci-groups = \"split\"", take_choice, FIELD(groups_split),
+     .choices = groups},
+    {"pci-reset", STRING, "\"required\" or \"optional\"", "pci-reset = \"optional\"", take_choice,
+     FIELD(reset_optional), .choices = resets},
+    {"pci-fault", STRING, "\"report\" or \"stop\"", "pci-fault = \"stop\"", take_choice, FIELD(stop_on_fault),
+     .choices = faults},
     {"restart", TABLE, "a table", "restart = { on = \"crash\", limit = 3 }", .take = take_restart},
     {0},
 };

@@ -1,0 +1,223 @@
+/* A partition's functions as they stand before its first start: what they need and where the guest finds them. Boot
+ * core. */
+#include "core/pass_impl.h"
+
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/log.h"
+#include "core/base/string.h"
+#include "core/hostspace.h"
+#include "core/machine.h"
+#include "drivers/pci_scan.h"
+
+#define LARGE_BAR    MIB(256) /* wide BARs from here on lie above memory */
+#define POOL_BASE    16u      /* stage-2 tables of the windows, and what the guest may use up for each BAR */
+#define POOL_PER_BAR 4u
+#define BARS_ALL     (PCI_BARS + 1)
+#define IO_LOWEST    0x1000u /* ports below are the board's */
+
+static bool is_large(const struct pci_bar *b) { return b->wide && b->bytes >= LARGE_BAR; }
+
+/* The bridge whose bus may be reset: all below it belongs to the same partition. */
+static const struct pci_function *own_bridge(const struct pci_function *f, u8 owner) {
+    const struct pci_function *bridge = pci_parent(pass.functions, pass.count, f);
+
+    for (u32 i = 0; bridge && i < pass.count; i++) {
+        u32 bus = PCI_BUS(pass.functions[i].id);
+
+        if (pass.functions[i].id >> 16 != f->id >> 16 || bus < bridge->secondary || bus > bridge->subordinate) continue;
+        if (pass.owner[i] != owner) return NULL;
+    }
+    return bridge;
+}
+
+/* True if another function's memory or registers share a page with this BAR: the page cannot be given away. */
+static bool shares_page(const struct pci_function *f, const struct pci_bar *b, u8 owner) {
+    u64 first = align_down(b->base, PAGE_4K), bytes = align_up(b->base + b->bytes, PAGE_4K) - first;
+
+    for (u32 i = 0; i < pass.count; i++)
+        for (u32 k = 0; k < BARS_ALL; k++) {
+            const struct pci_bar *other = pass_bar(&pass.functions[i], k);
+
+            if (&pass.functions[i] != f && pass.owner[i] != owner && other->bytes && !other->io &&
+                ranges_overlap(first, bytes, other->base, other->bytes))
+                return true;
+        }
+    return false;
+}
+
+static u32 irqs_of(const struct pci_function *f) { return f->msix ? f->msix_entries : f->msi ? 1 : 0; }
+
+static void add_function(struct partition *p, u32 index, const struct pci_function *f,
+                         const struct config_range *grant) {
+    struct passthrough *t = p->pci;
+    struct pass_function *fn = &t->functions[index];
+    u8 owner = (u8)(p->config - machine.config->partitions + 1);
+
+    *fn = (struct pass_function){
+        .real = f, .bridge = own_bridge(f, owner), .gsi = grant->gsi, .has_gsi = grant->gsi != 0};
+    fn->irqs = irqs_of(f);
+    for (u32 i = 0; i < BARS_ALL; i++) fn->placed[i] = NEVER;
+    if (f->msix) {
+        fn->trap_offset = align_down(f->msix_offset, PAGE_4K);
+        fn->trap_bytes = align_up(f->msix_offset + 16u * f->msix_entries, PAGE_4K) - fn->trap_offset;
+    }
+    t->guest[index] = (struct vpci_function){
+        .real = f, .device = index + 1, .intx_pin = vpci_intx_pin(index + 1), .has_line = grant->gsi != 0};
+}
+
+/* What p's functions need, in one block that is mapped on its cores: the structures, then tables for all of stage 2. */
+static void allocate(struct partition *p, u8 owner, u32 count, u32 irqs) {
+    const u64 tables = POOL_BASE + POOL_PER_BAR * BARS_ALL * count + p->config->memory / PAGE_1G + 3 * p->memory.count;
+    u64 bytes = align_up(sizeof(*p->pci) + count * (sizeof(*p->pci->functions) + sizeof(*p->pci->guest)) +
+                             irqs * (sizeof(*p->pci->irqs) + sizeof(struct vpci_vector)),
+                         PAGE_4K);
+    struct passthrough *t = hostspace_take(bytes + tables * PAGE_4K);
+    struct vpci_vector *msix;
+    u32 at = 0;
+
+    p->pci = t;
+    t->block = hostspace_pa(t);
+    t->block_bytes = bytes + tables * PAGE_4K;
+    t->pool = hpa(t->block.v + bytes);
+    t->pool_pages = (u32)tables;
+    t->pool_mem = (struct pt_mem){t, pass_pool_alloc, pass_pool_virt};
+    t->irqs = (struct pass_irq *)(t + 1);
+    msix = (struct vpci_vector *)(t->irqs + irqs);
+    t->guest = (struct vpci_function *)(msix + irqs);
+    t->functions = (struct pass_function *)(t->guest + count);
+    for (u32 i = 0; i < pass.count; i++) {
+        struct pass_function *f = &t->functions[t->count];
+
+        if (pass.owner[i] != owner) continue;
+        add_function(p, t->count, &pass.functions[i], pass.grant[i]);
+        f->first_irq = at;
+        t->guest[t->count].msix = msix + at;
+        for (u32 k = 0; k <= f->irqs; k++) t->irqs[at++].function = t->count;
+        t->count++;
+    }
+}
+
+/* Where the guest finds each BAR at start. I/O ports stay where they are; memory is packed, small BARs keeping their
+ * place in the page. */
+static int place_bars(struct partition *p, char *why, size_t why_size) {
+    struct passthrough *t = p->pci;
+    const struct region *last = &p->regions[p->memory.count - 1];
+    u64 low = GUEST_PCI_HOLE, high = max_u64(align_up(last->gpa.v + last->bytes, PAGE_1G), GIB(4));
+    u64 limit = BIT(cpuid_has_leaf(0x80000008) ? cpuid(0x80000008, 0).eax & 0xff : 36), start = high;
+
+    for (u32 i = 0; i < t->count; i++)
+        for (u32 bar = 0; bar < BARS_ALL; bar++) {
+            const struct pci_bar *b = pass_bar(t->functions[i].real, bar);
+            u64 *at = is_large(b) ? &high : &low, align = vpci_bar_bytes(t->functions[i].real, bar);
+
+            if (!b->bytes) continue;
+            if (b->io) {
+                t->guest[i].home[bar] = b->base;
+                continue;
+            }
+            *at = align_up(*at, align);
+            t->guest[i].home[bar] = *at;
+            if (at == &high && start == GIB(4) && *at > start) start = *at;
+            *at += align;
+        }
+    if (low > GUEST_ECAM_BASE || high > limit) {
+        fmt(why, why_size, "its device memory does not fit below 0x%llx; give it fewer functions",
+            low > GUEST_ECAM_BASE ? GUEST_ECAM_BASE : (unsigned long long)limit);
+        return -E_RANGE;
+    }
+    t->window64 = (struct config_range){.base = start, .bytes = high - start};
+    return 0;
+}
+
+static int open_dma(struct partition *p, char *why, size_t why_size) {
+    struct passthrough *t = p->pci;
+    struct pt dma;
+    int error = 0;
+
+    if (!pass.iommu) {
+        if (p->config->dma_unprotected) {
+            log_line("%s: WARNING: dma = \"unprotected\": its devices reach all memory of this machine",
+                     p->config->name);
+            return 0;
+        }
+        fmt(why, why_size, "%s; dma = \"unprotected\" would let its devices reach all memory", pass.why);
+        return -E_UNSUPPORTED;
+    }
+    if (!pass.iommu->remaps_interrupts() && !p->config->dma_unprotected) {
+        fmt(why, why_size,
+            "the IOMMU does not remap interrupts; dma = \"unprotected\" would let its devices forge them");
+        return -E_UNSUPPORTED;
+    }
+    if (pt_init(&dma, pass.iommu->tables(), &hostspace_mem, pass.iommu->max_leaf())) return -E_NOMEM;
+    for (u32 i = 0; i < p->memory.count && !error; i++)
+        if (p->regions[i].rights & RIGHT_WRITE)
+            error = pt_map(&dma, p->regions[i].gpa.v, p->regions[i].hpa, p->regions[i].bytes, RIGHT_READ | RIGHT_WRITE,
+                           MEM_WB);
+    t->dma_root = dma.root;
+    for (u32 i = 0; i < t->count && !error; i++)
+        error = pass.iommu->prepare(t->functions[i].real->id, t->functions[i].irqs);
+    if (error) fmt(why, why_size, "the IOMMU does not take its functions: %s", error_name(error));
+    return error;
+}
+
+static int check_bars(struct partition *p, u8 owner, char *why, size_t why_size) {
+    for (u32 i = 0; i < p->pci->count; i++)
+        for (u32 bar = 0; bar < BARS_ALL; bar++) {
+            const struct pci_function *f = p->pci->functions[i].real;
+            const struct pci_bar *b = pass_bar(f, bar);
+            char name[16];
+
+            pci_name(name, sizeof(name), f->id);
+            if (!b->bytes || b->io || (bar == VPCI_ROM && !b->base)) continue;
+            if (b->base && !(b->base & (PAGE_4K - 1)) && !shares_page(f, b, owner)) continue;
+            fmt(why, why_size,
+                b->base ? "%s: its BAR %u shares a page with another one; set the firmware up to align BARs to 4 KiB"
+                        : "%s: the firmware gave its BAR %u no address; update or set up the firmware",
+                name, bar);
+            return -E_INVAL;
+        }
+    return 0;
+}
+
+/* I/O BARs are where they are on the machine: the bitmap knows no other address. */
+static void open_ports(struct partition *p) {
+    for (u32 i = 0; i < p->pci->count; i++)
+        for (u32 bar = 0; bar < PCI_BARS; bar++) {
+            const struct pci_bar *b = &p->pci->functions[i].real->bars[bar];
+
+            if (!b->bytes || !b->io || b->base < IO_LOWEST) continue;
+            for (u64 k = 0; k < b->bytes; k++) machine.vendor->allow_port(&p->hw, (u16)(b->base + k));
+        }
+}
+
+static void reach(void *ctx, u64 at, u64 bytes, enum memory_type memtype) {
+    (void)ctx;
+    hostspace_reach(at, bytes, memtype);
+}
+
+int passthrough_build(struct partition *p, char *why, size_t why_size) {
+    u8 owner = (u8)(p->config - machine.config->partitions + 1);
+    u32 count = 0, irqs = 0;
+    int error;
+
+    for (u32 i = 0; i < pass.count; i++) {
+        if (pass.owner[i] != owner) continue;
+        count++;
+        irqs += irqs_of(&pass.functions[i]) + 1; /* and its line */
+    }
+    if (!count) return 0;
+    if (count > VPCI_MAX) {
+        fmt(why, why_size, "it has %u functions, %u fit on its bus", count, VPCI_MAX);
+        return -E_RANGE;
+    }
+    allocate(p, owner, count, irqs);
+    pass_callbacks(p);
+    passthrough_pages(p, reach, NULL);
+    open_ports(p);
+    error = check_bars(p, owner, why, why_size);
+    if (!error) error = place_bars(p, why, why_size);
+    return error ? error : open_dma(p, why, why_size);
+}

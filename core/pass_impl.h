@@ -1,0 +1,34 @@
+/* Shared by the passthrough sources only. */
+#pragma once
+
+#include "core/passthrough.h"
+
+/* What the whole machine has. Written before start, read-only afterwards. */
+struct pass_machine {
+    struct pci_function *functions;
+    u32 count;
+    u8 *owner; /* by function: partition + 1, or 0 */
+    u8 *stop;  /* by partition: a fault wants it stopped; atomic, written by any core with functions */
+    const struct config_range **grant;
+    const struct iommu_ops *iommu; /* NULL: none that works; `why` says more */
+    char why[160];
+};
+extern struct pass_machine pass;
+
+/* "00:1f.2", with the segment before it if it is not 0. */
+void pci_name(char *out, size_t size, u32 id);
+
+static inline const struct pci_bar *pass_bar(const struct pci_function *f, u32 bar) {
+    return bar == VPCI_ROM ? &f->rom : &f->bars[bar];
+}
+/* Allocation of stage-2 tables from the pool: struct pt_mem, ctx is the struct passthrough. */
+int pass_pool_alloc(void *ctx, hpa_t *page);
+u64 *pass_pool_virt(void *ctx, hpa_t page);
+/* Fills p->pci->host. */
+void pass_callbacks(struct partition *p);
+/* The guest changed an interrupt: struct vpci_host. */
+void pass_vector(void *ctx, u32 f, u32 index);
+/* Connects the function's INTx line, if the file names one. Returns 0 or -E_NOENT. */
+int pass_open_line(struct partition *p, u32 f);
+/* Everything of function f that could interrupt is off. Board lock held, or nobody else there. */
+void pass_silence(struct partition *p, u32 f);

@@ -1,0 +1,192 @@
+/* The machine's side of passthrough: what functions there are, the IOMMU, who owns which. Boot core, before start. */
+#include "core/passthrough.h"
+
+#include "core/base/bits.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/base/string.h"
+#include "core/hostspace.h"
+#include "core/machine.h"
+#include "core/pass_impl.h"
+#include "drivers/ioapic.h"
+#include "drivers/lapic.h"
+#include "drivers/pci.h"
+#include "drivers/pci_scan.h"
+
+struct pass_machine pass __attribute__((section(".late")));
+
+static void *take_shared(u64 bytes) {
+    void *at = hostspace_take(bytes);
+
+    hostspace_share_devices(hostspace_pa(at).v, bytes, MEM_WB);
+    return at;
+}
+
+static void share_registers(u64 address, u64 bytes) { hostspace_share_devices(address, bytes, MEM_UC); }
+
+static bool buses_behind(u32 id, u8 *first, u8 *last) {
+    for (u32 i = 0; i < pass.count; i++)
+        if (pass.functions[i].id == id && pass.functions[i].secondary) {
+            *first = pass.functions[i].secondary;
+            *last = pass.functions[i].subordinate;
+            return true;
+        }
+    return false;
+}
+
+static void setup_iommu(void) {
+    const struct host_acpi *acpi = machine.boot->acpi;
+    const struct iommu_ops *ops = acpi->iommu_amd ? &amdvi_ops : &vtd_ops;
+    const struct iommu_env env = {take_shared, share_registers, buses_behind, lapic_is_x2apic()};
+    char summary[160];
+
+    fmt(pass.why, sizeof(pass.why), "%s", acpi->iommu_why[0] ? acpi->iommu_why : "the machine has no IOMMU");
+    if (acpi->iommu && ops->setup(acpi->iommu, &env, summary, sizeof(summary), pass.why, sizeof(pass.why)) == 0) {
+        pass.iommu = ops;
+        if (ioapic_set_remapping(ops)) log_line("%s: WARNING: the I/O APIC is not behind it", ops->name);
+        log_line("%s: %s", ops->name, summary);
+    } else if (acpi->iommu || acpi->iommu_why[0]) {
+        log_line("iommu: not used: %s", pass.why);
+    }
+}
+
+/* --- who owns what --- */
+
+static bool is_bridge(const struct pci_function *f) { return f->header != 0 || f->class_code >> 8 == 0x0600; }
+
+/* seen: functions of this kind so far. */
+static bool matches(const struct config_range *c, const struct pci_function *f, u32 *seen) {
+    u64 key = c->base & BIT(63) ? CONFIG_PCI_DEVICE(f->vendor, f->device) : f->id;
+
+    if ((c->base & BIT(63)) && (c->base & ~0xffffull) == key) key += (*seen)++;
+    return key - c->base < c->bytes;
+}
+
+static void refuse_pci(const struct config_range *c, const char *what, const char *remedy) {
+    refuse("%s:%u:%u: pci: %s|%s", CONFIG_NAME, c->at.line, c->at.column, what, remedy);
+}
+
+static void give(u32 partition, const struct config_range *c) {
+    u32 seen = 0, given = 0;
+    char what[120], name[16];
+
+    for (u32 i = 0; i < pass.count; i++) {
+        const struct pci_function *f = &pass.functions[i];
+
+        if (!matches(c, f, &seen)) continue;
+        pci_name(name, sizeof(name), f->id);
+        if (is_bridge(f)) {
+            if (c->bytes == 1) {
+                fmt(what, sizeof(what), "%s is a bridge, which carries the traffic of others", name);
+                refuse_pci(c, what, "name the functions behind it");
+            }
+            continue;
+        }
+        if (pass.owner[i] && pass.owner[i] != partition + 1) {
+            fmt(what, sizeof(what), "%s belongs to partition %s already", name,
+                machine.config->partitions[pass.owner[i] - 1].name);
+            refuse_pci(c, what, "remove it from one of the two lists: each function has one owner");
+        }
+        pass.owner[i] = (u8)(partition + 1);
+        pass.grant[i] = c;
+        given++;
+    }
+    if (!given) refuse_pci(c, "the machine has no such function", "the boot log above lists those that there are");
+}
+
+/* Two owners in one group could reach each other's devices, and through them memory. */
+static void check_groups(const struct config *config) {
+    for (u32 i = 0; i < pass.count; i++)
+        for (u32 k = 0; k < i; k++) {
+            char a[16], b[16], what[160];
+
+            if (!pass.owner[i] || !pass.owner[k] || pass.owner[i] == pass.owner[k]) continue;
+            if (pass.functions[i].group != pass.functions[k].group) continue;
+            if (config->partitions[pass.owner[i] - 1].groups_split &&
+                config->partitions[pass.owner[k] - 1].groups_split)
+                continue;
+            pci_name(a, sizeof(a), pass.functions[k].id);
+            pci_name(b, sizeof(b), pass.functions[i].id);
+            fmt(what, sizeof(what), "%s and %s can reach each other without the IOMMU, yet belong to %s and %s", a, b,
+                config->partitions[pass.owner[k] - 1].name, config->partitions[pass.owner[i] - 1].name);
+            refuse_pci(pass.grant[i], what,
+                       "give both to one partition; or set pci-groups = \"split\" in both: each can "
+                       "then harm the other");
+        }
+}
+
+static void log_functions(void) {
+    for (u32 i = 0; i < pass.count; i++) {
+        const struct pci_function *f = &pass.functions[i];
+        char name[16], group[16];
+
+        pci_name(name, sizeof(name), f->id);
+        pci_name(group, sizeof(group), f->group);
+        log_line("pci: %s %04x: %04x:%04x (rev %02x), group %s%s%s%s%s%s", name, f->class_code >> 8, f->vendor,
+                 f->device, f->revision, group, f->msi ? ", msi" : "", f->msix ? ", msi-x" : "", f->flr ? ", flr" : "",
+                 pass.owner[i] ? ", owner " : "",
+                 pass.owner[i] ? machine.config->partitions[pass.owner[i] - 1].name : "");
+    }
+}
+
+void passthrough_setup(const struct config *config) {
+    bool wanted = false;
+
+    for (u32 i = 0; i < config->partition_count; i++) wanted |= config->partitions[i].pci_count != 0;
+    for (u32 i = 0; i < machine.boot->acpi->mcfg_count; i++) {
+        const struct host_mcfg *m = &machine.boot->acpi->mcfg[i];
+
+        hostspace_reach(m->address + ((u64)m->first << 20), (u64)(m->last - m->first + 1) << 20, MEM_UC);
+    }
+    pci_setup(machine.boot->acpi);
+    pass.count = pci_discover(NULL, 0);
+    pass.functions = hostspace_take((pass.count + 1) * sizeof(*pass.functions));
+    pass.count = (u32)min_u64(pci_discover(pass.functions, pass.count), pass.count);
+    pass.owner = hostspace_take(pass.count + 1);
+    pass.stop = take_shared(config->partition_count + 1);
+    pass.grant = hostspace_take((pass.count + 1) * sizeof(*pass.grant));
+    hostspace_share(pass.functions, (pass.count + 1) * sizeof(*pass.functions), false);
+    hostspace_share(pass.owner, pass.count + 1, false);
+    setup_iommu();
+    for (u32 i = 0; i < config->partition_count; i++)
+        for (u32 k = 0; k < config->partitions[i].pci_count; k++) give(i, &config->partitions[i].pci[k]);
+    if (wanted) log_functions();
+    check_groups(config);
+}
+
+/* --- faults --- */
+
+#define FAULTS_TOLD 4u
+
+static void tell_fault(const struct iommu_fault *fault) {
+    const char *owner = "nobody";
+    char name[16];
+
+    pci_name(name, sizeof(name), fault->id);
+    for (u32 i = 0; i < pass.count; i++)
+        if (pass.functions[i].id == fault->id && pass.owner[i]) {
+            const struct config_partition *c = &machine.config->partitions[pass.owner[i] - 1];
+
+            owner = c->name;
+            if (c->stop_on_fault) __atomic_store_n(&pass.stop[pass.owner[i] - 1], 1, __ATOMIC_RELEASE);
+        }
+    log_line("%s: %s of %s: %s at 0x%llx refused, reason 0x%x", pass.iommu->name, name, owner,
+             fault->interrupt ? "interrupt"
+             : fault->write   ? "write"
+                              : "read",
+             (unsigned long long)fault->address, fault->reason);
+}
+
+void passthrough_poll(struct partition *p) {
+    struct iommu_fault fault;
+    u8 *stop = &pass.stop[p->config - machine.config->partitions];
+
+    if (!pass.iommu) return;
+    for (u32 told = 0; told < FAULTS_TOLD && pass.iommu->fault(&fault); told++) tell_fault(&fault);
+    if (__atomic_exchange_n(stop, 0, __ATOMIC_ACQ_REL)) {
+        log_line("%s: stopped for a refused access of its device", p->config->name);
+        partition_end(p, END_CRASH);
+    }
+}

@@ -1,0 +1,240 @@
+/* The partition's side of passthrough: where its functions' memory lies for the guest, their DMA, their start and end.
+ */
+#include "core/pass_impl.h"
+
+#include "core/base/bits.h"
+#include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
+#include "core/base/layout.h"
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/base/string.h"
+#include "core/hostspace.h"
+#include "core/machine.h"
+#include "drivers/pci.h"
+#include "drivers/pci_scan.h"
+
+#define BARS_ALL (PCI_BARS + 1)
+
+void pci_name(char *out, size_t size, u32 id) {
+    if (id >> 16)
+        fmt(out, size, "%04x:%02x:%02x.%u", id >> 16, PCI_BUS(id), PCI_DEVICE(id), PCI_FUNCTION(id));
+    else
+        fmt(out, size, "%02x:%02x.%u", PCI_BUS(id), PCI_DEVICE(id), PCI_FUNCTION(id));
+}
+
+/* --- stage 2 of device memory --- */
+
+/* Tables after start come from the partition's own pool: a guest that uses it up by moving its BARs has done itself
+ * harm only. */
+int pass_pool_alloc(void *ctx, hpa_t *page) {
+    struct passthrough *t = ctx;
+
+    if (t->pool_used == t->pool_pages) return -E_NOMEM;
+    *page = hpa(t->pool.v + PAGE_4K * t->pool_used++);
+    return 0;
+}
+u64 *pass_pool_virt(void *ctx, hpa_t page) {
+    (void)ctx;
+    return (u64 *)(page.v + DIRECT_BASE);
+}
+
+static bool in_window(const struct passthrough *t, u64 at, u64 bytes) {
+    if (at >= GUEST_PCI_HOLE && at < GUEST_ECAM_BASE) return bytes <= GUEST_ECAM_BASE - at;
+    return at >= t->window64.base && at - t->window64.base < t->window64.bytes &&
+           bytes <= t->window64.bytes - (at - t->window64.base);
+}
+
+/* Maps or unmaps [from, to) of a BAR, whole pages. */
+static int change(struct passthrough *t, u64 at, const struct pci_bar *b, u64 from, u64 to, bool map) {
+    const enum memory_type type = MEM_UC;
+    u64 first = align_down(at + from, PAGE_4K), last = align_up(at + to, PAGE_4K);
+
+    if (from >= to) return 0;
+    if (!map) return pt_unmap(&t->stage2, first, last - first);
+    return pt_map(&t->stage2, first, hpa(align_down(b->base + from, PAGE_4K)), last - first, RIGHT_READ | RIGHT_WRITE,
+                  type);
+}
+
+/* A BAR with its MSI-X table left out. */
+static int change_bar(struct passthrough *t, const struct pass_function *f, u32 bar, u64 at, bool map) {
+    const struct pci_bar *b = pass_bar(f->real, bar);
+    bool table = f->real->msix && bar == f->real->msix_bar;
+    u64 hole = table ? f->trap_offset : b->bytes, resume = table ? hole + f->trap_bytes : b->bytes;
+    int error = change(t, at, b, 0, min_u64(hole, b->bytes), map);
+
+    if (error) return error;
+    error = change(t, at, b, resume, b->bytes, map);
+    if (error && map) (void)!change(t, at, b, 0, min_u64(hole, b->bytes), false);
+    return error;
+}
+
+static void flush_all(struct partition *p) {
+    for (u32 i = 0; i < p->vcpu_count; i++) vcpu_poke(p->vcpus[i], REQUEST_FLUSH);
+}
+
+static void place(void *ctx, u32 f, u32 bar, u64 at) {
+    struct partition *p = ctx;
+    struct passthrough *t = p->pci;
+    struct pass_function *fn = &t->functions[f];
+    const struct pci_bar *b = pass_bar(fn->real, bar);
+
+    if (b->io || !b->bytes || fn->placed[bar] == at) return;
+    if (fn->placed[bar] != NEVER) {
+        if (change_bar(t, fn, bar, fn->placed[bar], false)) log_line("%s: a BAR stays mapped", p->config->name);
+        fn->placed[bar] = NEVER;
+        flush_all(p);
+    }
+    /* Small BARs share a page with what surrounds them: their place in it stays. */
+    if (at == NEVER || !in_window(t, at, b->bytes) || ((at ^ b->base) & (PAGE_4K - 1))) return;
+    if (change_bar(t, fn, bar, at, true) == 0) fn->placed[bar] = at;
+}
+
+/* --- configuration space --- */
+
+static u32 config_read(void *ctx, u32 f, u32 offset, u32 size) {
+    const struct partition *p = ctx;
+
+    return pci_machine.read(NULL, p->pci->functions[f].real->id, offset, size);
+}
+static void config_write(void *ctx, u32 f, u32 offset, u32 size, u32 value) {
+    const struct partition *p = ctx;
+
+    pci_machine.write(NULL, p->pci->functions[f].real->id, offset, size, value);
+}
+
+/* A reset that the guest asked for: of this function alone. */
+static void reset(void *ctx, u32 f) {
+    struct partition *p = ctx;
+
+    pass_silence(p, f);
+    if (pci_reset(p->pci->functions[f].real, NULL) == -E_TIMEOUT)
+        log_line("%s: function %u does not come back from its reset", p->config->name, f);
+}
+
+void pass_callbacks(struct partition *p) {
+    p->pci->host = (struct vpci_host){p, config_read, config_write, place, pass_vector, reset};
+}
+
+/* --- device memory that is trapped --- */
+
+/* The function whose MSI-X pages hold `at`; *offset: in its BAR. */
+static const struct pass_function *trapped(const struct passthrough *t, u64 at, u32 *offset, u32 *number) {
+    for (u32 i = 0; t && i < t->count; i++) {
+        const struct pass_function *f = &t->functions[i];
+        u64 placed = f->placed[f->real->msix_bar];
+
+        if (!f->trap_bytes || placed == NEVER || at - (placed + f->trap_offset) >= f->trap_bytes) continue;
+        if (at - placed >= f->real->bars[f->real->msix_bar].bytes) continue;
+        *offset = (u32)(at - placed);
+        *number = i;
+        return f;
+    }
+    return NULL;
+}
+
+static bool in_table(const struct pass_function *f, u32 offset) {
+    return offset - f->real->msix_offset < 16u * f->real->msix_entries;
+}
+
+bool passthrough_read(struct partition *p, u64 at, u32 size, u32 *value) {
+    u32 offset, number;
+    const struct pass_function *f = trapped(p->pci, at, &offset, &number);
+
+    if (!f) return false;
+    if (in_table(f, offset)) {
+        *value = vpci_msix_read(&p->board.pci, number, (offset - f->real->msix_offset) & ~3u) >> (offset & 3) * 8;
+        if (size < 4) *value &= (1u << 8 * size) - 1;
+    } else {
+        const volatile void *real =
+            (const volatile void *)(f->real->bars[f->real->msix_bar].base + offset + DIRECT_BASE);
+
+        *value = size == 1   ? *(const volatile u8 *)real
+                 : size == 2 ? *(const volatile u16 *)real
+                             : *(const volatile u32 *)real;
+    }
+    return true;
+}
+
+bool passthrough_write(struct partition *p, u64 at, u32 size, u32 value) {
+    u32 offset, number;
+    const struct pass_function *f = trapped(p->pci, at, &offset, &number);
+
+    if (!f) return false;
+    if (in_table(f, offset)) {
+        /* PCI Local Bus 3.0, MSI-X Table: double words and quad words; others are undefined, and dropped here. */
+        if (size == 4 && !(offset & 3)) vpci_msix_write(&p->board.pci, number, offset - f->real->msix_offset, value);
+    } else {
+        volatile void *real = (volatile void *)(f->real->bars[f->real->msix_bar].base + offset + DIRECT_BASE);
+
+        if (size == 1) *(volatile u8 *)real = (u8)value;
+        if (size == 2) *(volatile u16 *)real = (u16)value;
+        if (size == 4) *(volatile u32 *)real = value;
+    }
+    return true;
+}
+
+void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at, u64 bytes, enum memory_type memtype),
+                       void *ctx) {
+    if (p->pci) map(ctx, p->pci->block.v, p->pci->block_bytes, MEM_WB);
+    for (u32 i = 0; p->pci && i < p->pci->count; i++) {
+        const struct pass_function *f = &p->pci->functions[i];
+
+        if (pci_page(f->real->id)) map(ctx, pci_page(f->real->id), PAGE_4K, MEM_UC);
+        if (f->bridge && pci_page(f->bridge->id)) map(ctx, pci_page(f->bridge->id), PAGE_4K, MEM_UC);
+        if (f->trap_bytes) map(ctx, f->real->bars[f->real->msix_bar].base + f->trap_offset, f->trap_bytes, MEM_UC);
+    }
+}
+
+/* --- start and end --- */
+
+int passthrough_start(struct partition *p, char *why, size_t why_size) {
+    struct passthrough *t = p->pci;
+    char name[16];
+
+    for (u32 i = 0; t && i < t->count; i++) {
+        struct pass_function *f = &t->functions[i];
+        int error = pci_reset(f->real, f->bridge);
+
+        pci_name(name, sizeof(name), f->real->id);
+        if (error == -E_TIMEOUT || (error && !p->config->reset_optional)) {
+            fmt(why, why_size, "%s %s", name,
+                error == -E_TIMEOUT ? "stays busy after its reset; power the machine off and on"
+                                    : "has no way to be reset; pci-reset = \"optional\" uses it all the same");
+            return error;
+        }
+        pass_silence(p, i);
+        for (u32 bar = 0; bar < BARS_ALL; bar++) place(p, i, bar, NEVER);
+        if (pass.iommu) {
+            error = pass.iommu->attach(f->real->id, (u32)(p->config - machine.config->partitions) + 1, t->dma_root);
+            if (error) {
+                fmt(why, why_size, "%s: the IOMMU does not open its DMA: %s", name, error_name(error));
+                return error;
+            }
+        }
+        if (pass_open_line(p, i)) log_line("%s: %s: interrupt line %u is not there", p->config->name, name, f->gsi);
+    }
+    return 0;
+}
+
+int passthrough_stop(struct partition *p) {
+    struct passthrough *t = p->pci;
+    int error = 0;
+
+    for (u32 i = 0; t && i < t->count; i++) {
+        const struct pci_function *f = t->functions[i].real;
+
+        /* Bus mastering goes first; a function that cannot be reset is kept from memory by its IOMMU entry. */
+        pass_silence(p, i);
+        (void)!pci_reset(f, t->functions[i].bridge);
+        if (pass.iommu && pass.iommu->detach(f->id)) {
+            log_line("%s: the IOMMU does not confirm that function %u is closed", p->config->name, i);
+            error = -E_TIMEOUT;
+        }
+    }
+    if (t) memset(t->source, 0, sizeof(t->source));
+    for (u32 i = 0; t && i < t->count; i++)
+        for (u32 k = 0; k <= t->functions[i].irqs; k++) t->irqs[t->functions[i].first_irq + k].vector = 0;
+    return error;
+}
