@@ -57,6 +57,7 @@
 #define RFLAGS_OF    BIT(11)
 #define RFLAGS_NT    BIT(14)
 #define RFLAGS_RF    BIT(16)
+#define RFLAGS_VM    BIT(17)
 #define RFLAGS_AC    BIT(18)
 
 enum x86_vector {
