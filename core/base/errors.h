@@ -1,18 +1,20 @@
 /* Error codes. Functions that can fail return 0 or one of these negated. Layer 0. */
 #pragma once
 
-enum error {
-    E_INVAL = 1,   /* an argument or input is malformed */
-    E_NOMEM,       /* the frame pool or arena is used up */
-    E_OVERLAP,     /* the range is already taken */
-    E_RANGE,       /* outside what the object covers */
-    E_NOENT,       /* no such table, module or entry */
-    E_UNSUPPORTED, /* legal, but this machine or this code lacks it */
-    E_FAULT,       /* the guest earned an exception; the out parameter tells which */
-    E_TRUNCATED,   /* more input bytes are needed */
-    E_CHECKSUM,    /* a table's checksum does not match */
-    E_TIMEOUT,     /* hardware did not answer in time */
-};
+#define ERROR_LIST(X)                                                                                                  \
+    X(E_INVAL, "malformed")             /* an argument or input is malformed */                                        \
+    X(E_NOMEM, "out of memory")         /* the frame pool or arena is used up */                                       \
+    X(E_OVERLAP, "range already taken") /* the range is already taken */                                               \
+    X(E_RANGE, "out of range")          /* outside what the object covers */                                           \
+    X(E_NOENT, "not found")             /* no such table, module or entry */                                           \
+    X(E_UNSUPPORTED, "not supported")   /* legal, but this machine or this code lacks it */                            \
+    X(E_FAULT, "guest fault")           /* the guest earned an exception; the out parameter tells which */             \
+    X(E_TRUNCATED, "cut short")         /* more input bytes are needed */                                              \
+    X(E_CHECKSUM, "wrong checksum")     /* a table's checksum does not match */                                        \
+    X(E_TIMEOUT, "no answer in time")   /* hardware did not answer in time */
+
+#define ERROR_ID(id, name) id,
+enum error { E_NONE, ERROR_LIST(ERROR_ID) E_COUNT };
 
 /* A short lower-case phrase for a code from enum error (sign ignored), never NULL. */
 const char *error_name(int code);

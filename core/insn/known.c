@@ -1,22 +1,10 @@
 #include "core/insn/known.h"
 
+#include "core/insn/decode_table.h"
 #include "core/insn/insn.h"
 
 static bool is_prefix(u8 byte, bool long_mode) {
-    switch (byte) {
-    case 0x26:
-    case 0x2e:
-    case 0x36:
-    case 0x3e:
-    case 0x64:
-    case 0x65:
-    case 0x66:
-    case 0x67:
-    case 0xf0:
-    case 0xf2:
-    case 0xf3: return true;
-    default: return long_mode && byte >> 4 == 4; /* REX */
-    }
+    return insn_one_byte[byte].form == FORM_PREFIX || (long_mode && byte >> 4 == 4); /* REX */
 }
 
 u32 insn_prefixed_length(const u8 *bytes, const struct insn_opcode *opcode, bool long_mode) {
