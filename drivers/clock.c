@@ -1,6 +1,7 @@
 #include "drivers/clock.h"
 
 #include "core/base/bits.h"
+#include "core/base/calendar.h"
 #include "core/base/cpu.h"
 #include "core/base/layout.h"
 
@@ -121,15 +122,6 @@ static u8 cmos(u8 index) {
 
 static u32 decimal(u8 value, bool binary) { return binary ? value : (u32)(value >> 4) * 10 + (value & 15); }
 
-/* Days from 1970-01-01 to a Gregorian date from 1970 to 2399. */
-static u64 days(u32 year, u32 month, u32 day) {
-    static const u16 before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    u32 leaps = (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400 - 477;
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
-    return (u64)(year - 1970) * 365 + leaps + before[month - 1] + (leap && month > 2) + day - 1;
-}
-
 u64 clock_wall_seconds(void) {
     u8 status_b;
     bool binary;
@@ -147,5 +139,5 @@ u64 clock_wall_seconds(void) {
     month = decimal(cmos(8), binary);
     year = 2000 + decimal(cmos(9), binary);
     if (month < 1 || month > 12 || day < 1 || day > 31) return 0;
-    return ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    return (((day_number(year, month, day) - day_number(1970, 1, 1)) * 24 + hour) * 60 + minute) * 60 + second;
 }

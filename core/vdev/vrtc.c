@@ -3,6 +3,7 @@
 #include "core/vdev/vrtc.h"
 
 #include "core/base/bits.h"
+#include "core/base/calendar.h"
 #include "core/vdev/vclock.h"
 
 /* MC146818A, Register A to D. */
@@ -31,16 +32,6 @@
 #define UIP_NS ((u64)(244 + 1984) * 1000)
 
 #define SECONDS_PER_DAY ((u64)86400)
-#define YEAR_SHIFT      400u /* keeps day numbers of all years 0 to 9999 positive */
-
-/* Day number of a date of the Gregorian calendar; years begin in March, so that the leap day is the
- * last. month: 1 to 12. */
-static u64 day_number(u32 year, u32 month, u32 day) {
-    u64 y = year + YEAR_SHIFT - (month <= 2 ? 1 : 0);
-    u64 m = month <= 2 ? month + 9 : month - 3; /* 0 = March */
-    return y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1;
-}
-
 static void date_of(u64 days, u32 *year, u32 *month, u32 *day) {
     u64 y = days * 400 / 146097;
     /* The estimate can be one too high or too low around the first of March. */
