@@ -27,6 +27,17 @@ header:
     .long 8
 header_end:
 
+/* Entries of a table, which is zero: each \step beyond the one before. */
+.macro fill table, entry, step, count
+    xorl %ecx, %ecx
+.Lfill\@:
+    movl \entry, (\table, %ecx, 8)
+    addl $\step, \entry
+    incl %ecx
+    cmpl $\count, %ecx
+    jb .Lfill\@
+.endm
+
     .section .boot.text, "ax"
     .code32
     .global _start
@@ -59,30 +70,14 @@ _start:
     /* First 4 GiB in 2 MiB pages. */
     leal OFF(boot_pd)(%ebp), %esi
     movl $0x83, %eax
-    xorl %ecx, %ecx
-2:  movl %eax, (%esi, %ecx, 8)
-    movl $0, 4(%esi, %ecx, 8)
-    addl $0x200000, %eax
-    incl %ecx
-    cmpl $2048, %ecx
-    jb 2b
+    fill %esi, %eax, 0x200000, 2048
     leal OFF(boot_pdpt_low)(%ebp), %eax
     leal 3(%esi), %edx
-    xorl %ecx, %ecx
-3:  movl %edx, (%eax, %ecx, 8)
-    addl $4096, %edx
-    incl %ecx
-    cmpl $4, %ecx
-    jb 3b
+    fill %eax, %edx, 4096, 4
     /* The image, page by page from where it lies. */
     leal OFF(boot_pt)(%ebp), %esi
     leal 3(%ebp), %edx
-    xorl %ecx, %ecx
-4:  movl %edx, (%esi, %ecx, 8)
-    addl $4096, %edx
-    incl %ecx
-    cmpl $512, %ecx
-    jb 4b
+    fill %esi, %edx, 4096, 512
     leal OFF(boot_pd_high)(%ebp), %edx
     leal 3(%esi), %ecx
     movl %ecx, (%edx)

@@ -268,16 +268,11 @@ static void on_exception(struct vcpu *v, const struct vm_exit *exit) {
     vcpu_raise(v, exit->event.vector, exit->event.has_error, exit->event.error);
 }
 
-static void on_task_switch(struct vcpu *v, const struct vm_exit *exit) { guest_task_switch(v, exit); }
-
-static void on_triple_fault(struct vcpu *v, const struct vm_exit *exit) { exit_crash(v, exit, "triple fault"); }
-
-static void on_invalid(struct vcpu *v, const struct vm_exit *exit) {
-    exit_crash(v, exit, "the processor refuses this guest state");
-}
-
-static void on_unexpected(struct vcpu *v, const struct vm_exit *exit) {
-    exit_crash(v, exit, "an exit that was not asked for");
+static void on_fatal(struct vcpu *v, const struct vm_exit *exit) {
+    exit_crash(v, exit,
+               exit->reason == EXIT_TRIPLE_FAULT ? "triple fault"
+               : exit->reason == EXIT_INVALID    ? "the processor refuses this guest state"
+                                                 : "an exit that was not asked for");
 }
 
 void (*const exit_handlers[EXIT_REASONS])(struct vcpu *v, const struct vm_exit *exit) = {
@@ -293,7 +288,7 @@ void (*const exit_handlers[EXIT_REASONS])(struct vcpu *v, const struct vm_exit *
     [EXIT_NMI_WINDOW] = on_nmi_window,
     [EXIT_TIMER] = on_timer,
     [EXIT_CR] = on_cr,
-    [EXIT_DR] = on_unexpected,
+    [EXIT_DR] = on_fatal,
     [EXIT_XSETBV] = on_xsetbv,
     [EXIT_HYPERCALL] = on_no_insn,
     [EXIT_WBINVD] = on_skip,
@@ -302,8 +297,8 @@ void (*const exit_handlers[EXIT_REASONS])(struct vcpu *v, const struct vm_exit *
     [EXIT_MWAIT] = on_no_insn,
     [EXIT_NO_INSN] = on_no_insn,
     [EXIT_EXCEPTION] = on_exception,
-    [EXIT_TASK_SWITCH] = on_task_switch,
-    [EXIT_TRIPLE_FAULT] = on_triple_fault,
-    [EXIT_INVALID] = on_invalid,
-    [EXIT_UNEXPECTED] = on_unexpected,
+    [EXIT_TASK_SWITCH] = guest_task_switch,
+    [EXIT_TRIPLE_FAULT] = on_fatal,
+    [EXIT_INVALID] = on_fatal,
+    [EXIT_UNEXPECTED] = on_fatal,
 };

@@ -16,7 +16,7 @@ static struct ring log_ring = {.data = log_data, .size = LOG_BYTES};
 static struct console_source log_source = {.name = "mullion", .ring = &log_ring};
 static struct spinlock log_lock;
 
-void log_text(const char *text) {
+static void log_text(const char *text) {
     spin_lock(&log_lock);
     for (const char *c = text; *c; c++) ring_put(&log_ring, (u8)*c);
     ring_put(&log_ring, '\n');
