@@ -54,36 +54,34 @@ void ioapic_setup(const struct host_acpi *acpi) {
 }
 
 int ioapic_set_remapping(const struct iommu_ops *ops) {
-    if (!ops->remaps_interrupts()) return 0;
-    for (u32 i = 0; i < machine->ioapic_count; i++) {
-        const struct host_ioapic *io = &machine->ioapics[i];
-        int rc = ops->ioapic_id(io->id, &requesters[i]);
-
-        if (rc == 0) rc = ops->prepare(requesters[i], pins(io));
-        if (rc) return rc;
-    }
-    remapping = ops;
-    return 0;
-}
-
-/* Index of the I/O APIC that has this line, or -E_NOENT. */
-static int find(u32 gsi, u32 *pin) {
-    for (u32 i = 0; i < machine->ioapic_count; i++) {
-        *pin = gsi - machine->ioapics[i].gsi_base;
-        if (gsi >= machine->ioapics[i].gsi_base && *pin < pins(&machine->ioapics[i])) return (int)i;
-    }
-    return -E_NOENT;
-}
-
-static int route(u32 i, u32 pin, const struct isa_override *line, u8 vector, u32 apic_id) {
-    const struct host_ioapic *io = &machine->ioapics[i];
-    struct msi_message m = {0xfee00000 | (u64)apic_id << 12, vector};
     int rc = 0;
 
-    if (remapping)
-        rc = remapping->route(requesters[i], pin, vector, apic_id, line->level, &m);
-    else if (apic_id > 0xff)
-        rc = -E_RANGE;
+    if (!ops->remaps_interrupts()) return 0;
+    for (u32 i = 0; i < machine->ioapic_count && rc == 0; i++) {
+        rc = ops->ioapic_id(machine->ioapics[i].id, &requesters[i]);
+        if (rc == 0) rc = ops->prepare(requesters[i], pins(&machine->ioapics[i]));
+    }
+    if (rc == 0) remapping = ops;
+    return rc;
+}
+
+/* The I/O APIC that has this line, or NULL. */
+static const struct host_ioapic *find(u32 gsi, u32 *pin) {
+    for (u32 i = 0; i < machine->ioapic_count; i++) {
+        *pin = gsi - machine->ioapics[i].gsi_base;
+        if (gsi >= machine->ioapics[i].gsi_base && *pin < pins(&machine->ioapics[i])) return &machine->ioapics[i];
+    }
+    return NULL;
+}
+
+static int route(const struct isa_override *line, u8 vector, u32 apic_id) {
+    struct msi_message m = {0xfee00000 | (u64)apic_id << 12, vector};
+    u32 pin;
+    const struct host_ioapic *io = find(line->gsi, &pin);
+    int rc = !io ? -E_NOENT : !remapping && apic_id > 0xff ? -E_RANGE : 0;
+
+    if (io && remapping)
+        rc = remapping->route(requesters[io - machine->ioapics], pin, vector, apic_id, line->level, &m);
     if (rc) return rc;
     /* The entry that sends this message. VT-d 4.1, I/OxAPIC Programming; the rest as in the data sheet. */
     write(io, REG_REDIRECTION + 2 * pin, MASKED);
@@ -95,12 +93,10 @@ static int route(u32 i, u32 pin, const struct isa_override *line, u8 vector, u32
 }
 
 int ioapic_route(const struct isa_override *line, u8 vector, u32 apic_id) {
-    u32 pin;
     int rc;
 
     spin_lock(&lock);
-    rc = find(line->gsi, &pin);
-    if (rc >= 0) rc = route((u32)rc, pin, line, vector, apic_id);
+    rc = route(line, vector, apic_id);
     spin_unlock(&lock);
     return rc;
 }
@@ -110,17 +106,16 @@ int ioapic_route_isa(u32 line, u8 vector, u32 apic_id) { return ioapic_route(&ma
 /* While it is closed a level line counts as edge: that ends the interrupt in the I/O APIC, whether or not an EOI with
  * its vector came by (with interrupt remapping the entry may hold another number). One that is still up comes again. */
 int ioapic_mask(const struct isa_override *line, bool masked) {
+    const struct host_ioapic *io;
     u32 pin;
-    int i;
 
     spin_lock(&lock);
-    i = find(line->gsi, &pin);
-    if (i >= 0) {
-        const struct host_ioapic *io = &machine->ioapics[i];
-        u32 low = read(io, REG_REDIRECTION + 2 * pin) & ~(u32)(MASKED | LEVEL);
-
-        write(io, REG_REDIRECTION + 2 * pin, low | (masked ? MASKED : line->level ? LEVEL : 0));
-    }
+    io = find(line->gsi, &pin);
+    if (io)
+        write(io, REG_REDIRECTION + 2 * pin,
+              (read(io, REG_REDIRECTION + 2 * pin) & ~(u32)(MASKED | LEVEL)) | (masked        ? MASKED
+                                                                                : line->level ? LEVEL
+                                                                                              : 0));
     spin_unlock(&lock);
-    return i < 0 ? i : 0;
+    return io ? 0 : -E_NOENT;
 }

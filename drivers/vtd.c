@@ -23,8 +23,9 @@ struct unit {
     u32 used;                       /* interrupt entries that are reserved */
 };
 struct function {
-    u32 id, unit, first, count; /* its interrupt entries */
+    u32 id, first, count; /* its interrupt entries */
     bool ioapic;
+    const struct unit *unit;
     u64 *context;
 };
 /* What is written after boot, and may be by every core that drives devices. */
@@ -95,121 +96,97 @@ static int invalidate(const struct unit *u, const u64 *what, u32 count) {
 
 /* --- setup --- */
 
-static int refuse_unit(const struct unit *u, int code, const char *what, char *why, size_t why_size) {
-    fmt(why, why_size, "VT-d: the unit at 0x%llx %s", (unsigned long long)u->registers, what);
-    return code;
-}
-
-/* caps, ecaps: what all units up to this one have. */
-static int check_unit(u32 i, u64 *caps, u64 *ecaps, char *why, size_t why_size) {
-    struct unit *u = &units[i];
-    const char *lack = NULL;
+/* caps, ecaps: what all units up to this one have. NULL, or what it lacks. */
+static const char *check_unit(struct unit *u, u64 *caps, u64 *ecaps) {
     u64 end;
 
-    u->registers = dmar.units[i].registers;
     env.registers(u->registers, PAGE_4K);
     u->cap = iommu_read64(u->registers + VTD_CAP);
     u->ecap = iommu_read64(u->registers + VTD_ECAP);
     *caps &= u->cap;
     *ecaps &= u->ecap;
-    if (~u->cap == 0 || iommu_read32(u->registers + VTD_VER) == 0)
-        lack = "is not there";
-    else if (!(*caps & (CAP_LEVELS_4 | CAP_LEVELS_3)))
-        lack = "can use no tables of four or three levels that all others can";
-    else if (!(u->ecap & ECAP_QUEUE))
-        lack = "has no queued invalidation";
-    else if (!(u->ecap & ECAP_COHERENT) && !iommu_can_flush())
-        lack = "does not look into caches, and the processor has no CLFLUSH";
-    if (lack) return refuse_unit(u, -E_UNSUPPORTED, lack, why, why_size);
+    if (~u->cap == 0 || iommu_read32(u->registers + VTD_VER) == 0) return "is not there";
+    if (!(*caps & (CAP_LEVELS_4 | CAP_LEVELS_3))) return "has no tables of four or three levels that all others have";
+    if (!(u->ecap & ECAP_QUEUE)) return "has no queued invalidation";
+    if (!(u->ecap & ECAP_COHERENT) && !iommu_can_flush()) return "needs CLFLUSH, which the processor lacks";
     end = CAP_FAULT_OFFSET(u->cap) + 16 * CAP_FAULT_RECORDS(u->cap);
     if (end > PAGE_4K) env.registers(u->registers + PAGE_4K, align_up(end - PAGE_4K, PAGE_4K));
-    return 0;
-}
-
-/* NULL, or what did not work. */
-static const char *switch_interrupts_on(const struct unit *u) {
-    const u64 all = INV_INTERRUPTS;
-
-    iommu_write64(u->registers + VTD_IRTA, iommu_address(u->interrupts) | (eim ? IRTA_EIM : 0) | IRTA_SIZE);
-    if (command(u, GCMD_SIRTP, true)) return "does not take an interrupt table";
-    if (invalidate(u, &all, 1)) return "does not complete an invalidation of interrupts";
-    if (command(u, GCMD_CFI, false) || command(u, GCMD_IRE, true)) return "does not switch interrupt remapping on";
     return NULL;
 }
 
 /* With empty tables. Firmware may have left the unit on: translation stays on then, so that nothing opens in between.
  * Its own closed regions (PMEN) end when the tables have taken over. NULL, or what did not work. */
-static const char *switch_on(struct unit *u) {
-    const u64 all[] = {INV_CONTEXTS, INV_IOTLB};
+static const char *switch_on(const struct unit *u) {
+    const char *disobeys = "does not obey its command register", *hangs = "does not complete an invalidation";
 
-    if (command(u, GCMD_IRE, false) || command(u, GCMD_QIE, false)) return "does not switch its invalidation queue off";
+    if (command(u, GCMD_IRE, false) || command(u, GCMD_QIE, false)) return disobeys;
     iommu_write32(u->registers + VTD_FSTS, FSTS_QUEUE_ERRORS | FSTS_OVERFLOW);
     iommu_write64(u->registers + VTD_IQT, 0);
     iommu_write64(u->registers + VTD_IQA, iommu_address(u->queue));
-    if (command(u, GCMD_QIE, true)) return "does not switch its invalidation queue on";
     iommu_write64(u->registers + VTD_RTADDR, iommu_address(u->root));
-    if (command(u, GCMD_SRTP, true)) return "does not take a root table";
-    if (invalidate(u, all, ARRAY_SIZE(all))) return "does not complete an invalidation";
-    if (command(u, GCMD_TE, true)) return "does not switch translation on";
-    if (u->cap & (CAP_PLMR | CAP_PHMR)) {
-        iommu_write32(u->registers + VTD_PMEN, 0);
-        if (wait_for(u, VTD_PMEN, PMEN_STATUS, 0)) return "does not give up its protected memory";
-    }
-    return remaps ? switch_interrupts_on(u) : NULL;
-}
-
-static void take_memory(struct unit *u) {
-    u->root = env.take(2 * PAGE_4K + IRT_ENTRIES * 16);
-    u->queue = u->root + PAGE_4K / sizeof(u64);
-    u->interrupts = u->queue + PAGE_4K / sizeof(u64);
+    if (command(u, GCMD_QIE, true) || command(u, GCMD_SRTP, true)) return disobeys;
+    if (invalidate(u, (u64[]){INV_CONTEXTS, INV_IOTLB}, 2)) return hangs;
+    if (command(u, GCMD_TE, true)) return disobeys;
+    if (u->cap & CAP_PROTECTED) iommu_write32(u->registers + VTD_PMEN, 0);
+    if (u->cap & CAP_PROTECTED && wait_for(u, VTD_PMEN, PMEN_STATUS, 0)) return "keeps firmware's memory protected";
+    if (!remaps) return NULL;
+    iommu_write64(u->registers + VTD_IRTA, iommu_address(u->interrupts) | (eim ? IRTA_EIM : 0) | IRTA_SIZE);
+    if (command(u, GCMD_SIRTP, true)) return disobeys;
+    if (invalidate(u, (u64[]){INV_INTERRUPTS}, 1)) return hangs;
+    return command(u, GCMD_CFI, false) || command(u, GCMD_IRE, true) ? disobeys : NULL;
 }
 
 static void switch_off(const struct unit *u) {
-    static const u32 bits[] = {GCMD_TE, GCMD_IRE, GCMD_QIE};
-
-    for (u32 i = 0; i < ARRAY_SIZE(bits); i++)
-        if (command(u, bits[i], false)) return;
+    if (command(u, GCMD_TE, false) == 0 && command(u, GCMD_IRE, false) == 0) (void)command(u, GCMD_QIE, false);
 }
 
 static void vtd_publish(void) {
     if (!coherent) iommu_flush_all();
 }
 
-static int find_units(char *why, size_t why_size) {
+/* Of those units that are found in the table. */
+static const char *set_up(u32 *at) {
     u64 caps = ~(u64)0, ecaps = ~(u64)0;
+    const char *lack = NULL;
 
-    for (u32 i = 0; i < dmar.unit_count; i++) {
-        int rc = check_unit(i, &caps, &ecaps, why, why_size);
-
-        if (rc) return rc;
+    for (*at = 0; *at < dmar.unit_count; ++*at) {
+        units[*at] = (struct unit){.registers = dmar.units[*at].registers};
+        lack = check_unit(&units[*at], &caps, &ecaps);
+        if (lack) return lack;
     }
     tables = caps & CAP_LEVELS_4 ? &pt_vtd : &pt_vtd_39;
     leaf = !(caps & CAP_PAGES_2M) ? 1 : caps & CAP_PAGES_1G ? 3 : 2;
     remaps = dmar.interrupts && ecaps & ECAP_INTERRUPTS;
     eim = remaps && env.x2apic && ecaps & ECAP_EIM;
     coherent = ecaps & ECAP_COHERENT;
-    return 0;
+    shared = env.take(sizeof(*shared));
+    for (u32 i = 0; i < dmar.unit_count; i++) {
+        units[i].root = env.take(2 * PAGE_4K + IRT_ENTRIES * 16);
+        units[i].queue = units[i].root + PAGE_4K / sizeof(u64);
+        units[i].interrupts = units[i].queue + PAGE_4K / sizeof(u64);
+    }
+    vtd_publish();
+    for (*at = 0; !lack && *at < dmar.unit_count; ++*at) lack = switch_on(&units[*at]);
+    for (u32 i = 0; lack && i < *at; i++) switch_off(&units[i]);
+    if (lack) --*at;
+    return lack;
 }
 
 static int vtd_setup(const void *acpi, const struct iommu_env *from, char *summary, size_t summary_size, char *why,
                      size_t why_size) {
     static const char *const leaves[] = {"4 KiB", "2 MiB", "1 GiB"};
+    const char *lack;
+    u32 at;
     int rc = dmar_parse(acpi, from->buses, &dmar, why, why_size);
 
     if (rc) return rc;
     env = *from;
     function_count = 0;
-    rc = find_units(why, why_size);
-    if (rc) return rc;
-    shared = env.take(sizeof(*shared));
-    for (u32 i = 0; i < dmar.unit_count; i++) take_memory(&units[i]);
-    vtd_publish();
-    for (u32 i = 0; i < dmar.unit_count; i++) {
-        const char *step = switch_on(&units[i]);
-
-        if (!step) continue;
-        for (u32 k = 0; k <= i; k++) switch_off(&units[k]);
-        return refuse_unit(&units[i], -E_TIMEOUT, step, why, why_size);
+    shared = NULL;
+    lack = set_up(&at);
+    if (lack) {
+        fmt(why, why_size, "VT-d: the unit at 0x%llx %s", (unsigned long long)units[at].registers, lack);
+        return shared ? -E_TIMEOUT : -E_UNSUPPORTED;
     }
     fmt(summary, summary_size, "%u unit%s, %u-level tables, pages up to %s; %s%s%s, %u regions of firmware closed",
         dmar.unit_count, dmar.unit_count > 1 ? "s" : "", tables->levels, leaves[leaf - 1],
@@ -233,14 +210,13 @@ static const struct function *find(u32 id) {
 
 static int vtd_prepare(u32 id, u32 interrupts) {
     struct function *f = &functions[function_count];
+    bool ioapic;
+    int unit = dmar_find(&dmar, id, &ioapic);
     struct unit *u;
     u64 *entry;
-    u32 unit;
-    int rc = dmar_find(&dmar, id, &unit);
 
-    if (rc) return rc;
+    if (unit < 0) return unit;
     u = &units[unit];
-    if (dmar_is_reserved(&dmar, id)) return -E_UNSUPPORTED;
     if (find(id)) return -E_OVERLAP;
     if (function_count == FUNCTIONS || interrupts > IRT_ENTRIES - u->used) return -E_NOMEM;
     entry = &u->root[PCI_BUS(id) * ENTRY_WORDS];
@@ -250,34 +226,25 @@ static int vtd_prepare(u32 id, u32 interrupts) {
         vtd_publish();
         store(entry, table | ENTRY_PRESENT);
     }
-    *f = (struct function){.id = id, .unit = unit, .first = u->used, .count = interrupts};
-    f->ioapic = dmar_is_ioapic(&dmar, id);
-    f->context = (u64 *)iommu_pointer(align_down(*entry, PAGE_4K)) + (id & 0xff) * ENTRY_WORDS;
+    *f = (struct function){id, u->used, interrupts, ioapic, u, iommu_pointer(align_down(*entry, PAGE_4K))};
+    f->context += (id & 0xff) * ENTRY_WORDS;
     u->used += interrupts;
     function_count++;
     return 0;
 }
 
-static u64 flush_domain(const struct unit *u, u64 domain) {
-    return INV_DOMAIN(domain) | (u->cap & CAP_DRAIN_WRITES ? INV_DRAIN_WRITE : 0) |
-           (u->cap & CAP_DRAIN_READS ? INV_DRAIN_READ : 0);
-}
-
 static int vtd_attach(u32 id, u32 domain, hpa_t root) {
     const struct function *f = find(id);
-    const struct unit *u;
-    u64 what[] = {INV_CONTEXTS, 0};
     int rc;
 
     if (!f) return -E_NOENT;
-    u = &units[f->unit];
-    if (domain == 0 || domain >= min_u64(CAP_DOMAINS(u->cap), BIT(16))) return -E_RANGE;
-    what[1] = flush_domain(u, domain);
+    if (domain == 0 || domain >= min_u64(CAP_DOMAINS(f->unit->cap), BIT(16))) return -E_RANGE;
     spin_lock(&shared->lock);
     store(&f->context[0], 0); /* never half an entry */
     store(&f->context[1], CONTEXT_DOMAIN(domain) | CONTEXT_LEVELS(tables->levels));
     store(&f->context[0], root.v | ENTRY_PRESENT);
-    rc = invalidate(u, what, ARRAY_SIZE(what)); /* in caching mode even what was not present may be cached */
+    rc =
+        invalidate(f->unit, (u64[]){INV_CONTEXTS, INV_DOMAIN(domain)}, 2); /* caching mode caches what is absent, too */
     if (rc) store(&f->context[0], 0);
     spin_unlock(&shared->lock);
     return rc;
@@ -286,17 +253,14 @@ static int vtd_attach(u32 id, u32 domain, hpa_t root) {
 /* The descriptors also wait for what is under way: IOTLB with draining, interrupts always. */
 static int vtd_detach(u32 id) {
     const struct function *f = find(id);
-    const struct unit *u;
-    u64 what[] = {INV_CONTEXTS, 0, INV_INTERRUPTS};
     int rc;
 
     if (!f) return -E_NOENT;
-    u = &units[f->unit];
     spin_lock(&shared->lock);
-    what[1] = flush_domain(u, bits_get(f->context[1], 8, 16));
     store(&f->context[0], 0);
-    for (u32 i = f->first; i < f->first + f->count; i++) store(&u->interrupts[i * ENTRY_WORDS], 0);
-    rc = invalidate(u, what, remaps ? 3 : 2);
+    for (u32 i = f->first; i < f->first + f->count; i++) store(&f->unit->interrupts[i * ENTRY_WORDS], 0);
+    rc = invalidate(f->unit, (u64[]){INV_CONTEXTS, INV_DOMAIN(bits_get(f->context[1], 8, 16)), INV_INTERRUPTS},
+                    remaps ? 3 : 2);
     spin_unlock(&shared->lock);
     return rc;
 }
@@ -304,18 +268,17 @@ static int vtd_detach(u32 id) {
 /* --- interrupts --- */
 
 static int set_interrupt(const struct function *f, u32 index, u64 entry) {
-    u64 *at, what;
+    u64 *at;
     int rc;
 
     if (!f) return -E_NOENT;
     if (!remaps) return -E_UNSUPPORTED;
     if (index >= f->count) return -E_RANGE;
-    at = &units[f->unit].interrupts[(f->first + index) * ENTRY_WORDS];
-    what = INV_INTERRUPT(f->first + index);
+    at = &f->unit->interrupts[(f->first + index) * ENTRY_WORDS];
     spin_lock(&shared->lock);
     store(at + 1, IRTE_SOURCE(f->id)); /* the same each time, so that one store changes the rest */
     store(at, entry);
-    rc = invalidate(&units[f->unit], &what, 1);
+    rc = invalidate(f->unit, (u64[]){INV_INTERRUPT(f->first + index)}, 1);
     spin_unlock(&shared->lock);
     return rc;
 }
@@ -330,10 +293,8 @@ static int vtd_route(u32 id, u32 index, u8 vector, u32 apic_id, bool level, stru
     rc = set_interrupt(f, index,
                        ENTRY_PRESENT | (level ? IRTE_LEVEL : 0) | IRTE_VECTOR(vector) | IRTE_DEST(eim, apic_id));
     if (rc) return rc;
-    if (f->ioapic)
-        *out = (struct msi_message){MSI_REMAPPABLE(f->first + index), vector};
-    else
-        *out = (struct msi_message){MSI_REMAPPABLE(f->first) | MSI_SUBHANDLE, index};
+    *out = f->ioapic ? (struct msi_message){MSI_REMAPPABLE(f->first + index), vector}
+                     : (struct msi_message){MSI_REMAPPABLE(f->first) | MSI_SUBHANDLE, index};
     return 0;
 }
 

@@ -5,31 +5,20 @@
 #include "core/base/bits.h"
 #include "core/base/types.h"
 
-#define VTD_VER    0x00
-#define VTD_CAP    0x08
-#define VTD_ECAP   0x10
-#define VTD_GCMD   0x18
-#define VTD_GSTS   0x1c
-#define VTD_RTADDR 0x20
-#define VTD_FSTS   0x34
-#define VTD_PMEN   0x64
-#define VTD_IQT    0x88
-#define VTD_IQA    0x90
-#define VTD_IRTA   0xb8
+/* Registers that are used. */
+enum { VTD_VER = 0x00, VTD_CAP = 0x08, VTD_ECAP = 0x10, VTD_GCMD = 0x18, VTD_GSTS = 0x1c, VTD_RTADDR = 0x20 };
+enum { VTD_FSTS = 0x34, VTD_PMEN = 0x64, VTD_IQT = 0x88, VTD_IQA = 0x90, VTD_IRTA = 0xb8 };
 
 /* Capability and Extended Capability Registers. */
 #define CAP_DOMAINS(cap)       BIT(4 + 2 * ((cap)&7)) /* how many, 0 included */
 #define CAP_RWBF               BIT(4)
-#define CAP_PLMR               BIT(5)
-#define CAP_PHMR               BIT(6)
-#define CAP_LEVELS_3           BIT(9) /* SAGAW: 39 address bits, 48 */
+#define CAP_PROTECTED          (BIT(5) | BIT(6)) /* PLMR, PHMR: protected memory regions */
+#define CAP_LEVELS_3           BIT(9)            /* SAGAW: 39 address bits, 48 */
 #define CAP_LEVELS_4           BIT(10)
 #define CAP_FAULT_OFFSET(cap)  (bits_get(cap, 24, 10) * 16)
 #define CAP_PAGES_2M           BIT(34) /* SSLPS */
 #define CAP_PAGES_1G           BIT(35)
 #define CAP_FAULT_RECORDS(cap) ((u32)bits_get(cap, 40, 8) + 1)
-#define CAP_DRAIN_WRITES       BIT(54)
-#define CAP_DRAIN_READS        BIT(55)
 #define ECAP_COHERENT          BIT(0)
 #define ECAP_QUEUE             BIT(1)
 #define ECAP_INTERRUPTS        BIT(3)
@@ -55,7 +44,6 @@
 #define FAULT_REASON(h)   ((u32)bits_get(h, 32, 8))
 #define FAULT_INTERRUPT   0x20u /* reasons 0x20 to 0x26: Interrupt Remapping Fault Conditions */
 
-#define PMEN_ENABLE 0x80000000u
 #define PMEN_STATUS 0x00000001u
 
 /* Root and context entries. */
@@ -65,12 +53,10 @@
 
 /* Invalidation descriptors of 128 bits. */
 #define QUEUE_ENTRIES    256u
-#define INV_CONTEXTS     (1ull | 1 << 4) /* all */
-#define INV_IOTLB        (2ull | 1 << 4) /* all */
-#define INV_DOMAIN(d)    (2ull | 2 << 4 | (u64)(d) << 16)
-#define INV_DRAIN_WRITE  BIT(6)
-#define INV_DRAIN_READ   BIT(7)
-#define INV_INTERRUPTS   4ull /* all */
+#define INV_CONTEXTS     (1ull | 1 << 4)                           /* all */
+#define INV_IOTLB        (2ull | 1 << 4)                           /* all */
+#define INV_DOMAIN(d)    (2ull | 2 << 4 | 3 << 6 | (u64)(d) << 16) /* draining writes and reads, where it can */
+#define INV_INTERRUPTS   4ull                                      /* all */
 #define INV_INTERRUPT(i) (4ull | 1 << 4 | (u64)(i) << 32)
 #define INV_WAIT(v)      (5ull | 1 << 5 | (u64)(v) << 32) /* writes v when all before are done */
 

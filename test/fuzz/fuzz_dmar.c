@@ -27,15 +27,15 @@ static void check_parsed(const struct dmar *out) {
     }
     for (u32 i = 0; i < out->scope_count; i++) {
         const struct dmar_scope *s = &out->scopes[i];
-        u32 unit, id;
+        bool ioapic;
+        u32 id;
+        int unit = dmar_find(out, s->id, &ioapic);
 
         REQUIRE(s->unit == DMAR_RESERVED || s->unit < out->unit_count);
-        REQUIRE(s->unit != DMAR_RESERVED || (dmar_is_reserved(out, s->id) && !s->ioapic));
-        if (dmar_find(out, s->id, &unit) == 0)
-            REQUIRE(unit < out->unit_count && out->units[unit].segment == s->id >> 16);
-        else
-            REQUIRE(s->unit == DMAR_RESERVED);
-        if (s->ioapic) REQUIRE(dmar_ioapic(out, s->ioapic_id, &id) == 0 && dmar_is_ioapic(out, id));
+        REQUIRE(s->unit != DMAR_RESERVED || (unit == -E_UNSUPPORTED && s->ioapic == DMAR_NO_IOAPIC));
+        REQUIRE(unit >= 0 || unit == -E_UNSUPPORTED);
+        if (unit >= 0) REQUIRE((u32)unit < out->unit_count && out->units[unit].segment == s->id >> 16);
+        if (unit >= 0 && s->ioapic != DMAR_NO_IOAPIC) REQUIRE(ioapic && dmar_ioapic(out, s->ioapic, &id) == 0);
     }
 }
 

@@ -38,11 +38,10 @@ static int parse_with(bool (*lookup)(u32 id, u8 *first, u8 *last)) {
 static int parse(void) { return parse_with(buses); }
 
 static void check_unit(u32 id, int unit) {
-    u32 found = 99;
-    int rc = dmar_find(&out, id, &found);
+    bool ioapic = true;
 
-    assert_int_equal(unit < 0 ? -E_NOENT : 0, rc);
-    if (unit >= 0) assert_int_equal(unit, found);
+    assert_int_equal(unit, dmar_find(&out, id, &ioapic));
+    assert_int_equal(id == PCI_ID(0, 0xf0, 0x1f, 0), ioapic);
 }
 
 static void make_whole(void) {
@@ -89,16 +88,14 @@ static void test_whole(void **state) {
     check_unit(PCI_ID(0, 2, 1, 2), 0);
     check_unit(PCI_ID(0, 0, 0x1d, 0), 0);
     check_unit(PCI_ID(0, 9, 0, 0), 1);
-    check_unit(PCI_ID(0, 0, 0x14, 0), 1); /* reserved, but translated like any other */
+    check_unit(PCI_ID(0, 0, 0x14, 0), -E_UNSUPPORTED);
+    check_unit(PCI_ID(0, 0, 0x15, 0), -E_UNSUPPORTED);
     check_unit(PCI_ID(1, 0, 5, 0), 2);
-    check_unit(PCI_ID(1, 3, 0, 0), -1);
-    check_unit(PCI_ID(2, 0, 2, 0), -1);
-    assert_true(dmar_is_reserved(&out, PCI_ID(0, 0, 0x14, 0)));
-    assert_false(dmar_is_reserved(&out, PCI_ID(0, 0, 2, 0)));
+    check_unit(PCI_ID(1, 3, 0, 0), -E_NOENT);
+    check_unit(PCI_ID(2, 0, 2, 0), -E_NOENT);
     assert_int_equal(0, dmar_ioapic(&out, 7, &id));
     assert_int_equal(PCI_ID(0, 0xf0, 0x1f, 0), id);
-    assert_true(dmar_is_ioapic(&out, id));
-    assert_false(dmar_is_ioapic(&out, PCI_ID(0, 0, 0x15, 0)));
+    check_unit(id, 1);
     assert_int_equal(-E_NOENT, dmar_ioapic(&out, 8, &id));
     assert_int_equal(-E_NOENT, dmar_ioapic(&out, 9, &id));
     /* Without knowledge of bridges paths through them are left out. */
