@@ -81,6 +81,26 @@ def dmar():
         seed("dmar", f"two-units-{bridges:x}", bytes([bridges]) + table(b"DMAR", body))
 
 
+def ivrs():
+    def unit(kind, number, base, *entries):
+        body = b"".join(entries)
+        fixed = struct.pack("<HHQHHI", number, 0x40, base, 0, 0, 0x61) + bytes(0 if kind == 0x10 else 16)
+        return struct.pack("<BBH", kind, 0x0F, 4 + len(fixed) + len(body)) + fixed + body
+
+    def entry(kind, number, handle=0, source=0, variety=0):
+        short = struct.pack("<BHB", kind, number, 0)
+        return short if kind < 64 else short + struct.pack("<BHB", handle, source, variety)
+
+    entries = (entry(3, 8), entry(4, 0xFF), entry(66, 0x300, 0, 0x200), entry(67, 0x400, 0, 0x280),
+               entry(4, 0x407), entry(72, 0, 33, 0xA0, 1), entry(72, 0, 0, 0xA0, 2))
+    device = bytes([240, 1, 7, 0]) + b"AMDI0020" + bytes(8) + bytes([2, 3]) + b"uid"
+    blocks = (unit(0x10, 2, 0xFEB80000, *entries), unit(0x11, 2, 0xFEB80000, *entries),
+              unit(0x40, 2, 0xFEB80000, *entries, device),
+              struct.pack("<BBHHHQQQ", 0x22, 0, 32, 0x100, 0x107, 0, 0x7D000000, 0x1000))
+    for name, count in (("old", 1), ("all", 4)):
+        seed("ivrs", name, bytes([0, 8, 0, 0]) + bytes(12) + b"".join(blocks[:count]))
+
+
 def request(form, flags, load, entry, initrd):
     return struct.pack("<BBIIH", form, flags, load, entry, initrd)
 
@@ -181,5 +201,5 @@ def devices():
                                  0, 0, 1, 0, 6, 0, 0, 0, 0, 5, 1, 3, 1, 0x34, 0, 0, 0]))
 
 
-for make in (multiboot2, acpi, dmar, image, insn, pagetable, walk, frames, devices):
+for make in (multiboot2, acpi, dmar, ivrs, image, insn, pagetable, walk, frames, devices):
     make()
