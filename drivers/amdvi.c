@@ -15,7 +15,7 @@
 
 /* 48882, IOMMU MMIO Registers. */
 enum { REG_DEVICES, REG_COMMANDS = 8, REG_EVENTS = 0x10, REG_CONTROL = 0x18, REG_EXCLUSION = 0x20 };
-enum { REG_EXCLUSION_END = 0x28, REG_FEATURES = 0x30, REG_COMMAND_HEAD = 0x2000, REG_COMMAND_TAIL = 0x2008 };
+enum { REG_FEATURES = 0x30, REG_COMMAND_HEAD = 0x2000, REG_COMMAND_TAIL = 0x2008 };
 enum { REG_EVENT_HEAD = 0x2010, REG_EVENT_TAIL = 0x2018, REG_STATUS = 0x2020, REGISTER_BYTES = 0x4000 };
 #define DEVICES_2M 0x1ff /* size of the device table in pages, less one */
 #define RING_256   (8ull << 56)
@@ -35,13 +35,9 @@ enum { REG_EVENT_HEAD = 0x2010, REG_EVENT_TAIL = 0x2018, REG_STATUS = 0x2020, RE
 #define STATUS_OVERFLOW    BIT(0)
 #define STATUS_RUNNING     (BIT(3) | BIT(4)) /* event log, command buffer */
 
-/* 48882, Commands: the operation in bits 63:60 of the first half. */
-#define COMMAND_WAIT       (1ull << 60 | 1) /* stores the second half at bits 51:3 */
-#define COMMAND_DEVICE     (2ull << 60)
-#define COMMAND_PAGES      (3ull << 60)
-#define PAGES_OF_DOMAIN    0x7ffffffffffff003ull /* every page, and the directories */
-#define COMMAND_INTERRUPTS (5ull << 60)
-#define COMMAND_ALL        (8ull << 60)
+/* 48882, Commands: the operation in bits 63:60 of the first half. A wait stores its second half at bits 51:3. */
+enum { COMMAND_WAIT = 1, COMMAND_DEVICE, COMMAND_PAGES, COMMAND_INTERRUPTS = 5, COMMAND_ALL = 8 };
+#define PAGES_OF_DOMAIN 0x7ffffffffffff003ull /* every page, and the directories */
 
 /* 48882, Event Logging: the code in bits 63:60 of the first half. */
 #define EVENT_CODE(e)   ((e) >> 60)
@@ -88,7 +84,6 @@ struct function {
 
 static struct state {
     struct spinlock lock;
-    bool remaps;
     u32 function_count;
     struct function functions[MAX_FUNCTIONS];
     struct unit units[IOMMU_MAX_UNITS];
@@ -109,8 +104,8 @@ static void unlock(struct spinlock **held) { spin_unlock(*held); }
 
 /* --- commands --- */
 
-static void submit(struct unit *u, u64 low, u64 high) {
-    u->commands[u->tail][0] = low;
+static void submit(struct unit *u, u64 operation, u64 low, u64 high) {
+    u->commands[u->tail][0] = operation << 60 | low;
     u->commands[u->tail][1] = high;
     u->tail = (u->tail + 1) % RING;
 }
@@ -120,7 +115,7 @@ static void submit(struct unit *u, u64 low, u64 high) {
 static int complete(struct unit *u) {
     u64 start = iommu_clock();
 
-    submit(u, COMMAND_WAIT | iommu_address(&u->done), ++u->sequence);
+    submit(u, COMMAND_WAIT, iommu_address(&u->done) | 1, ++u->sequence);
     if (!u->dead) reg_write(u, REG_COMMAND_TAIL, u->tail * 16);
     while (!u->dead && __atomic_load_n(&u->done, __ATOMIC_ACQUIRE) != u->sequence) {
         if (iommu_clock() - start < TIMEOUT) continue;
@@ -134,17 +129,20 @@ static int complete(struct unit *u) {
 static int invalidate_all(struct unit *u) {
     int code = 0;
 
-    if (u->all) submit(u, COMMAND_ALL, 0);
+    if (u->all) submit(u, COMMAND_ALL, 0, 0);
     for (u32 id = 0; !u->all && !code && id < IDS; id++) {
-        submit(u, COMMAND_DEVICE | id, 0);
-        submit(u, COMMAND_PAGES | (u64)id << 32, PAGES_OF_DOMAIN);
-        submit(u, COMMAND_INTERRUPTS | id, 0);
+        submit(u, COMMAND_DEVICE, id, 0);
+        submit(u, COMMAND_PAGES, (u64)id << 32, PAGES_OF_DOMAIN);
+        submit(u, COMMAND_INTERRUPTS, id, 0);
         code = complete(u);
     }
     return complete(u);
 }
 
 /* --- setup --- */
+
+/* A machine that remaps names its I/O APICs, or their interrupts could not get through. */
+static bool remaps_interrupts(void) { return state->ivrs.ioapic_count > 0; }
 
 static void build(struct unit *u, const struct ivrs_unit *described, bool x2apic) {
     u64 features;
@@ -166,7 +164,7 @@ static void build(struct unit *u, const struct ivrs_unit *described, bool x2apic
     u->devices = take(IDS * sizeof(*u->devices));
     for (u32 id = 0; id < IDS; id++) {
         u->devices[id][0] = DTE_CLOSED;
-        u->devices[id][2] = state->remaps ? DTE_INTERRUPTS : 0;
+        u->devices[id][2] = remaps_interrupts() ? DTE_INTERRUPTS : 0;
     }
 }
 
@@ -184,7 +182,6 @@ static int start(struct unit *u) {
     reg_write(u, REG_EVENT_HEAD, 0);
     reg_write(u, REG_EVENT_TAIL, 0);
     reg_write(u, REG_EXCLUSION, 0);
-    reg_write(u, REG_EXCLUSION_END, 0);
     reg_write(u, REG_STATUS, STATUS_OVERFLOW);
     reg_write(u, REG_CONTROL, u->control);
     reg_write(u, REG_CONTROL, u->control | CONTROL_ENABLE);
@@ -200,8 +197,6 @@ static int setup(const void *acpi, const struct iommu_env *env, char *summary, s
     state = take(sizeof(*state));
     code = ivrs_parse(acpi, &state->ivrs, why, why_size);
     if (code) return code;
-    /* A machine that remaps names the I/O APICs, or their interrupts could not get through. */
-    state->remaps = state->ivrs.ioapic_count > 0;
     for (u32 i = 0; i < state->ivrs.unit_count; i++) {
         env->registers(state->ivrs.units[i].registers, REGISTER_BYTES);
         build(&state->units[i], &state->ivrs.units[i], env->x2apic);
@@ -214,12 +209,12 @@ static int setup(const void *acpi, const struct iommu_env *env, char *summary, s
     }
     for (u32 i = 0; i < state->ivrs.unit_count && code; i++) reg_write(&state->units[i], REG_CONTROL, 0);
     fmt(summary, summary_size, "%u unit(s), pages up to 1 GiB, interrupts %s%s", state->ivrs.unit_count,
-        state->remaps ? "remapped by " : "not remapped: IVRS names no I/O APIC", state->remaps ? entries : "");
+        remaps_interrupts() ? "remapped by " : "not remapped: IVRS names no I/O APIC",
+        remaps_interrupts() ? entries : "");
     return code;
 }
 
 static u32 max_leaf(void) { return 3; }
-static bool remaps_interrupts(void) { return state->remaps; }
 static void publish(void) {} /* the units look into caches */
 
 static int ioapic_id(u32 acpi_id, u32 *id) {
@@ -239,7 +234,7 @@ static struct function *find(u32 id) {
     return NULL;
 }
 
-/* Are their requests told apart? */
+/* Their requests cannot be told apart. */
 static bool same_alias(const struct function *a, const struct function *b) {
     return a->unit == b->unit && a->ids[1] == b->ids[1];
 }
@@ -261,10 +256,10 @@ static int prepare(u32 id, u32 interrupts) {
         }
     if (f->count > TABLE_SLOTS || f->first + f->count > TABLE_SLOTS) return -E_NOMEM;
     if (!f->table) f->table = take(TABLE_SLOTS * sizeof(u128));
-    for (u32 i = 0; state->remaps && i < ARRAY_SIZE(f->ids); i++) {
+    for (u32 i = 0; remaps_interrupts() && i < ARRAY_SIZE(f->ids); i++) {
         /* The table is empty, or holds what others have routed: nothing opens here. */
         f->unit->devices[f->ids[i]][2] = DTE_REMAPPED | iommu_address(f->table);
-        submit(f->unit, COMMAND_DEVICE | f->ids[i], 0);
+        submit(f->unit, COMMAND_DEVICE, f->ids[i], 0);
     }
     state->function_count++;
     return complete(f->unit);
@@ -278,9 +273,9 @@ static int set_dma(const struct function *f, u64 first, u32 domain) {
         __atomic_store_n(&entry[0], DTE_CLOSED, __ATOMIC_SEQ_CST);
         __atomic_store_n(&entry[1], domain, __ATOMIC_SEQ_CST);
         __atomic_store_n(&entry[0], first, __ATOMIC_SEQ_CST);
-        submit(f->unit, COMMAND_DEVICE | f->ids[i], 0);
+        submit(f->unit, COMMAND_DEVICE, f->ids[i], 0);
     }
-    submit(f->unit, COMMAND_PAGES | (u64)domain << 32, PAGES_OF_DOMAIN);
+    submit(f->unit, COMMAND_PAGES, (u64)domain << 32, PAGES_OF_DOMAIN);
     return complete(f->unit);
 }
 
@@ -312,7 +307,7 @@ static int set_slot(struct function *f, u32 index, u64 low, u64 high) {
                          : "=@ccz"(done), "+m"(*(u128 *)wide), "+a"(old_low), "+d"(old_high)
                          : "b"(low), "c"(high)
                          : "memory");
-    for (u32 i = 0; i < ARRAY_SIZE(f->ids); i++) submit(f->unit, COMMAND_INTERRUPTS | f->ids[i], 0);
+    for (u32 i = 0; i < ARRAY_SIZE(f->ids); i++) submit(f->unit, COMMAND_INTERRUPTS, f->ids[i], 0);
     return complete(f->unit);
 }
 
@@ -323,7 +318,7 @@ static int route(u32 id, u32 index, u8 vector, u32 apic_id, bool level, struct m
 
     (void)level;
     if (!f) return -E_NOENT;
-    if (!state->remaps) return -E_UNSUPPORTED;
+    if (!remaps_interrupts()) return -E_UNSUPPORTED;
     if (index >= f->count || (apic_id > 0xff && !f->unit->xt)) return -E_RANGE;
     *out = (struct msi_message){.address = MSI_ADDRESS, .data = f->first + index};
     return f->unit->wide ? set_slot(f, index, 1 | (u64)(apic_id & 0xffffff) << 8, vector | (u64)(apic_id >> 24) << 56)
