@@ -152,11 +152,33 @@ static struct acpi_madt *add_madt(struct area *a, const u32 *apic_ids, u32 count
     return madt;
 }
 
-static void fill_rsdp(struct acpi_rsdp *r, u64 xsdt) {
+/* The list of tables twice: readers of ACPI 1.0's tables look for the one of 32-bit addresses only. */
+struct lists {
+    struct {
+        struct acpi_header header;
+        u64 tables[2];
+    } ACPI_PACKED xsdt;
+    struct {
+        struct acpi_header header;
+        u32 tables[2];
+    } ACPI_PACKED rsdt;
+};
+
+static void fill_lists(struct lists *l, u64 fadt, u64 madt) {
+    l->xsdt.tables[0] = fadt;
+    l->xsdt.tables[1] = madt;
+    seal(&l->xsdt.header, "XSDT", sizeof(l->xsdt), 1);
+    l->rsdt.tables[0] = (u32)fadt;
+    l->rsdt.tables[1] = (u32)madt;
+    seal(&l->rsdt.header, "RSDT", sizeof(l->rsdt), 1);
+}
+
+static void fill_rsdp(struct acpi_rsdp *r, u64 rsdt, u64 xsdt) {
     memcpy(r->signature, "RSD PTR ", sizeof(r->signature));
     memcpy(r->oem_id, "MULLN ", sizeof(r->oem_id));
     r->revision = 2;
     r->length = sizeof(*r);
+    r->rsdt = (u32)rsdt;
     r->xsdt = xsdt;
     r->checksum = checksum(r, ACPI_RSDP_V1_BYTES);
     r->extended_checksum = checksum(r, sizeof(*r));
@@ -165,10 +187,7 @@ static void fill_rsdp(struct acpi_rsdp *r, u64 xsdt) {
 int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id, gpa_t *rsdp) {
     /* The rights in the region list are the guest's; what is written here is its firmware. */
     struct area a = {gmem_ptr(mem, gpa(GUEST_BIOS_BASE), BIOS_BYTES, false), 0, BIOS_BYTES};
-    struct {
-        struct acpi_header header;
-        u64 tables[2];
-    } ACPI_PACKED *xsdt;
+    struct lists *lists;
     struct acpi_rsdp *r;
     struct acpi_facs *facs;
     struct acpi_fadt *fadt;
@@ -178,7 +197,7 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     if (!a.base || vcpu_count > BIOS_BYTES / sizeof(struct madt_lapic)) return -E_RANGE;
     memset(a.base, 0, a.size);
     r = take(&a, sizeof(*r), 16);
-    xsdt = take(&a, sizeof(*xsdt), 16);
+    lists = take(&a, sizeof(*lists), 16);
     facs = take(&a, sizeof(*facs), 64);
     fadt = take(&a, sizeof(*fadt), 16);
     dsdt = take(&a, dsdt_aml_bytes, 16);
@@ -192,10 +211,8 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     facs->length = sizeof(*facs);
     facs->version = 2;
     fill_fadt(fadt, address_of(&a, facs), address_of(&a, dsdt));
-    xsdt->tables[0] = address_of(&a, fadt);
-    xsdt->tables[1] = address_of(&a, madt);
-    seal(&xsdt->header, "XSDT", sizeof(*xsdt), 1);
-    fill_rsdp(r, address_of(&a, xsdt));
+    fill_lists(lists, address_of(&a, fadt), address_of(&a, madt));
+    fill_rsdp(r, address_of(&a, &lists->rsdt), address_of(&a, &lists->xsdt));
     *rsdp = gpa(address_of(&a, r));
     return 0;
 }

@@ -57,6 +57,14 @@ static const u8 *table(u64 at, const char *signature) {
     return host + at;
 }
 
+/* ACPI 6.4, 5.2.7 Root System Description Table: the same tables as in the XSDT, by 32-bit addresses. */
+static void check_rsdt(const u8 *r, const u8 *x) {
+    assert_int_equal(36 + 8, get(r + 4, 4));
+    assert_int_equal(1, r[8]);
+    assert_int_equal(get(x + 36, 8), get(r + 36, 4));
+    assert_int_equal(get(x + 44, 8), get(r + 40, 4));
+}
+
 static const u8 *xsdt(gpa_t rsdp) {
     const u8 *r = host + rsdp.v, *x;
 
@@ -69,6 +77,7 @@ static const u8 *xsdt(gpa_t rsdp) {
     assert_int_equal(36, get(r + 20, 4));
     x = table(get(r + 24, 8), "XSDT");
     assert_int_equal(36 + 16, get(x + 4, 4));
+    check_rsdt(table(get(r + 16, 4), "RSDT"), x);
     return x;
 }
 
