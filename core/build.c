@@ -54,8 +54,8 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
     CUT(c, p->lapics, config->cpu_count, 64);
     CUT(c, p->apic_ids, config->cpu_count, 64);
     CUT(c, p->images, 2 + config->module_count, 64);
-    CUT(c, p->pieces, max_pieces, 64);
-    CUT(c, p->regions, 2 * max_pieces + 4, 64);
+    CUT(c, p->pieces, max_pieces + 1, 64);
+    CUT(c, p->regions, 2 * max_pieces + 5, 64);
     tx = cut(c, CONSOLE_RING_BYTES, 64);
     rx = cut(c, CONSOLE_RING_BYTES / 8, 64);
     p->hw.io_bitmap = cut(c, machine.vendor->io_bitmap_bytes, PAGE_4K);
@@ -68,6 +68,18 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
         ring_init(&p->console_rx, rx, CONSOLE_RING_BYTES / 8);
     }
     return p;
+}
+
+/* Memory for a firmware image; one that cannot have any is refused when it is loaded. Returns how many regions it adds.
+ */
+static int place_rom(struct partition *p, u32 regions) {
+    u64 bytes = p->images->bytes;
+    struct piece *piece = &p->pieces[p->piece_count];
+
+    if (bytes < PAGE_4K || bytes > GUEST_ROM_MAX || frames_place(machine.boot->frames, bytes, piece, 1) != 1) return 0;
+    region_add_firmware(p->regions, regions, piece->base, align_down(bytes, PAGE_4K));
+    p->piece_count++;
+    return 1;
 }
 
 static void place(struct partition *p, u32 max_pieces) {
@@ -94,9 +106,10 @@ static void place(struct partition *p, u32 max_pieces) {
     p->piece_count = (u32)n;
     n = region_list_build(p->pieces, p->piece_count, c->memory, p->regions, 2 * max_pieces + 4);
     if (n < 0) panic("partition %s: region list: %s", c->name, error_name(n));
-    p->memory = (struct gmem){p->regions, (u32)n, DIRECT_BASE};
     last = &p->regions[n - 1];
     p->code = (struct code_window){(const u8 *)(last->hpa.v + DIRECT_BASE), last->gpa.v, last->bytes};
+    if (c->format == IMAGE_FIRMWARE) n += place_rom(p, (u32)n);
+    p->memory = (struct gmem){p->regions, (u32)n, DIRECT_BASE};
 }
 
 static void map_stage2(struct partition *p) {
@@ -193,6 +206,9 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     input->source = &p->console;
     input->ring = &p->console_rx;
     input->ctx = p;
+    take_image(p, c->kernel);
+    if (c->initrd) take_image(p, c->initrd);
+    for (u32 i = 0; i < c->module_count; i++) take_image(p, c->modules[i]);
     place(p, max_pieces);
     machine.vendor->partition_init(&p->hw);
     if (passthrough_build(p, why, sizeof(why))) {
@@ -203,9 +219,6 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     open_bitmaps(p);
     for (u32 i = 0; i < p->vcpu_count; i++) make_vcpu(p, i);
     input->apic_id = p->vcpus[0]->host_apic;
-    take_image(p, c->kernel);
-    if (c->initrd) take_image(p, c->initrd);
-    for (u32 i = 0; i < c->module_count; i++) take_image(p, c->modules[i]);
     p->wall_clock = machine.boot->wall_clock;
     log_line("%s: %u vcpus, %llu MiB in %u pieces, pages %llu x 1 GiB, %llu x 2 MiB, %llu x 4 KiB; %u KiB of "
              "hypervisor memory and %u KiB of tables",

@@ -170,6 +170,10 @@ static void make_board(struct partition *p) {
         .ioapic_id = ioapic_id(p),
         .com1_tx = &p->console_tx,
         .com1_rx = &p->console_rx,
+        .fwcfg = {.disks = p->images + 1,
+                  .disk_count = p->image_count - 1,
+                  .cpus = (u16)p->vcpu_count,
+                  .present = p->config->format == IMAGE_FIRMWARE},
     };
 
     p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power};
@@ -198,7 +202,7 @@ int partition_load(struct partition *p, struct image_error *error) {
 
     /* Nothing of an earlier owner, or of the partition's own last run, is left. */
     for (u32 i = 0; i < p->memory.count; i++)
-        if (gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
+        if ((p->regions[i].rights & RIGHT_WRITE) && gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
             panic("%s: region %u cannot be cleared", p->config->name, i);
     if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), &request.rsdp)) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");

@@ -127,3 +127,16 @@ int region_list_build(const struct piece *pieces, u32 piece_count, u64 memory, s
     }
     return (int)count;
 }
+
+void region_add_firmware(struct region *out, u32 count, hpa_t rom, u64 bytes) {
+    const u64 more = GUEST_BIOS_BASE - GUEST_ROM_SHADOW;
+
+    for (u32 i = 0; i < count; i++) {
+        if (out[i].gpa.v != GUEST_BIOS_BASE) continue;
+        out[i].gpa.v -= more;
+        out[i].hpa.v -= more;
+        out[i].bytes += more;
+    }
+    for (; count && out[count - 1].gpa.v >= GIB(4); count--) out[count] = out[count - 1];
+    out[count] = (struct region){gpa(GIB(4) - bytes), rom, bytes, RIGHT_READ | RIGHT_EXEC, MEM_WB, REGION_RESERVED};
+}

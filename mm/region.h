@@ -50,6 +50,8 @@ int gmem_zero(const struct gmem *mem, gpa_t at, u64 bytes) must_check;
 /* Guest-physical map of the small PC. */
 #define GUEST_LOWMEM_END   0xa0000ull    /* RAM below; then the VGA hole, not granted */
 #define GUEST_BIOS_BASE    0xe0000ull    /* RESERVED, holds the ACPI tables, to 1 MiB */
+#define GUEST_ROM_SHADOW   0xc0000ull    /* memory from here to 1 MiB, if a firmware image is to run */
+#define GUEST_ROM_MAX      MIB(16)       /* such an image ends at 4 GiB, above the local APICs */
 #define GUEST_HIGHMEM_BASE 0x100000ull   /* RAM from 1 MiB */
 #define GUEST_PCI_HOLE     0xc0000000ull /* RAM ends here and goes on at 4 GiB */
 #define GUEST_ECAM_BASE    0xfe900000ull /* PCI configuration space of bus 0: 1 MiB */
@@ -68,3 +70,6 @@ struct piece {
  * first byte behind the PCI hole follows the last one before it. out: room for `max` entries.
  * Returns the number of regions, or -E_INVAL, -E_NOMEM (max too small). */
 int region_list_build(const struct piece *pieces, u32 piece_count, u64 memory, struct region *out, u32 max) must_check;
+/* Adds to a list of `count` what a firmware image needs: `bytes` at `rom`, read-only, up to 4 GiB, and memory from
+ * GUEST_ROM_SHADOW on, out of the VGA hole's unused bytes. out: room for one more. */
+void region_add_firmware(struct region *out, u32 count, hpa_t rom, u64 bytes);

@@ -15,6 +15,7 @@ static const struct {
     {IMAGE_LINUX, linux_detect, linux_load}, {IMAGE_MULTIBOOT, multiboot_detect, multiboot_load},
     {IMAGE_PVH, pvh_detect, pvh_load},       {IMAGE_MULTIBOOT2, multiboot2_detect, multiboot2_load},
     {IMAGE_ELF, elf_detect, elf_load},       {IMAGE_FLAT, NULL, flat_load},
+    {IMAGE_FIRMWARE, NULL, firmware_load},
 };
 
 int image_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,

@@ -83,4 +83,4 @@ bool multiboot2_detect(const struct image_request *request);
 
 typedef int image_loader(const struct gmem *mem, const struct image_request *request, struct start_state *start,
                          struct image_error *error) must_check;
-image_loader linux_load, elf_load, flat_load, pvh_load, multiboot_load, multiboot2_load;
+image_loader linux_load, elf_load, flat_load, pvh_load, multiboot_load, multiboot2_load, firmware_load;

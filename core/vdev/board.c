@@ -32,7 +32,7 @@ static void update_pm(struct vboard *b) { set_line(b, BOARD_IRQ_SCI, vpm_sci(&b-
 static void update_com1(struct vboard *b) { set_line(b, BOARD_IRQ_COM1, vuart_intr(&b->com1)); }
 
 void vboard_init(struct vboard *b, const struct vboard_config *config, const struct vdev_host *host) {
-    *b = (struct vboard){.host = host};
+    *b = (struct vboard){.host = host, .fwcfg = config->fwcfg};
     vpic_reset(&b->pic, 1u << BOARD_IRQ_SCI);
     vpit_reset(&b->pit);
     vrtc_reset(&b->rtc, config->wall_clock, config->memory);
@@ -73,6 +73,7 @@ static u8 in_byte(struct vboard *b, u16 port, u64 now) {
         update_pm(b);
         return value;
     case RESET_PORT: return vpm_reset_read(&b->pm);
+    case VFWCFG_DATA_PORT: return b->fwcfg.present ? vfwcfg_read(&b->fwcfg) : 0xff;
     default: return 0xff;
     }
 }
@@ -122,6 +123,8 @@ u32 vboard_in(struct vboard *b, u16 port, u32 size, u64 now) {
     if (size == 1 && port < VPCI_DATA_PORT) return in_byte(b, port, now);
     if (port == VPM_TIMER_PORT && size == 4) /* a clock source: worth the shortcut */
         return vpm_timer(now);
+    if (is_pci(port, size) && port >= VPCI_DATA_PORT && vfwcfg_bridge(&b->fwcfg, vpci_address_read(&b->pci), &value))
+        return value >> (8 * (port - VPCI_DATA_PORT)) & 0xffffffffu >> (32 - 8 * size);
     if (is_pci(port, size))
         return port == VPCI_ADDRESS_PORT ? vpci_address_read(&b->pci)
                                          : vpci_data_read(&b->pci, port - VPCI_DATA_PORT, size);
@@ -139,6 +142,10 @@ void vboard_out(struct vboard *b, u16 port, u32 size, u32 value, u64 now) {
             vpci_address_write(&b->pci, value);
         else
             vpci_data_write(&b->pci, port - VPCI_DATA_PORT, size, value);
+        return;
+    }
+    if (port == VFWCFG_SELECTOR_PORT && size == 2 && b->fwcfg.present) {
+        vfwcfg_select(&b->fwcfg, value);
         return;
     }
     for (u32 i = 0; i < size; i++) out_byte(b, (u16)(port + i), (u8)(value >> (8 * i)), now);

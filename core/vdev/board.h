@@ -7,6 +7,7 @@
 #include "core/base/ring.h"
 #include "core/base/types.h"
 #include "core/vdev/vdev.h"
+#include "core/vdev/vfwcfg.h"
 #include "core/vdev/vioapic.h"
 #include "core/vdev/vkbc.h"
 #include "core/vdev/vpci.h"
@@ -29,6 +30,7 @@ struct vboard_config {
     u64 wall_clock; /* seconds since 1970-01-01 UTC at guest time 0 */
     u32 ioapic_id;
     struct ring *com1_tx, *com1_rx; /* guest to machine, machine to guest */
+    struct vfwcfg fwcfg;            /* absent if all is 0 */
 };
 
 struct vboard {
@@ -40,6 +42,7 @@ struct vboard {
     struct vuart com1;
     struct vkbc kbc;
     struct vpci pci;
+    struct vfwcfg fwcfg;
     struct vioapic ioapic;
     u32 lines; /* level of each interrupt line */
 };

@@ -100,11 +100,11 @@ static void read_mb1(struct given *g) {
     u32 info = registers.ebx;
 
     g->form = "multiboot1";
-    expect((word(info) & 0x249) == 0x249, "information flags", word(info)); /* bit 3 always: our tests give modules */
+    expect((word(info) & 0x245) == 0x245, "information flags", word(info));
     g->lower = word(info + 4);
     g->upper = word(info + 8);
     g->cmdline = (const char *)word(info + 16);
-    g->modules = word(info + 20);
+    g->modules = word(info) & 8 ? word(info + 20) : 0;
     if (g->modules) {
         u32 list = word(info + 24);
 

@@ -1,6 +1,7 @@
 """Every boot form, with the program of guests/forms, which checks what it was given. Bare emulators start the same files,
 as far as they know the form: that shows that the checks are right."""
 
+import pathlib
 import re
 import subprocess
 
@@ -131,3 +132,47 @@ def test_bad_image(boot, guest, tmp_path):
     for why, (name, at, data, more, what) in BAD.items():
         told = log_of(machine.text(), why)
         assert re.fullmatch(rf"not started: module {why}\.bin: {what}", told[-1]), told
+
+
+# --- firmware
+
+GRUB_MODULES = "biosdisk memdisk tar serial terminal echo multiboot"
+GRUB_CONFIG = """serial --unit=0 --speed=115200
+terminal_input serial
+terminal_output serial
+echo grub from a floppy disk
+multiboot (memdisk)/mb1.elf mb1.elf
+boot
+"""
+
+
+@pytest.fixture
+def grub_floppy(tmp_path, guest):
+    """A floppy disk with GRUB, which starts a multiboot program from its own memory."""
+    (tmp_path / "grub.cfg").write_text(GRUB_CONFIG)
+    subprocess.run(["tar", "-cf", tmp_path / "memdisk.tar", "-C", guest("mb1.elf").parent, "mb1.elf"], check=True)
+    subprocess.run(["grub-mkimage", "-O", "i386-pc", "-o", tmp_path / "core.img", "-p", "(memdisk)/", "-m", tmp_path / "memdisk.tar",
+                    "-c", tmp_path / "grub.cfg", *GRUB_MODULES.split()], check=True)
+    sectors = pathlib.Path("/usr/lib/grub/i386-pc/boot.img").read_bytes() + (tmp_path / "core.img").read_bytes()
+    path = tmp_path / "grub.img"
+    path.write_bytes(sectors.ljust(360 * 1024, b"\0"))
+    return path
+
+
+@pytest.mark.parametrize("bios", ["bios-256k.bin", "bios.bin"])
+def test_seabios(boot, vendor, tmp_path, grub_floppy, bios):
+    """The banner, the boot menu by the serial console, and GRUB from a floppy disk, which starts a program."""
+    if (vendor, bios) == ("vmx", "bios.bin"):
+        pytest.skip("the smaller image differs in nothing that depends on the processor")
+    config = partition("pc", [0], bios, memory="32M", more='format = "firmware"\nmodules = ["grub.img"]')
+    machine = boot(config, {bios: f"/usr/share/seabios/{bios}", "grub.img": grub_floppy})
+    machine.wait_for(r"^\[pc\] SeaBIOS \(version .*\n")
+    machine.wait_for(r"Press ESC for boot menu")
+    machine.send("\x1b")
+    machine.wait_for(r"Select boot device:")
+    machine.wait_for(r"1\. .*grub\.img")
+    machine.send("1")
+    machine.wait_for(r"Welcome to GRUB")
+    machine.wait_for(r"loader GRUB 2")
+    machine.wait_for(r"^\[pc\] forms: multiboot1 good\n")
+    assert_all_ended(machine)

@@ -32,7 +32,7 @@ static void on_power(void *ctx, enum power_request request) {
 /* Ports that decode come up far more often than chance would bring them. */
 static u16 pick_port(u8 low, u8 high) {
     static const u16 bases[] = {0x20,  0x40,  0x60,  0x70,  0x90,  0xa0, 0x3f8, 0x4d0,
-                                0x600, 0x604, 0x608, 0xcf8, 0xcfc, 0x42, 0x3f8, 0x70};
+                                0x600, 0x604, 0x608, 0xcf8, 0xcfc, 0x42, 0x3f8, 0x510};
     if (high & 0x80) return (u16)(high << 8 | low);
     return (u16)(bases[high & 15] + (low & 7));
 }
@@ -52,6 +52,7 @@ static bool has_port(u16 port) {
     case 0x3f8 ... 0x3ff:
     case VPM_EVENT_PORT ... VPM_CONTROL_PORT + 1:
     case VPM_TIMER_PORT ... VPM_TIMER_PORT + 3:
+    case VFWCFG_DATA_PORT:
     case VPCI_ADDRESS_PORT ... VPCI_DATA_PORT + 3: return true;
     default: return false;
     }
@@ -99,8 +100,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     ring_init(&f.tx, f.tx_data, sizeof(f.tx_data));
     ring_init(&f.rx, f.rx_data, sizeof(f.rx_data));
+    const struct image_module disk = {"disk.img", "12345", 5};
     struct vboard_config config = {
-        .memory = MIB(64), .wall_clock = size ? data[0] * (u64)100000000 : 0, .com1_tx = &f.tx, .com1_rx = &f.rx};
+        .memory = MIB(64),
+        .wall_clock = size ? data[0] * (u64)100000000 : 0,
+        .com1_tx = &f.tx,
+        .com1_rx = &f.rx,
+        .fwcfg = {.disks = &disk, .disk_count = 1, .cpus = 2, .present = size && (data[0] & 1)}};
     vboard_init(&f.b, &config, &host);
     for (; size >= 8; size -= 8, data += 8) step(&f, data, &now);
     return 0;
