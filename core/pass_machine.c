@@ -65,7 +65,7 @@ static bool matches(const struct config_range *c, const struct pci_function *f, 
 }
 
 static void refuse_pci(const struct config_range *c, const char *what, const char *remedy) {
-    refuse("%s:%u:%u: pci: %s|%s", CONFIG_NAME, c->at.line, c->at.column, what, remedy);
+    refuse("mullion.toml:%u:%u: pci: %s|%s", c->at.line, c->at.column, what, remedy);
 }
 
 static void give(u32 partition, const struct config_range *c) {
