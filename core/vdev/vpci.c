@@ -38,28 +38,21 @@ u64 vpci_bar_bytes(const struct pci_function *real, u32 bar) {
 
 /* --- where BARs answer --- */
 
-struct places {
-    u64 at[BARS];
-};
-
-static struct places places_of(const struct vpci_function *fn) {
-    struct places now;
-
+static void places_of(const struct vpci_function *fn, u64 *at) {
     for (u32 i = 0; i < BARS; i++) {
         const struct pci_bar *b = real_bar(fn->real, i);
-        bool decoded =
-            (fn->command & (b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) && (i < VPCI_ROM || fn->rom_enabled);
+        u32 enable = b->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 
-        now.at[i] = b->bytes && decoded ? fn->bars[i] : NEVER;
+        at[i] = b->bytes && (fn->command & enable) && (i < VPCI_ROM || fn->rom_enabled) ? fn->bars[i] : NEVER;
     }
-    return now;
 }
 
-static void tell_places(const struct vpci *p, u32 f, const struct places *before) {
-    struct places now = places_of(&p->functions[f]);
+static void tell_places(const struct vpci *p, u32 f, const u64 *before) {
+    u64 now[BARS];
 
+    places_of(&p->functions[f], now);
     for (u32 i = 0; i < BARS; i++)
-        if (now.at[i] != before->at[i]) p->host->place(p->host->ctx, f, i, now.at[i]);
+        if (now[i] != before[i]) p->host->place(p->host->ctx, f, i, now[i]);
 }
 
 /* --- the header --- */
@@ -156,9 +149,10 @@ static u32 read_register(const struct vpci *p, u32 f, u32 reg) {
 }
 
 static void write_register(struct vpci *p, u32 f, u32 reg, u32 value) {
-    struct places before = places_of(&p->functions[f]);
     bool reset = false;
+    u64 before[BARS];
 
+    places_of(&p->functions[f], before);
     if (reg < 0x40)
         write_header(p, f, reg, value);
     else
@@ -168,7 +162,7 @@ static void write_register(struct vpci *p, u32 f, u32 reg, u32 value) {
         vpci_tell_vectors(p, f);
         pass_command(p, f);
     }
-    tell_places(p, f, &before);
+    tell_places(p, f, before);
     if (reset) p->host->reset(p->host->ctx, f);
 }
 

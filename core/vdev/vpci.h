@@ -37,7 +37,6 @@ struct vpci_function {
     u64 bars[PCI_BARS + 1];                      /* guest-physical base, or port */
     bool msi_enabled, msix_enabled, msix_masked; /* msix_masked: function mask */
     struct vpci_vector msi;
-    u16 serial;                     /* where its device serial number is; 0: none */
     u8 rules[PCI_CONFIG_BYTES / 4]; /* what each double word is: see vpci_cap.c */
     u8 links[PCI_CONFIG_BYTES / 4]; /* the next capability, by where this one begins */
 };

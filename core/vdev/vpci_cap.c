@@ -3,7 +3,7 @@
  *
  * A capability that is not known is taken out of the list, and reads 0 up to where the next one begins, since nobody
  * knows how long it is. Vendor-specific capabilities and registers outside of all capabilities can be read (virtio,
- * e1000e and xhci do so) and not written. Of the extended space only the device serial number is seen. */
+ * e1000e and xhci do so) and not written. Extended space reads 0: of its capabilities none is needed, and most act. */
 #include "core/vdev/vpci_impl.h"
 
 #include "core/base/bits.h"
@@ -48,9 +48,6 @@ enum { RULE_ZERO, RULE_REAL, RULE_PM, RULE_MSI, RULE_PCIE, RULE_MSIX, RULE_AF };
 #define VIRTIO_VENDOR     0x1af4
 #define VIRTIO_CAP_WINDOW 5
 
-#define EXT_SERIAL       0x0003u
-#define EXT_SERIAL_BYTES 12u
-
 /* --- which capabilities there are --- */
 
 /* The rule of a capability and how many double words it has. */
@@ -68,19 +65,6 @@ static u8 judge(const struct vpci *p, u32 f, u32 at, u8 *dwords) {
     if (id == PCI_CAP_VENDOR && !(real->vendor == VIRTIO_VENDOR && header >> 24 == VIRTIO_CAP_WINDOW)) return RULE_REAL;
     *dwords = 0xff;
     return RULE_ZERO;
-}
-
-/* PCI Express Base 4.0, Extended Capabilities: the list begins at 0x100. A function without them reads ones. */
-static u16 find_serial(const struct vpci *p, u32 f) {
-    u32 at = PCI_REG_EXTENDED;
-
-    for (u32 guard = 0; p->functions[f].real->pcie && at >= PCI_REG_EXTENDED && guard < 64; guard++) {
-        u32 header = vpci_real(p, f, at);
-
-        if ((u16)header == EXT_SERIAL && at <= PCI_EXTENDED_BYTES - EXT_SERIAL_BYTES) return (u16)at;
-        at = header >> 20 & ~3u;
-    }
-    return 0;
 }
 
 void vpci_cap_scan(struct vpci *p, u32 f) {
@@ -109,7 +93,6 @@ void vpci_cap_scan(struct vpci *p, u32 f) {
         }
         if (left) left--;
     }
-    fn->serial = find_serial(p, f);
 }
 
 void vpci_cap_reset(struct vpci_function *fn) {
@@ -185,16 +168,13 @@ static void write_msi(struct vpci *p, u32 f, u32 reg, u32 value) {
     if (i > 0 && i < 5) write_vector(p, f, 0, &fn->msi, i - 1, i == 3 ? value & 0xffff : value);
 }
 
-static u32 read_msix(const struct vpci_function *fn, u32 reg) {
-    const struct pci_function *real = fn->real;
+/* Where table and pending bits are is real. */
+static u32 read_msix(const struct vpci *p, u32 f, u32 reg) {
+    const struct vpci_function *fn = &p->functions[f];
 
-    switch (reg - real->msix) {
-    case 0:
-        return (u32)(PCI_CAP_MSIX | (u64)(real->msix_entries - 1) << 16 | (fn->msix_masked ? MSIX_MASK : 0) |
-                     (fn->msix_enabled ? MSIX_ENABLE : 0));
-    case 4: return real->msix_offset | real->msix_bar;
-    default: return real->msix_pba_offset | real->msix_pba_bar;
-    }
+    if (reg != fn->real->msix) return vpci_real(p, f, reg);
+    return (u32)(PCI_CAP_MSIX | (u64)(fn->real->msix_entries - 1) << 16 | (fn->msix_masked ? MSIX_MASK : 0) |
+                 (fn->msix_enabled ? MSIX_ENABLE : 0));
 }
 
 static void write_msix(struct vpci *p, u32 f, u32 value) {
@@ -255,28 +235,19 @@ static u32 read_pcie(const struct vpci *p, u32 f, u32 offset) {
     }
 }
 
-/* The null capability stands in at 0x100 for what is hidden there. */
-static u32 read_extended(const struct vpci *p, u32 f, u32 reg) {
-    u32 serial = p->functions[f].serial;
-
-    if (serial && reg >= serial && reg < serial + EXT_SERIAL_BYTES)
-        return vpci_real(p, f, reg) & (reg == serial ? 0x000fffff : 0xffffffff);
-    return reg == PCI_REG_EXTENDED ? serial << 20 : 0;
-}
-
 u32 vpci_cap_read(const struct vpci *p, u32 f, u32 reg) {
     const struct vpci_function *fn = &p->functions[f];
     u32 value = 0;
     u8 rule;
 
-    if (reg >= PCI_CONFIG_BYTES) return read_extended(p, f, reg);
+    if (reg >= PCI_CONFIG_BYTES) return 0; /* PCI Express Base 4.0, Extended Capabilities: no list */
     rule = fn->rules[reg / 4];
     switch (rule & ~RULE_START) {
     case RULE_REAL: value = vpci_real(p, f, reg); break;
     case RULE_PM: value = reg == fn->real->pm ? vpci_real(p, f, reg) & PM_SHOWN : PM_NO_SOFT_RESET | fn->power; break;
     case RULE_MSI: value = read_msi(p, f, reg); break;
     case RULE_PCIE: value = read_pcie(p, f, reg - fn->real->pcie); break;
-    case RULE_MSIX: value = read_msix(fn, reg); break;
+    case RULE_MSIX: value = read_msix(p, f, reg); break;
     case RULE_AF:
         value =
             vpci_real(p, f, reg) & (u32)(reg == fn->real->af ? AF_SHOWN & ~(fn->real->flr ? 0 : AF_FLR) : AF_PENDING);

@@ -309,27 +309,15 @@ static void test_pcie(void **state) {
     assert_int_equal(0, m.writes);
 }
 
-/* PCI Express, Extended Capabilities. */
+/* PCI Express, Extended Capabilities: the first is absent, so there are none (AER, serial number, ACS, SR-IOV). */
 static void test_extended(void **state) {
     (void)state;
     start_machine(&m, FUNCTIONS);
-    assert_int_equal(0x14000000, rd(&m, E1000E, 0x100)); /* the null capability, for AER */
-    assert_int_equal(0, rd(&m, E1000E, 0x104));
-    assert_int_equal(0x00010003, rd(&m, E1000E, 0x140)); /* the last */
-    assert_int_equal(0x12345678, rd(&m, E1000E, 0x144));
-    assert_int_equal(0x9abcdef0, rd(&m, E1000E, 0x148));
-    assert_int_equal(0, rd(&m, E1000E, 0x154)); /* ACS */
-    for (u32 at = 0x100; at < PCI_EXTENDED_BYTES; at += 4) {
-        assert_int_equal(0, rd(&m, NVME, at)); /* SR-IOV */
-        assert_int_equal(0, rd(&m, LEGACY, at));
-    }
-    poke32(&m, E1000E, 0x100, 0x10000003);
-    poke32(&m, E1000E, 0x104, 5);
-    poke32(&m, NVME, 0x100, 0x1000ffff); /* a list without end */
-    vpci_init(&m.bus, m.fn, FUNCTIONS, &m.host);
-    assert_int_equal(0x00000003, rd(&m, E1000E, 0x100));
-    assert_int_equal(5, rd(&m, E1000E, 0x104));
-    assert_int_equal(0, rd(&m, NVME, 0x100));
+    for (u32 f = 0; f < FUNCTIONS; f++)
+        for (u32 at = 0x100; at < PCI_EXTENDED_BYTES; at += 4) {
+            wr(&m, f, at, 0xffffffff);
+            assert_int_equal(0, rd(&m, f, at));
+        }
     assert_int_equal(0, m.writes);
 }
 

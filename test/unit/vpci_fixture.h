@@ -158,12 +158,12 @@ static inline void put_e1000e(struct machine *m) {
     m->real[E1000E].msi_64 = true;
     put_pcie(m, E1000E, 0xe0, 0xa0, 0, false);
     put_msix(m, E1000E, 0xa0, 0, 5, 3, 0, 0x2000);
-    poke32(m, E1000E, 0x100, 0x14020001); /* AER, hidden; then the serial number */
+    poke32(m, E1000E, 0x100, 0x14020001); /* AER, a serial number, ACS */
     poke32(m, E1000E, 0x104, 0xffffffff);
     poke32(m, E1000E, 0x140, 0x15010003);
     poke32(m, E1000E, 0x144, 0x12345678);
     poke32(m, E1000E, 0x148, 0x9abcdef0);
-    poke32(m, E1000E, 0x150, 0x0001000d); /* ACS, hidden */
+    poke32(m, E1000E, 0x150, 0x0001000d);
     poke32(m, E1000E, 0x154, 0xffffffff);
     poke32(m, E1000E, 0x60, 0x5a5a5a5a); /* known to its driver only */
 }
@@ -174,7 +174,7 @@ static inline void put_nvme(struct machine *m) {
     put_msix(m, NVME, 0x40, 0x80, 65, 0, 0x2000, 0x3000);
     put_pcie(m, NVME, 0x80, 0x60, 0, true);
     put_pm(m, NVME, 0x60, 0);
-    poke32(m, NVME, 0x100, 0x00010010); /* SR-IOV, hidden */
+    poke32(m, NVME, 0x100, 0x00010010); /* SR-IOV */
     poke32(m, NVME, 0x104, 0xffffffff);
 }
 
