@@ -176,7 +176,7 @@ static void make_board(struct partition *p) {
                   .present = p->config->format == IMAGE_FIRMWARE},
     };
 
-    p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power};
+    p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power, NULL};
     p->input->received = input_received;
     p->vcpus[0]->intr_line = false;
     p->board_lock.taken = 0;

@@ -39,8 +39,12 @@ void vboard_init(struct vboard *b, const struct vboard_config *config, const str
     vpm_reset(&b->pm);
     vuart_reset(&b->com1, config->com1_tx, config->com1_rx);
     vkbc_reset(&b->kbc);
-    vpci_init(&b->pci, NULL, 0, NULL);
+    vpci_init(&b->pci, config->pci, config->pci_count, config->pci_host);
     vioapic_reset(&b->ioapic, config->ioapic_id);
+    for (u32 i = 0; i < config->pci_count; i++) {
+        b->ioapic.pci |= 1u << config->pci[i].intx_pin;
+        vboard_pci_line(b, config->pci[i].intx_pin, false);
+    }
     update_pit(b); /* OUT0 is high while channel 0 is not programmed */
 }
 
@@ -164,6 +168,10 @@ void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 
     (void)now;
     if (offset % 4 != 0 || (offset == IOAPIC_DATA && size != 4)) return;
     vioapic_write(&b->ioapic, offset, value, b->host);
+}
+
+void vboard_pci_line(struct vboard *b, u32 pin, bool asserted) {
+    vioapic_set_line(&b->ioapic, pin, !asserted, b->host);
 }
 
 void vboard_eoi(struct vboard *b, u8 vector, u64 now) {

@@ -1,6 +1,6 @@
 /* The small PC around the vCPUs of one partition: 8259 pair, 8254, RTC and CMOS, ACPI PM timer and
- * PM1 block, keyboard-controller and 0xcf9 reset, 16550 UARTs, PCI configuration that answers
- * "nothing here", IOAPIC. Pure. Under the partition's board lock. Each device is a file of its own
+ * PM1 block, keyboard-controller and 0xcf9 reset, 16550 UARTs, PCI configuration,
+ * IOAPIC. Pure. Under the partition's board lock. Each device is a file of its own
  * (vpic, vpit, vrtc, vpm, vkbc, vuart, vioapic, vpci); this one routes ports and lines. */
 #pragma once
 
@@ -19,7 +19,8 @@
 
 /* Interrupt lines of the board: the legacy ISA numbers. Line n reaches 8259 input n and IOAPIC pin
  * n, except line 0 (8254), which reaches pin 2, and line 9 (SCI), level and active high on both.
- * The guest's MADT says the same. */
+ * The guest's MADT says the same. PCI's INTA lines have the pins behind them (vpci_intx_pin), level and active low;
+ * they do not reach the 8259 pair: a guest without IOAPIC has no interrupts of PCI but polls, or uses MSI. */
 #define BOARD_IRQ_PIT  0
 #define BOARD_IRQ_COM1 4
 #define BOARD_IRQ_RTC  8
@@ -31,6 +32,9 @@ struct vboard_config {
     u32 ioapic_id;
     struct ring *com1_tx, *com1_rx; /* guest to machine, machine to guest */
     struct vfwcfg fwcfg;            /* absent if all is 0 */
+    struct vpci_function *pci;      /* as vpci_init wants them; pci_count 0: no bus */
+    u32 pci_count;
+    const struct vpci_host *pci_host;
 };
 
 struct vboard {
@@ -57,6 +61,9 @@ void vboard_out(struct vboard *b, u16 port, u32 size, u32 value, u64 now);
 /* IOAPIC page, offset 0 to 0xfff. */
 u32 vboard_ioapic_read(struct vboard *b, u32 offset, u32 size, u64 now);
 void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 now);
+/* The line of the machine behind this pin is asserted (host->eoi tells when the guest has ended its interrupt, and the
+ * line is let go), or let go without the guest's doing. */
+void vboard_pci_line(struct vboard *b, u32 pin, bool asserted);
 /* A level interrupt ended at a local APIC. */
 void vboard_eoi(struct vboard *b, u8 vector, u64 now);
 /* INTA cycle: the vector the 8259 pair gives (spurious 7 if nothing is pending). */

@@ -39,4 +39,5 @@ struct vdev_host {
     void (*apic_msg)(void *ctx, const struct apic_msg *msg); /* IOAPIC output */
     void (*intr)(void *ctx, bool level);                     /* 8259 INTR pin, wired to LINT0 of vCPU 0 */
     void (*power)(void *ctx, enum power_request request);
+    void (*eoi)(void *ctx, u32 pin); /* the guest ended a PCI interrupt: the IOAPIC's pin is idle again */
 };

@@ -160,6 +160,11 @@ void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host) {
         /* 82093AA, Remote IRR: reset by an EOI whose vector matches this entry's. */
         if (!(*entry & RED_REMOTE_IRR) || (u8)*entry != vector) continue;
         *entry &= ~RED_REMOTE_IRR;
+        if (io->pci & BIT(pin)) {
+            io->edge |= (u32)BIT(pin);
+            update_line(io, pin);
+            host->eoi(host->ctx, pin);
+        }
         send_level(io, pin, host);
     }
 }

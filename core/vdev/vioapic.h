@@ -14,6 +14,7 @@ struct vioapic {
     u32 line; /* level of each input, bit per pin, after polarity: 1 = asserted */
     u32 edge; /* last voltage of each input, before polarity: 1 = high. An edge seen while masked is
                  lost, as on hardware */
+    u32 pci;  /* inputs that stand for lines of the machine, low when asserted */
 };
 
 void vioapic_reset(struct vioapic *io, u32 id);
@@ -23,4 +24,6 @@ void vioapic_write(struct vioapic *io, u32 offset, u32 value, const struct vdev_
  * low is asserted. Sends a message on an edge to asserted, or while a level pin is asserted with
  * remote IRR clear. */
 void vioapic_set_line(struct vioapic *io, u32 pin, bool level, const struct vdev_host *host);
+/* The end of a level interrupt. A pci input is let go before the pin is looked at again, and the host told: its source
+ * asks anew if it still wants to. */
 void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host);

@@ -37,7 +37,13 @@ static void on_message(void *ctx, const struct apic_msg *msg) {
     sent[msg->vector]++;
 }
 
-static const struct vdev_host host = {.apic_msg = on_message};
+/* The pin is idle already, and no longer in service. */
+static void on_eoi(void *ctx, u32 pin) {
+    (void)ctx;
+    REQUIRE((io.pci & BIT(pin)) && (io.edge & BIT(pin)) && !(io.redirection[pin] & RED_IRR));
+}
+
+static const struct vdev_host host = {.apic_msg = on_message, .eoi = on_eoi};
 
 static void check(void) {
     for (u32 pin = 0; pin < VIOAPIC_PINS; pin++) {
@@ -86,6 +92,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     struct input in = {data, size};
 
     vioapic_reset(&io, (u32)take(&in, 1));
+    io.pci = (u32)take(&in, 1) << 16;
     /* Inputs start low, and so does the model after reset. */
     while (in.left >= 4) step(&in);
     return 0;

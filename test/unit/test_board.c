@@ -7,6 +7,7 @@
 
 #include "core/vdev/board.h"
 #include "core/vdev/vclock.h"
+#include "test/unit/vpci_fixture.h"
 
 struct fixture {
     struct vboard b;
@@ -17,6 +18,7 @@ struct fixture {
     struct apic_msg last;
     bool intr;
     enum power_request power;
+    u32 ended;
 };
 
 static void on_message(void *ctx, const struct apic_msg *msg) {
@@ -31,6 +33,11 @@ static void on_intr(void *ctx, bool level) {
 static void on_power(void *ctx, enum power_request request) {
     struct fixture *f = ctx;
     f->power = request;
+}
+
+static void on_eoi(void *ctx, u32 pin) {
+    struct fixture *f = ctx;
+    f->ended |= 1u << pin;
 }
 
 static void start(struct fixture *f) {
@@ -247,11 +254,52 @@ static void test_ioapic_page(void **state) {
     assert_int_equal(0x03000000u, vboard_ioapic_read(&f.b, 0x10, 4, 0));
 }
 
+/* A bus with functions: both ways to it, and INTA lines on the pins that the DSDT names. */
+static void test_pci_functions(void **state) {
+    static struct machine m;
+    struct fixture f;
+
+    (void)state;
+    start_machine(&m, FUNCTIONS);
+    start(&f);
+    f.host.eoi = on_eoi;
+    struct vboard_config config = {.memory = MIB(512),
+                                   .com1_tx = &f.tx,
+                                   .com1_rx = &f.rx,
+                                   .pci = m.fn,
+                                   .pci_count = FUNCTIONS,
+                                   .pci_host = &m.host};
+    vboard_init(&f.b, &config, &f.host);
+    assert_int_equal(0x7e0000, f.b.ioapic.pci);
+    vboard_out(&f.b, 0xcf8, 4, 0x80001000u, 0);
+    assert_int_equal(0x00101b36, vboard_in(&f.b, 0xcfc, 4, 0));
+    assert_int_equal(0x0010, vboard_in(&f.b, 0xcfe, 2, 0));
+    assert_int_equal(0x1b, in(&f, 0xcfd, 0));
+    vboard_out(&f.b, 0xcf8, 4, 0x80001004u, 0);
+    out(&f, 0xcfc, 0x06, 0);
+    assert_int_equal(0x0006, vboard_in(&f.b, 0xcfc, 2, 0));
+    assert_int_equal(0xc2000000, m.placed[NVME][0]);
+    assert_int_equal(0x06, vpci_ecam_read(&f.b.pci, cfg(NVME, 4), 1));
+    redirect(&f, 18, 0xa052); /* level, low */
+    redirect(&f, 19, 0xa053);
+    assert_int_equal(0, f.messages);
+    vboard_pci_line(&f.b, 18, true);
+    assert_int_equal(1, f.messages);
+    assert_int_equal(0x52, f.last.vector);
+    vboard_eoi(&f.b, 0x52, 0);
+    assert_int_equal(1u << 18, f.ended);
+    vboard_pci_line(&f.b, 18, true);
+    vboard_pci_line(&f.b, 18, false); /* the device took it back */
+    vboard_eoi(&f.b, 0x52, 0);
+    assert_int_equal(2, f.messages);
+    assert_false(f.intr);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ports),      cmocka_unit_test(test_pci_ports),   cmocka_unit_test(test_power),
         cmocka_unit_test(test_timer_line), cmocka_unit_test(test_rtc_line),    cmocka_unit_test(test_sci_line),
-        cmocka_unit_test(test_com1_line),  cmocka_unit_test(test_ioapic_page),
+        cmocka_unit_test(test_com1_line),  cmocka_unit_test(test_ioapic_page), cmocka_unit_test(test_pci_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

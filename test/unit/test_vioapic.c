@@ -22,11 +22,17 @@ static void take(void *ctx, const struct apic_msg *msg) {
     last = *msg;
     sent++;
 }
-static const struct vdev_host host = {.apic_msg = take};
+static u32 ended; /* pins that the host was told of, one bit each */
+static void end(void *ctx, u32 number) {
+    (void)ctx;
+    assert_int_equal(0, ended >> number & 1);
+    ended |= 1u << number;
+}
+static const struct vdev_host host = {.apic_msg = take, .eoi = end};
 
 static void fresh(void) {
     vioapic_reset(&io, 9);
-    sent = 0;
+    sent = ended = 0;
 }
 static u32 rd(u32 reg) {
     vioapic_write(&io, 0x00, reg, &host);
@@ -223,11 +229,49 @@ static void test_delivery_modes(void **state) {
     }
 }
 
+/* PCI, Interrupt Pins: level, active low. The machine's line is masked from the interrupt to the guest's EOI, so nobody
+ * else can say when it ends: the EOI lets the pin go, without a second interrupt, and the host opens the line. */
+static void test_pci_pin(void **state) {
+    (void)state;
+    fresh();
+    io.pci = 1u << 17;
+    pin(17, true);
+    wr(0x10 + 2 * 17, LEVEL | LOW | 0x61);
+    assert_int_equal(0, messages());
+    pin(17, false);
+    assert_int_equal(1, messages());
+    assert_true(last.level);
+    vioapic_eoi(&io, 0x62, &host);
+    assert_int_equal(0, ended);
+    vioapic_eoi(&io, 0x61, &host);
+    assert_int_equal(1u << 17, ended);
+    assert_int_equal(0, messages());
+    assert_int_equal(LEVEL | LOW | 0x61, rd(0x10 + 2 * 17));
+    ended = 0;
+    vioapic_eoi(&io, 0x61, &host); /* nothing in service */
+    assert_int_equal(0, ended);
+    pin(17, false); /* the device asks again */
+    assert_int_equal(1, messages());
+    wr(0x10 + 2 * 17, MASKED | LEVEL | LOW | 0x61); /* masked before the EOI */
+    vioapic_write(&io, 0x40, 0x61, &host);
+    assert_int_equal(1u << 17, ended);
+    pin(17, false); /* waits */
+    assert_int_equal(0, messages());
+    wr(0x10 + 2 * 17, LEVEL | LOW | 0x61);
+    assert_int_equal(1, messages());
+    pin(9, false);
+    wr(0x10 + 2 * 9, LEVEL | 0x61);
+    pin(9, true); /* another pin with the same vector is none of the host's */
+    ended = 0;
+    vioapic_eoi(&io, 0x61, &host);
+    assert_int_equal(1u << 17, ended);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_registers), cmocka_unit_test(test_redirection_bits), cmocka_unit_test(test_edge),
         cmocka_unit_test(test_level),     cmocka_unit_test(test_level_mask),       cmocka_unit_test(test_shared_vector),
-        cmocka_unit_test(test_polarity),  cmocka_unit_test(test_delivery_modes),
+        cmocka_unit_test(test_polarity),  cmocka_unit_test(test_delivery_modes),   cmocka_unit_test(test_pci_pin),
     };
 
     return cmocka_run_group_tests_name("vioapic", tests, NULL, NULL);
