@@ -20,7 +20,7 @@ HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/
 # Pure code of the host tools: unit tests and fuzzers have it too.
 TOOLED  := tools/report.c
 # Generated pure code.
-PURE    += $(O)/gen/dsdt.c
+PURE    += $(O)/gen/dsdt.c $(O)/gen/pci.c
 
 ## make               the hypervisor and the tools, under build/
 .PHONY: all help clean unit unit-build
@@ -55,13 +55,13 @@ $(O)/mullion.debug.elf: $(HVOBJS) linker.ld
 $(O)/mullion.elf: $(O)/mullion.debug.elf
 	$(Q)objcopy --strip-all $< $@
 
-# The guests' DSDT: AML from iasl, as a C array. -we: its warnings are errors too.
-$(O)/gen/dsdt.c: core/acpi/dsdt.asl
+# The guests' DSDT and SSDT: AML from iasl, as a C array. -we: its warnings are errors too.
+$(O)/gen/%.c: core/acpi/%.asl
 	@mkdir -p $(@D)
-	iasl -we -p $(O)/gen/dsdt $< >$(O)/gen/dsdt.log 2>&1 || { cat $(O)/gen/dsdt.log; exit 1; }
-	{ echo '#include "core/acpi/dsdt_aml.h"'; echo 'const u8 dsdt_aml[] = {'; \
-	  od -An -v -tx1 $(O)/gen/dsdt.aml | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1, /g'; \
-	  echo '};'; echo 'const u32 dsdt_aml_bytes = sizeof(dsdt_aml);'; } >$@
+	iasl -we -p $(O)/gen/$* $< >$(O)/gen/$*.log 2>&1 || { cat $(O)/gen/$*.log; exit 1; }
+	{ echo '#include "core/acpi/dsdt_aml.h"'; echo 'const u8 $*_aml[] = {'; \
+	  od -An -v -tx1 $(O)/gen/$*.aml | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1, /g'; \
+	  echo '};'; echo 'const u32 $*_aml_bytes = sizeof($*_aml);'; } >$@
 
 # --- unit tests: the pure code under ASan and UBSan ------------------------------------------------------------------
 UTFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=address,undefined -fno-sanitize-recover=all \

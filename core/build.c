@@ -109,7 +109,7 @@ static void place(struct partition *p, u32 max_pieces) {
     last = &p->regions[n - 1];
     p->code = (struct code_window){(const u8 *)(last->hpa.v + DIRECT_BASE), last->gpa.v, last->bytes};
     if (c->format == IMAGE_FIRMWARE) n += place_rom(p, (u32)n);
-    p->memory = (struct gmem){p->regions, (u32)n, DIRECT_BASE};
+    p->memory = (struct gmem){p->regions, (u32)n, DIRECT_BASE, false};
 }
 
 static void map_stage2(struct partition *p) {

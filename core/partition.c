@@ -204,7 +204,7 @@ int partition_load(struct partition *p, struct image_error *error) {
     for (u32 i = 0; i < p->memory.count; i++)
         if ((p->regions[i].rights & RIGHT_WRITE) && gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
             panic("%s: region %u cannot be cleared", p->config->name, i);
-    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), &request.rsdp)) {
+    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), NULL, &request.rsdp)) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
         return -E_RANGE;
     }

@@ -36,6 +36,7 @@ struct gmem {
     const struct region *regions;
     u32 count;
     u64 hva_offset;
+    bool ecam; /* PCI configuration space lies at GUEST_ECAM_BASE: reserved in E820, and nothing behind it */
 };
 
 /* Where [at, at + bytes) can be reached, or NULL if it is not wholly inside one RAM or RESERVED

@@ -153,24 +153,51 @@ static struct acpi_madt *add_madt(struct area *a, const u32 *apic_ids, u32 count
 }
 
 /* The list of tables twice: readers of ACPI 1.0's tables look for the one of 32-bit addresses only. */
+#define LIST_MAX 4
 struct lists {
     struct {
         struct acpi_header header;
-        u64 tables[2];
+        u64 tables[LIST_MAX];
     } ACPI_PACKED xsdt;
     struct {
         struct acpi_header header;
-        u32 tables[2];
+        u32 tables[LIST_MAX];
     } ACPI_PACKED rsdt;
 };
 
-static void fill_lists(struct lists *l, u64 fadt, u64 madt) {
-    l->xsdt.tables[0] = fadt;
-    l->xsdt.tables[1] = madt;
-    seal(&l->xsdt.header, "XSDT", sizeof(l->xsdt), 1);
-    l->rsdt.tables[0] = (u32)fadt;
-    l->rsdt.tables[1] = (u32)madt;
-    seal(&l->rsdt.header, "RSDT", sizeof(l->rsdt), 1);
+static void fill_lists(struct lists *l, const u64 *tables, u32 count) {
+    for (u32 i = 0; i < count; i++) {
+        l->xsdt.tables[i] = tables[i];
+        l->rsdt.tables[i] = (u32)tables[i];
+    }
+    seal(&l->xsdt.header, "XSDT", sizeof(l->xsdt.header) + count * sizeof(u64), 1);
+    seal(&l->rsdt.header, "RSDT", sizeof(l->rsdt.header) + count * sizeof(u32), 1);
+}
+
+/* ACPI 6.4, QWord Address Space Descriptor: type memory; where its minimum, maximum, translation and length lie. */
+#define QWORD_MEMORY "\x8a\x2b\x00\x00"
+#define QWORD_RANGE  14
+#define END_TAG      "\x79\x00"
+
+/* MCFG and SSDT. Returns false when the area is full. */
+static bool add_pci(struct area *a, const struct guest_pci *pci, u64 *tables) {
+    const u64 range[4] = {pci->window, pci->window + pci->bytes - 1, 0, pci->bytes};
+    const struct mcfg_range bus = {.address = GUEST_ECAM_BASE};
+    u8 *mcfg = take(a, ACPI_MCFG_RANGES + sizeof(bus), 16), *ssdt = take(a, pci_aml_bytes, 16), *at = ssdt;
+
+    if (!ssdt) return false; /* the larger one */
+    memcpy(mcfg + ACPI_MCFG_RANGES, &bus, sizeof(bus));
+    memcpy(ssdt, pci_aml, pci_aml_bytes);
+    while (memcmp(at, QWORD_MEMORY, 4) != 0) at++;
+    if (pci->bytes)
+        memcpy(at + QWORD_RANGE, range, sizeof(range));
+    else
+        memcpy(at, END_TAG, 2);
+    seal((struct acpi_header *)mcfg, "MCFG", ACPI_MCFG_RANGES + sizeof(bus), 1);
+    seal((struct acpi_header *)ssdt, "SSDT", pci_aml_bytes, 2);
+    tables[0] = address_of(a, mcfg);
+    tables[1] = address_of(a, ssdt);
+    return true;
 }
 
 static void fill_rsdp(struct acpi_rsdp *r, u64 rsdt, u64 xsdt) {
@@ -184,10 +211,12 @@ static void fill_rsdp(struct acpi_rsdp *r, u64 rsdt, u64 xsdt) {
     r->extended_checksum = checksum(r, sizeof(*r));
 }
 
-int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id, gpa_t *rsdp) {
+int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id,
+                     const struct guest_pci *pci, gpa_t *rsdp) {
     /* The rights in the region list are the guest's; what is written here is its firmware. */
     struct area a = {gmem_ptr(mem, gpa(GUEST_BIOS_BASE), BIOS_BYTES, false), 0, BIOS_BYTES};
     struct lists *lists;
+    u64 tables[LIST_MAX];
     struct acpi_rsdp *r;
     struct acpi_facs *facs;
     struct acpi_fadt *fadt;
@@ -204,14 +233,16 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     if (!dsdt) /* the largest of them; the others fit if it does */
         return -E_RANGE;
     madt = add_madt(&a, apic_ids, vcpu_count, ioapic_id);
-    if (!madt) return -E_RANGE;
+    if (!madt || (pci && !add_pci(&a, pci, tables + 2))) return -E_RANGE;
 
     memcpy(dsdt, dsdt_aml, dsdt_aml_bytes);
     memcpy(facs->signature, "FACS", sizeof(facs->signature));
     facs->length = sizeof(*facs);
     facs->version = 2;
     fill_fadt(fadt, address_of(&a, facs), address_of(&a, dsdt));
-    fill_lists(lists, address_of(&a, fadt), address_of(&a, madt));
+    tables[0] = address_of(&a, fadt);
+    tables[1] = address_of(&a, madt);
+    fill_lists(lists, tables, pci ? 4 : 2);
     fill_rsdp(r, address_of(&a, &lists->rsdt), address_of(&a, &lists->xsdt));
     *rsdp = gpa(address_of(&a, r));
     return 0;

@@ -5,8 +5,15 @@
 #include "core/base/types.h"
 #include "mm/region.h"
 
+/* Guest-physical addresses above 4 GiB that BARs may have; bytes 0: none. Below, it is all from GUEST_PCI_HOLE to
+ * GUEST_ECAM_BASE. */
+struct guest_pci {
+    u64 window, bytes;
+};
+
 /* RSDP (revision 2), XSDT, FADT with PM1, PM timer, reset register, MADT (local APICs or x2APICs,
  * IOAPIC, overrides for line 0 and the SCI, LINT1 NMI), FACS, DSDT (AML from core/acpi/dsdt.asl).
- * apic_ids: one per vCPU. Returns 0 and where the RSDP is, or -E_RANGE. */
+ * pci: if there is a PCI bus, MCFG and an SSDT (core/acpi/pci.asl) with it; else NULL. apic_ids: one per vCPU. Returns
+ * 0 and where the RSDP is, or -E_RANGE. */
 int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id,
-                     gpa_t *rsdp) must_check;
+                     const struct guest_pci *pci, gpa_t *rsdp) must_check;

@@ -75,11 +75,16 @@ int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 t
 }
 
 int load_memory_map(const struct gmem *mem, u8 *at, u32 stride, struct image_error *error) {
+    bool ecam = mem->ecam, more;
     u32 cursor = 0;
     int count = 0;
     struct run run;
 
-    for (; run_next(mem, &cursor, &run); at += stride) {
+    for (; (more = run_next(mem, &cursor, &run)) || ecam; at += stride) {
+        if (!more) {
+            run = (struct run){GUEST_ECAM_BASE, GUEST_ECAM_BASE + GUEST_ECAM_BYTES, REGION_RESERVED};
+            ecam = false;
+        }
         if (count++ == BOOT_RANGES_MAX) return load_fail(error, -E_RANGE, "memory: more than 128 separate ranges");
         load_store(at, run.base, 8);
         load_store(at + 8, run.end - run.base, 8);

@@ -51,7 +51,8 @@ int load_copy(const struct gmem *mem, u64 at, const void *from, u64 bytes, u64 t
 int load_module(const struct gmem *mem, const struct image_module *module, const struct extent *image, u64 limit,
                 u64 *at, struct image_error *error) must_check;
 /* Writes base (8 bytes), length (8) and type (4; 1 RAM, 2 reserved; devices are no memory) of each run
- * every `stride` bytes. Returns the number of runs, or -E_RANGE with *error. */
+ * every `stride` bytes, the configuration space of PCI as the last. Returns the number of runs, or -E_RANGE with
+ * *error. */
 int load_memory_map(const struct gmem *mem, u8 *at, u32 stride, struct image_error *error) must_check;
 
 /* Writes GDT, command line (at most `limit` characters) and for long mode page tables, and sets the

@@ -32,7 +32,7 @@ static void prepare(void) {
         memset(clean, UNTOUCHED, MEMORY);
         count = region_list_build(&piece, 1, MEMORY, regions, ARRAY_SIZE(regions));
         REQUIRE(count > 0);
-        mem = (struct gmem){regions, (u32)count, (u64)host};
+        mem = (struct gmem){regions, (u32)count, (u64)host, false};
     }
     ASAN_UNPOISON_MEMORY_REGION(host + GUEST_LOWMEM_END, HOLE);
     memcpy(host, clean, MEMORY);
@@ -128,7 +128,8 @@ static void expect_pvh(const struct image_request *rq, const struct start_state 
     const u8 *info = host + start->rbx;
 
     expect_elf(rq->kernel, start);
-    REQUIRE(field(info, 4) == 0x336ec578 && field(info + 12, 4) == rq->module_count && field(info + 48, 4) == 3);
+    REQUIRE(field(info, 4) == 0x336ec578 && field(info + 12, 4) == rq->module_count &&
+            field(info + 48, 4) == 3u + mem.ecam);
     for (u32 i = 0; i < rq->module_count; i++)
         expect_module(field(host + field(info + 16, 8) + 32 * i, 8), &rq->modules[i]);
 }
@@ -149,7 +150,7 @@ static void expect_linux(const struct image_request *rq, const struct start_stat
         REQUIRE(!ranges_overlap(kernel, field(file + 0x260, 4), initrd, rq->modules->bytes));
         expect_module(initrd, rq->modules);
     }
-    REQUIRE(zp[0x1e8] == 3); /* low memory, BIOS area, high memory */
+    REQUIRE(zp[0x1e8] == 3 + mem.ecam); /* low memory, BIOS area, high memory; configuration space */
 }
 
 static void check_loaded(const struct image_request *rq, const struct start_state *start) {
@@ -202,6 +203,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     u8 *file, *initrd;
 
     prepare();
+    mem.ecam = (flags >> 6 & 1) != 0;
     rq.load_address = take(&in, 4);
     rq.entry = flags & 2 ? rq.load_address + (take(&in, 4) & 0xfff) : take(&in, 4);
     bytes = take(&in, 2);

@@ -80,7 +80,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     memset(host, 0, BYTES);
     memcpy(host, in.at, in.left < BYTES ? in.left : BYTES);
     memcpy(before, host, BYTES);
-    mem = (struct gmem){regions, ARRAY_SIZE(regions), (u64)host};
+    mem = (struct gmem){regions, ARRAY_SIZE(regions), (u64)host, false};
     walk(&mem, &cpu, la, access);
     check_memory();
     free(host);

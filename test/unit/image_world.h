@@ -53,7 +53,7 @@ static inline int setup(void **state) {
     w->host = malloc(MEMORY);
     memset(w->host, 0xcc, MEMORY); /* what an earlier run left */
     n = region_list_build(&piece, 1, MEMORY, w->regions, 8);
-    w->mem = (struct gmem){w->regions, (u32)n, (u64)w->host};
+    w->mem = (struct gmem){w->regions, (u32)n, (u64)w->host, false};
     w->file = calloc(1, FILE_BYTES);
     w->rq = (struct image_request){.name = "kernel.bin",
                                    .kernel = w->file,

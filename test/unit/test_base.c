@@ -117,7 +117,7 @@ static void test_gmem(void **state) {
         {.gpa = {0}, .hpa = {0}, .bytes = PAGE_4K, .rights = RIGHTS_RWX},
         {.gpa = {PAGE_4K}, .hpa = {2 * PAGE_4K}, .bytes = PAGE_4K, .rights = RIGHT_READ},
     };
-    struct gmem mem = {regions, 2, (u64)host};
+    struct gmem mem = {regions, 2, (u64)host, false};
     u8 out[8];
 
     (void)state;

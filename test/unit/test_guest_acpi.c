@@ -25,7 +25,7 @@ static int setup(void **state) {
     host = malloc(MEMORY);
     memset(host, 0xcc, MEMORY);
     n = region_list_build(&piece, 1, MEMORY, regions, 4);
-    mem = (struct gmem){regions, (u32)n, (u64)host};
+    mem = (struct gmem){regions, (u32)n, (u64)host, false};
     return n == 3 ? 0 : -1;
 }
 
@@ -95,7 +95,7 @@ static void test_fadt(void **state) {
     gpa_t rsdp;
 
     (void)state;
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 2, 2, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 2, 2, NULL, &rsdp));
     f = table(get(xsdt(rsdp) + 36, 8), "FACP");
     assert_int_equal(276, get(f + 4, 4));
     assert_int_equal(6, f[8]);
@@ -141,7 +141,7 @@ static void test_madt(void **state) {
 
     (void)state;
     regions[1].rights = RIGHT_READ; /* the guest's right, not the firmware's */
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 4, 4, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 4, 4, NULL, &rsdp));
     m = table(get(xsdt(rsdp) + 44, 8), "APIC");
     assert_int_equal(44 + 2 * 8 + 2 * 16 + sizeof(tail), get(m + 4, 4));
     assert_int_equal(0xfee00000, get(m + 36, 4));
@@ -154,23 +154,58 @@ static void test_madt(void **state) {
 }
 
 static void test_range(void **state) {
-    u32 *ids = calloc(20000, sizeof(*ids));
+    u32 *ids = calloc(20000, sizeof(*ids)), n = 8000;
+    const struct guest_pci pci = {0, 0};
     gpa_t rsdp;
 
     (void)state;
     for (u32 i = 0; i < 20000; i++) ids[i] = i;
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 8000, 0, &rsdp));
-    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 8400, 0, &rsdp));
-    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 20000, 0, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 8000, 0, NULL, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 8400, 0, NULL, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 20000, 0, NULL, &rsdp));
     mem.count = 1;
-    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 1, 0, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 1, 0, NULL, &rsdp));
+    mem.count = 3;
+    while (guest_acpi_build(&mem, ids, n, 0, &pci, &rsdp) == 0) n++;
+    assert_int_equal(0, guest_acpi_build(&mem, ids, n, 0, NULL, &rsdp)); /* MCFG and SSDT were too much */
     free(ids);
+}
+
+static u64 xsdt_entry(gpa_t rsdp, u32 i) { return get(host + get(host + rsdp.v + 24, 8) + 36 + 8 * i, 8); }
+
+/* PCI Firmware Specification, MCFG Table Description; ACPI, QWord Address Space Descriptor. */
+static void test_pci(void **state) {
+    const struct guest_pci wide = {0x1000000000, 0x4000000000}, narrow = {0, 0};
+    const u32 ids[] = {0};
+    const u8 *m, *s, *window = NULL;
+    gpa_t rsdp;
+
+    (void)state;
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 1, 1, &wide, &rsdp));
+    assert_int_equal(36 + 32, get(table(get(host + rsdp.v + 24, 8), "XSDT") + 4, 4));
+    m = table(xsdt_entry(rsdp, 2), "MCFG");
+    assert_int_equal(60, get(m + 4, 4));
+    assert_int_equal(1, m[8]);
+    assert_true(get(m + 36, 8) == 0 && get(m + 44, 8) == 0xfe900000 && get(m + 52, 8) == 0); /* segment 0, bus 0 */
+    s = table(xsdt_entry(rsdp, 3), "SSDT");
+    for (u32 i = 36; i < get(s + 4, 4) - 4; i++)
+        if (get(s + i, 4) == 0x00002b8a) window = s + i;
+    assert_non_null(window);
+    assert_true(get(window + 6, 8) == 0); /* granularity */
+    assert_true(get(window + 14, 8) == 0x1000000000);
+    assert_true(get(window + 22, 8) == 0x4fffffffff);
+    assert_true(get(window + 30, 8) == 0); /* translation */
+    assert_true(get(window + 38, 8) == 0x4000000000);
+    assert_int_equal(0x79, window[46]);
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 1, 1, &narrow, &rsdp));
+    assert_true(table(xsdt_entry(rsdp, 3), "SSDT") == s);
+    assert_int_equal(0x0079, get(window, 2)); /* the resources end where the window was */
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_fadt), TEST(test_madt), TEST(test_range)};
+    const struct CMUnitTest tests[] = {TEST(test_fadt), TEST(test_madt), TEST(test_range), TEST(test_pci)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,11 @@ static void test_linux(void **state) {
     check_e820(zp, 1, 0xe0000, 0x20000, 2);
     check_e820(zp, 2, MIB(1), MEMORY - MIB(1), 1);
     assert_int_equal(0, get(zp + 0x2d0 + 60, 8));
+    w->mem.ecam = true;
+    assert_int_equal(0, load(w));
+    assert_int_equal(4, zp[0x1e8]);
+    check_e820(zp, 2, MIB(1), MEMORY - MIB(1), 1);
+    check_e820(zp, 3, GUEST_ECAM_BASE, GUEST_ECAM_BYTES, 2);
 }
 
 static void test_linux_header(void **state) {
@@ -201,6 +206,10 @@ static void test_limits(void **state) {
     w->regions[2].bytes = 0;
     w->regions[3] = (struct region){.gpa = gpa(MIB(20)), .hpa = hpa(MIB(8)), .bytes = MIB(8), .rights = RIGHTS_RWX};
     w->mem.count = 132;
+    refused(w, -E_RANGE, "128");
+    w->mem.count = 128;
+    assert_int_equal(0, load(w));
+    w->mem.ecam = true;
     refused(w, -E_RANGE, "128");
     w->regions[0].bytes = 0x88000;
     refused(w, -E_RANGE, "boot area");

@@ -97,7 +97,7 @@ static void test_access(void **state) {
         {.gpa = {GIB(1)}, .bytes = PAGE_4K, .rights = RIGHTS_RWX, .kind = REGION_DEVICE},
         {.gpa = {GIB(2)}, .bytes = PAGE_4K, .rights = RIGHT_READ, .kind = REGION_RESERVED},
     };
-    const struct gmem mem = {regions, 4, (u64)host};
+    const struct gmem mem = {regions, 4, (u64)host, false};
     u8 out[4] = {1, 2, 3, 4};
 
     (void)state;

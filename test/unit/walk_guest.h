@@ -48,7 +48,7 @@ static inline int setup(void **state) {
                                  .rights = RIGHT_READ | RIGHT_EXEC,
                                  .kind = REGION_RESERVED};
     regions[2] = (struct region){.gpa = {DEV_GPA}, .bytes = PAGE_4K, .rights = RIGHTS_RWX, .kind = REGION_DEVICE};
-    mem = (struct gmem){regions, 3, (u64)host};
+    mem = (struct gmem){regions, 3, (u64)host, false};
     memset(&fault, 0xaa, sizeof(fault));
     return 0;
 }
