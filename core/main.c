@@ -153,6 +153,7 @@ static void build_all(void) {
         console_add_input(&inputs[i]);
         if (machine.config->focus && str_equal(machine.config->focus, c->name)) focus = &inputs[i];
     }
+    passthrough_publish();
     console_set_focus(focus);
     now = rdtsc();
     for (u32 i = 0; i < count; i++) {

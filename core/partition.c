@@ -41,6 +41,8 @@ static void board_power(void *ctx, enum power_request request) {
     if (request != POWER_NONE) partition_end(ctx, request == POWER_OFF ? END_POWER_OFF : END_RESET);
 }
 
+static void board_eoi(void *ctx, u32 pin) { passthrough_line_ended(ctx, pin); }
+
 /* After any access: if the board's next deadline moved, vCPU 0, which keeps it, has to know. */
 static void board_unlock(struct vcpu *v) {
     struct partition *p = v->partition;
@@ -170,13 +172,16 @@ static void make_board(struct partition *p) {
         .ioapic_id = ioapic_id(p),
         .com1_tx = &p->console_tx,
         .com1_rx = &p->console_rx,
+        .pci = p->pci ? p->pci->guest : NULL,
+        .pci_count = p->pci ? p->pci->count : 0,
+        .pci_host = p->pci ? &p->pci->host : NULL,
         .fwcfg = {.disks = p->images + 1,
                   .disk_count = p->image_count - 1,
                   .cpus = (u16)p->vcpu_count,
                   .present = p->config->format == IMAGE_FIRMWARE},
     };
 
-    p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power, NULL};
+    p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power, board_eoi};
     p->input->received = input_received;
     p->vcpus[0]->intr_line = false;
     p->board_lock.taken = 0;
@@ -185,6 +190,7 @@ static void make_board(struct partition *p) {
 }
 
 int partition_load(struct partition *p, struct image_error *error) {
+    const struct guest_pci window = {p->pci ? p->pci->window64.base : 0, p->pci ? p->pci->window64.bytes : 0};
     struct image_error image;
     int code;
     struct image_request request = {
@@ -204,7 +210,8 @@ int partition_load(struct partition *p, struct image_error *error) {
     for (u32 i = 0; i < p->memory.count; i++)
         if ((p->regions[i].rights & RIGHT_WRITE) && gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
             panic("%s: region %u cannot be cleared", p->config->name, i);
-    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), NULL, &request.rsdp)) {
+    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), p->pci ? &window : NULL,
+                         &request.rsdp)) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
         return -E_RANGE;
     }

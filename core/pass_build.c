@@ -213,6 +213,7 @@ int passthrough_build(struct partition *p, char *why, size_t why_size) {
         fmt(why, why_size, "it has %u functions, %u fit on its bus", count, VPCI_MAX);
         return -E_RANGE;
     }
+    p->memory.ecam = true;
     allocate(p, owner, count, irqs);
     pass_callbacks(p);
     passthrough_pages(p, reach, NULL);

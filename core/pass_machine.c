@@ -156,6 +156,10 @@ void passthrough_setup(const struct config *config) {
     check_groups(config);
 }
 
+void passthrough_publish(void) {
+    if (pass.iommu) pass.iommu->publish();
+}
+
 /* --- faults --- */
 
 #define FAULTS_TOLD 4u
@@ -179,11 +183,14 @@ static void tell_fault(const struct iommu_fault *fault) {
              (unsigned long long)fault->address, fault->reason);
 }
 
-void passthrough_poll(struct partition *p) {
+void passthrough_poll(struct partition *p, u64 now) {
     struct iommu_fault fault;
-    u8 *stop = &pass.stop[p->config - machine.config->partitions];
+    u8 *stop;
 
+    if (!p->pci || now < p->pci->next_poll) return;
+    p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
     if (!pass.iommu) return;
+    stop = &pass.stop[p->config - machine.config->partitions];
     for (u32 told = 0; told < FAULTS_TOLD && pass.iommu->fault(&fault); told++) tell_fault(&fault);
     if (__atomic_exchange_n(stop, 0, __ATOMIC_ACQ_REL)) {
         log_line("%s: stopped for a refused access of its device", p->config->name);

@@ -48,6 +48,7 @@ struct passthrough {
     u32 pool_pages, pool_used;
     hpa_t dma_root;
     struct config_range window64; /* for large BARs; bytes 0: none */
+    u64 next_poll;                /* host TSC at which to look for refused accesses */
     bool told;                    /* that something ran out */
 };
 
@@ -57,6 +58,8 @@ void passthrough_setup(const struct config *config);
 /* Boot core: fills p->pci if the file gives p functions; p's regions stand, stage 2 is built after. Returns 0, or an
  * error with the reason in `why`: this partition cannot run, others can. */
 int passthrough_build(struct partition *p, char *why, size_t why_size) must_check;
+/* Boot core, when all partitions are built. */
+void passthrough_publish(void);
 /* Resets p's functions and opens their DMA; or closes it, before p's memory is used for anything else. One core of the
  * partition, the others waiting; nothing to do without functions. start: 0, or an error with the reason in `why`. */
 int passthrough_start(struct partition *p, char *why, size_t why_size) must_check;
@@ -75,6 +78,6 @@ bool passthrough_write(struct partition *p, u64 at, u32 size, u32 value);
  * tables. */
 void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at, u64 bytes, enum memory_type memtype),
                        void *ctx);
-/* Tells what the IOMMU refused since the last call, a few lines at most, and ends p if the file wants that for its own.
- * vCPU 0 of a partition with functions, every PASS_POLL_NS. */
-void passthrough_poll(struct partition *p);
+/* If it is time (now: host TSC): tells what the IOMMU refused, a few lines at most, and ends p if the file wants that
+ * for its own. vCPU 0. */
+void passthrough_poll(struct partition *p, u64 now);

@@ -255,7 +255,10 @@ static void run_timers(struct vcpu *v) {
     v->deadline = 0; /* the host timer is spent, be it early: a clock of its own, or a count too wide for it */
     v->timers_moved = true;
     vlapic_tick(&v->lapic, vcpu_guest_tsc(v));
-    if (v->index == 0) partition_board_tick(v);
+    if (v->index == 0) {
+        partition_board_tick(v);
+        passthrough_poll(v->partition, now);
+    }
     if (v->console_left && rdtsc() >= v->console_retry) pump_console(v);
 }
 
@@ -276,6 +279,7 @@ static u64 next_deadline(const struct vcpu *v) {
         u64 board = __atomic_load_n(&v->partition->board_deadline, __ATOMIC_RELAXED);
 
         if (board != NEVER) at = min_u64(at, ns_to_tsc(board) + v->partition->tsc_start);
+        if (v->partition->pci) at = min_u64(at, v->partition->pci->next_poll);
     }
     return at;
 }

@@ -5,6 +5,7 @@
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
+#include "core/base/string.h"
 #include "core/config/schema.h"
 
 int config_check_memory(const struct config *config, u64 memory, struct config_error *error) {
