@@ -318,7 +318,10 @@ void vcpu_loop(struct vcpu *v) {
 
     for (;;) {
         if (__atomic_load_n(&v->requests, __ATOMIC_ACQUIRE)) take_requests(v);
-        if (v->timer_due) run_timers(v);
+        if (v->timer_due) {
+            run_timers(v);
+            continue; /* a line of the board may have become an NMI or INIT for this vCPU */
+        }
         if (v->timers_moved) arm_timers(v);
         if (v->state != VCPU_RUNNING) {
             if (!can_wake(v)) {
