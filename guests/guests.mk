@@ -12,7 +12,7 @@ GFLAGS   := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mg
 .PHONY: guests
 ## make guests        bare-metal programs for partitions: build/guests/*.elf
 guests: $(GUESTS:%=$(O)/guests/%.elf)
-.SECONDARY: $(GOBJS) $(patsubst %.c,$(O)/guests/obj/%.o,$(wildcard guests/probe/*.c guests/attack/*.c)) $(O)/guests/obj/guests/probe/legacy.o $(GUESTS:%=$(O)/guests/obj/guests/%.o)
+.SECONDARY: $(GOBJS) $(patsubst %.c,$(O)/guests/obj/%.o,$(wildcard guests/probe/*.c guests/attack/*.c)) $(patsubst %.S,$(O)/guests/obj/%.o,$(wildcard guests/probe/*.S)) $(GUESTS:%=$(O)/guests/obj/guests/%.o)
 
 $(O)/guests/obj/%.o: %.c
 	@mkdir -p $(@D)

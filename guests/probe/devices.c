@@ -77,7 +77,7 @@ static void on_nap(struct trap_frame *frame) {
 }
 
 /* A millisecond in HLT: an emulator that counts instructions skips it. */
-static void nap(void) {
+void nap(void) {
     u32 before = naps;
 
     interrupt_handler(NAP_VECTOR, on_nap);

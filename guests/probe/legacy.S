@@ -1,30 +1,7 @@
 /* Code for modes that are not long mode, and the way there and back. mode.c calls legacy_run with one of the functions
  * below: 32-bit code, flat segments, paging off, interrupts off, exceptions caught. What it learns it leaves in
  * legacy_results. Not for x2APIC mode: all of it looks at the task priority in the local APIC's page. */
-#define SEL_CODE32 0x08
-#define SEL_CODE64 0x10
-#define SEL_DATA   0x18
-#define SEL_CODE16 0x20
-#define SEL_DATA16 0x28
-#define SEL_TSS_A  0x30
-#define SEL_TSS_B  0x38
-#define SEL_TSS_16 0x40 /* a 16-bit one */
-#define SEL_TSS_NP 0x48 /* not present */
-#define SEL_TSS_SHORT 0x50
-#define SEL_GATE   0x58 /* task gate to B */
-#define MSR_EFER   0xc0000080
-#define LOW        0x9000 /* where real-mode and virtual-8086 code runs */
-#define TPR        0xfee00080
-
-    .macro PUT value
-    movl    \value, %eax
-    call    put
-    .endm
-    /* The next exception goes to `to`. */
-    .macro TRY to
-    movl    $\to, landing
-    movl    %esp, landing_esp
-    .endm
+#include "guests/probe/legacy.inc"
 
 /* --- to legacy mode and back: void legacy_run(void *function) ---------------------------------------------------- */
     .section .text
@@ -114,6 +91,9 @@ legacy_run:
     popq    %rbx
     ret
 
+/* --- shared with tasks.S */
+    .globl  put, landing, landing_esp, scratch, gdt, idt, tss_a, tss_b, tss_16, stubs, task_stack, code16
+
 /* --- helpers in 32-bit code -------------------------------------------------------------------------------------- */
     .code32
 put:
@@ -171,8 +151,7 @@ caught:
     jmp     *landing
 
 /* --- the functions ----------------------------------------------------------------------------------------------- */
-    .globl  legacy_unpaged, legacy_two_levels, legacy_pae, legacy_code16, legacy_real, legacy_v8086, legacy_tasks
-    .globl  legacy_task_faults, legacy_task_gate
+    .globl  legacy_unpaged, legacy_two_levels, legacy_pae, legacy_code16, legacy_real, legacy_v8086
 legacy_unpaged:
     movl    $MSR_EFER, %ecx
     rdmsr
@@ -388,125 +367,6 @@ legacy_v8086:
     movl    %edx, %eax
     andl    $0x33000, %eax
     jmp     put
-
-/* Task switches: JMP there and back; CALL and IRET; the same with a 16-bit TSS. SDM Vol 3A, Task Management. */
-legacy_tasks:
-    call    arm_tasks
-    movl    $task_b_jumped, tss_b + 32
-    ljmp    $SEL_TSS_B, $0
-    call    task_state
-    movl    $task_b_called, tss_b + 32
-    lcall   $SEL_TSS_B, $0
-    call    task_state
-    movw    $task_16 - code16, tss_16 + 14
-    lcall   $SEL_TSS_16, $0
-    call    task_state
-    PUT     scratch
-    ret
-/* Here A runs again: what is left of the switch. */
-task_state:
-    str     %ax
-    movzwl  %ax, %eax
-    call    put
-    movl    %cr0, %eax
-    andl    $8, %eax
-    call    put
-    clts
-    movzbl  gdt + SEL_TSS_A + 5, %eax   /* busy bits */
-    movb    gdt + SEL_TSS_B + 5, %ah
-    call    put
-    pushfl
-    popl    %eax
-    andl    $0x4000, %eax
-    jmp     put
-task_b_jumped:
-    call    task_state
-    movzwl  tss_b, %eax                 /* the link is not written */
-    call    put
-    ljmp    $SEL_TSS_A, $0
-task_b_called:
-    call    task_state
-    movzwl  tss_b, %eax
-    call    put
-    iretl
-    .code16
-task_16:
-    strw    %ax
-    movl    $scratch, %edi
-    movw    %ax, (%edi)
-    movl    $tss_16, %esi
-    movw    (%esi), %ax
-    movw    %ax, 2(%edi)
-    iretw
-    .code32
-arm_tasks:
-    andb    $~2, gdt + SEL_TSS_A + 5
-    andb    $~2, gdt + SEL_TSS_B + 5
-    andb    $~2, gdt + SEL_TSS_16 + 5
-    movl    $SEL_TSS_A, %eax
-    ltr     %ax
-    movl    $task_stack, tss_b + 56
-    movl    $2, tss_b + 36
-    movw    $0, tss_b
-    movl    $0, scratch
-    ret
-
-/* Through gates: INT, an exception with an error code, and a far call. */
-legacy_task_gate:
-    call    arm_tasks
-    movl    $gate_int, tss_b + 32
-    int     $0x20
-    call    task_state
-    call    arm_tasks
-    movl    $gate_error, tss_b + 32
-    movl    $0, idt + 13 * 8
-    movl    $SEL_TSS_B << 16, idt + 13 * 8
-    movl    idt + 13 * 8 + 4, %ebx
-    movl    $0x8500, idt + 13 * 8 + 4
-    movl    $0x1234, %eax
-    movw    %ax, %ds                    /* #GP(0x1234): comes back behind it */
-after_gp:
-    movl    $stubs + 13 * 16, %eax
-    movw    %ax, idt + 13 * 8
-    movw    $SEL_CODE32, idt + 13 * 8 + 2
-    movl    %ebx, idt + 13 * 8 + 4
-    call    task_state
-    call    arm_tasks
-    movl    $gate_int, tss_b + 32
-    lcall   $SEL_GATE, $0
-    jmp     task_state
-gate_int:
-    call    task_state
-    iretl
-gate_error:
-    popl    %eax
-    call    put
-    movl    $after_gp, tss_a + 32
-    iretl
-
-/* To a TSS that is busy, absent, too short; in data. The old task goes on. */
-legacy_task_faults:
-    call    arm_tasks
-    TRY     1f
-    ljmp    $SEL_TSS_A, $0
-1:  TRY     1f
-    ljmp    $SEL_TSS_NP, $0
-1:  TRY     1f
-    ljmp    $SEL_TSS_SHORT, $0
-1:  TRY     1f
-    lcall   $0x1230, $0
-1:  TRY     1f
-    movl    $0, %eax
-    pushfl
-    orl     $0x4000, (%esp)
-    popfl
-    movw    $SEL_TSS_NP, tss_a
-    iretl
-1:  pushfl
-    andl    $~0x4000, (%esp)
-    popfl
-    movw    $0, tss_a
-    jmp     task_state
 
     .globl  legacy_init
     .code64

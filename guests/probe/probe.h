@@ -23,5 +23,7 @@ struct fault value_of_try(void (*run)(void *), void *argument);
 bool lenient_msrs(void);
 /* QEMU TCG: it minds few reserved bits, and leaves a guest's mode over some of them even where there is none. */
 bool bare_qemu(void);
+/* A millisecond in HLT. */
+void nap(void);
 /* Interrupts on until *counter reaches want or ms have passed. True if it did. */
 bool wait_count(const u32 *counter, u32 want, u32 ms);

@@ -128,6 +128,71 @@ static bool step_cpuid(void) {
     return seen;
 }
 
+/* How often a single step trapped with rip on `at`, and how often right behind. */
+static void value_steps(u64 at, u64 behind) {
+    u32 on = 0, after = 0;
+
+    for (u32 i = 0; i < step_count && i < 8; i++) {
+        on += steps[i] == at;
+        after += steps[i] == behind;
+    }
+    value("%u/%u", on, after);
+}
+
+/* TF over one instruction that exits. */
+#define STEP(text, c, d)                                                                                               \
+    do {                                                                                                               \
+        u64 at, behind, rcx = (c), rdi = (u64)bytes;                                                                   \
+        step_count = 0;                                                                                                \
+        __asm__ volatile("leaq 1f(%%rip), %0\n\tleaq 2f(%%rip), %1\n\t"                                                \
+                         "pushfq\n\torq $0x100, (%%rsp)\n\txorl %%eax, %%eax\n\tpopfq\n"                               \
+                         "1:\t" text "\n2:\tnop\n\tpushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq"                           \
+                         : "=&S"(at), "=&r"(behind), "+c"(rcx), "+D"(rdi)                                              \
+                         : "d"((u64)(d)), "b"(0xfee00080ul)                                                            \
+                         : "rax", "memory", "cc");                                                                     \
+        value_steps(at, behind);                                                                                       \
+    } while (0)
+
+static u8 bytes[STRING_BYTES + 1];
+
+/* A repeated string instruction traps behind each round, with rip still on it. SDM Vol 3B, Single-Step Exception
+ * Condition. The local APIC's page is read by memory, port 0x21 by string. */
+static bool step_others(void) {
+    interrupt_handler(VEC_DB, on_step);
+    STEP("inb %%dx, %%al", 0, 0x21);
+    STEP("outb %%al, %%dx", 0, 0x80);
+    STEP("movq %%cr8, %%rax", 0, 0);
+    STEP("wbinvd", 0, 0);
+    STEP("insb", 1, 0x21);
+    STEP("rep insb", 3, 0x21);
+    if (!lapic_is_x2()) {
+        STEP("movl (%%rbx), %%eax", 0, 0);
+        STEP("movl %%eax, (%%rbx)", 0, 0);
+    }
+    interrupt_handler(VEC_DB, NULL);
+    return true;
+}
+
+/* The interrupt shadow of STI over instructions that exit: a pending interrupt comes right behind. */
+#define SHADOW(text)                                                                                                   \
+    do {                                                                                                               \
+        u64 behind;                                                                                                    \
+        make_pending();                                                                                                \
+        __asm__ volatile("leaq 1f(%%rip), %0\n\txorl %%eax, %%eax\n\tsti\n\t" text "\n1:\tnop\n\tcli"                  \
+                         : "=&S"(behind)                                                                               \
+                         : "d"(0x80ul), "b"(0xfee00080ul)                                                              \
+                         : "rax", "rcx", "memory", "cc");                                                              \
+        value("%lu/%ld", taken, (s64)(taken_rip - behind));                                                            \
+    } while (0)
+
+static bool shadow_others(void) {
+    SHADOW("outb %%al, %%dx");
+    SHADOW("inb %%dx, %%al");
+    if (!lapic_is_x2()) SHADOW("movl (%%rbx), %%ecx");
+    SHADOW("wbinvd");
+    return true;
+}
+
 static void skip_two_bytes(struct trap_frame *frame) {
     exceptions++;
     frame->rip += 2;
@@ -157,8 +222,6 @@ static bool injected_first(void) {
     detail("%u exceptions, then %lu interrupts", exceptions, taken);
     return exceptions == 1 && taken == 1 && after_exception == 1;
 }
-
-static u8 bytes[STRING_BYTES + 1];
 
 /* Reads ports in one instruction under a fast timer: each byte must be stored once, in place, and
  * the interrupts must come through. Port 0x21 is the 8259's mask, all ones here. */
@@ -213,6 +276,8 @@ const struct check shadow_checks[] = {
     {"sti-hlt", sti_hlt},
     {"mov-ss", mov_ss},
     {"step-cpuid", step_cpuid},
+    {"step-others", step_others},
+    {"sti-others", shadow_others},
     {"exception-before-interrupt", exception_first},
     {"injected-before-interrupt", injected_first},
     {"string-input", string_input},

@@ -1,2 +1,247 @@
+/* The 8254 (82C54 datasheet), port 0x61, the real-time clock (MC146818A datasheet), and what CPUID says of clocks. */
+#include "core/base/bits.h"
 #include "guests/probe/probe.h"
-const struct check timer_checks[] = {{0}};
+
+#define OUT2 0x20
+
+static void program(u8 control, u16 count) {
+    out8(0x43, control);
+    out8(0x42, (u8)count);
+    out8(0x42, (u8)(count >> 8));
+}
+static void gate(bool open) { out8(0x61, (u8)((in8(0x61) & 0xfc) | open)); }
+static u32 out2(void) { return (in8(0x61) & OUT2) != 0; }
+static u32 latched(void) {
+    u32 low;
+    out8(0x43, 0x80);
+    low = in8(0x42);
+    return low | (u32)in8(0x42) << 8;
+}
+static u32 status(void) {
+    out8(0x43, 0xe8); /* read back the status of channel 2 */
+    return in8(0x42);
+}
+
+/* Each mode: the output behind the control word, behind the count, in the middle, behind the end; status. 10 ms. */
+static bool modes(void) {
+    for (u32 mode = 0; mode < 6; mode++) {
+        gate(mode != 1 && mode != 5);
+        out8(0x43, (u8)(0xb0 | mode << 1));
+        value("m%u:%u", mode, out2());
+        out8(0x42, 11932 & 0xff);
+        out8(0x42, 11932 >> 8);
+        if (mode == 1 || mode == 5) {
+            delay_us(100);
+            value("%u", out2());
+            gate(true); /* a rising edge starts these */
+        }
+        delay_us(1000);
+        value("%u", out2());
+        value("%x", status() & 0x7f);
+        delay_us(6000);
+        value("%u", out2());
+        delay_us(5000);
+        value("%u", out2());
+    }
+    gate(false);
+    return true;
+}
+
+/* A closed gate stops the count; mode 2 starts anew when it opens. */
+static bool gated(void) {
+    u32 a, b;
+
+    gate(true);
+    program(0xb0, 0xffff);
+    delay_us(1000);
+    gate(false);
+    delay_us(20);
+    a = latched();
+    delay_us(1000);
+    b = latched();
+    value("%d %d", a == b, a < 0xfff0);
+    gate(true);
+    delay_us(1000);
+    value("%d", latched() < b);
+    program(0xb4, 0xffff);
+    delay_us(2000);
+    gate(false);
+    delay_us(20);
+    value("%u", out2());
+    gate(true);
+    delay_us(100);
+    value("%d", latched() > 0xff00);
+    gate(false);
+    return true;
+}
+
+/* Latches: a count stays until it is read; read-back takes both at once; a second latch is ignored. */
+static bool latches(void) {
+    u32 a, b, c;
+
+    gate(true);
+    program(0xb0, 0xffff);
+    delay_us(500);
+    out8(0x43, 0x80);
+    delay_us(500);
+    out8(0x43, 0x80);
+    a = in8(0x42);
+    a |= (u32)in8(0x42) << 8;
+    b = in8(0x42); /* no latch now: what it counts */
+    b |= (u32)in8(0x42) << 8;
+    value("%d", a > b + 300);
+    out8(0x43, 0xc8); /* status and count of channel 2 */
+    c = in8(0x42);
+    a = in8(0x42);
+    a |= (u32)in8(0x42) << 8;
+    value("%x %d", c & 0x7f, a <= b);
+    out8(0x43, 0xb0); /* a control word without a count: null count */
+    value("%x", status());
+    /* One byte only. */
+    out8(0x43, 0x90);
+    out8(0x42, 0x40);
+    value("%x", status() & 0x3f);
+    out8(0x43, 0xa0);
+    out8(0x42, 0x40);
+    delay_us(20);
+    value("%d", in8(0x42) == 0x3f);
+    gate(false);
+    return true;
+}
+
+static bool binary_decimal(void) {
+    u32 now;
+
+    gate(true);
+    program(0xb1, 0x2000); /* mode 0, four decimal digits */
+    delay_us(400);
+    now = latched();
+    gate(false);
+    for (u32 i = 0; i < 16; i += 4)
+        if ((now >> i & 15) > 9) value("%x", now);
+    value("%d", now < 0x2000 && now > 0x1200);
+    return true;
+}
+
+/* Port 0x61: bit 4 toggles with channel 1's refresh, bits 3:0 stay. */
+static bool port61(void) {
+    u8 old = in8(0x61), seen = 0;
+    u32 changes = 0;
+
+    for (u32 i = 0; i < 2000; i++) {
+        u8 now = in8(0x61) & 0x10;
+        changes += now != seen;
+        seen = now;
+    }
+    out8(0x61, 0x02);
+    value("%x", in8(0x61) & 0x0f);
+    out8(0x61, 0x0f);
+    value("%x", in8(0x61) & 0x0f);
+    out8(0x61, 0xf0);
+    value("%x", in8(0x61) & 0x0f);
+    out8(0x61, old & 0x0f);
+    detail("%u changes", changes);
+    value("%d", changes > 2);
+    return true;
+}
+
+static u8 cmos(u8 index) {
+    out8(0x70, index);
+    return in8(0x71);
+}
+static void set_cmos(u8 index, u8 v) {
+    out8(0x70, index);
+    out8(0x71, v);
+}
+
+/* Set mode holds the clock; the forms of the hour; what is kept. */
+static bool rtc_formats(void) {
+    u8 b = cmos(0x0b), old = cmos(0x50);
+
+    value("%x %x", cmos(0x0d), cmos(0x0a) & 0x70);
+    set_cmos(0x0b, (u8)((b & 0x07) | 0x80));
+    set_cmos(0x00, 0x30);
+    set_cmos(0x02, 0x59);
+    set_cmos(0x04, 0x23);
+    set_cmos(0x06, 0x03);
+    set_cmos(0x07, 0x28);
+    set_cmos(0x08, 0x02);
+    set_cmos(0x09, 0x24);
+    value("%x %x %x", cmos(0), cmos(2), cmos(4));
+    value("%x", cmos(0x0b) & 0x86);
+    set_cmos(0x0b, b & 0x07);
+    set_cmos(0x50, 0x5a);
+    value("%x", cmos(0x50));
+    set_cmos(0x50, old);
+    set_cmos(0x0d, 0); /* read-only */
+    value("%x", cmos(0x0d));
+    return true;
+}
+
+/* Over midnight into the 29th of February, in decimal and 24 hours; the update-ended flag; then the alarm. */
+static bool rtc_rollover(void) {
+    u8 b = cmos(0x0b);
+    u64 end;
+    u8 flags = 0;
+
+    set_cmos(0x0b, 0x82);
+    set_cmos(0x00, 0x59);
+    set_cmos(0x02, 0x59);
+    set_cmos(0x04, 0x23);
+    set_cmos(0x06, 0x04);
+    set_cmos(0x07, 0x28);
+    set_cmos(0x08, 0x02);
+    set_cmos(0x09, 0x24);
+    set_cmos(0x01, 0x01); /* alarm at 00:00:01 */
+    set_cmos(0x03, 0x00);
+    set_cmos(0x05, 0x00);
+    (void)cmos(0x0c);
+    set_cmos(0x0b, 0x02);
+    end = rdtsc() + ns_to_ticks(2500000000);
+    while (!(flags & 0x10) && rdtsc() < end) {
+        nap();
+        flags = cmos(0x0c);
+    }
+    value("%x", flags & 0x90);
+    end = rdtsc() + ns_to_ticks(2500000000);
+    flags = 0;
+    while (!(flags & 0x20) && rdtsc() < end) {
+        nap();
+        flags |= cmos(0x0c);
+    }
+    value("%x %x %x %x %x %x %x", flags & 0x30, cmos(2), cmos(4), cmos(6), cmos(7), cmos(8), cmos(9));
+    set_cmos(0x0b, b);
+    return true;
+}
+
+/* CPUID's frequencies agree with each other and with the clock. */
+static bool clock_leaves(void) {
+    u64 hz = tsc_hz();
+    struct cpuid_result r;
+
+    if (cpuid(0, 0).eax >= 0x15) {
+        r = cpuid(0x15, 0);
+        if (hypervisor_is_mullion() && r.ecx && r.eax) {
+            u64 said = (u64)r.ecx * r.ebx / r.eax;
+            if (said > hz + hz / 100 || said < hz - hz / 100) return false;
+        }
+    }
+    if (hypervisor_is_mullion()) {
+        r = cpuid(0x40000010, 0);
+        if (r.eax != hz / 1000 || !r.ebx) return false;
+    }
+    detail("%lu kHz", hz / 1000);
+    return true;
+}
+
+const struct check timer_checks[] = {
+    {"pit-modes", modes},
+    {"pit-gate", gated},
+    {"pit-latches", latches},
+    {"pit-decimal", binary_decimal},
+    {"port-61", port61},
+    {"rtc-formats", rtc_formats},
+    {"rtc-rollover", rtc_rollover},
+    {"clock-leaves", clock_leaves},
+    {0},
+};
