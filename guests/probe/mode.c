@@ -58,7 +58,7 @@ static bool cr4_long_mode(void) {
     if (bare_qemu()) return true; /* it leaves its own guests' mode, even where there are none */
     value_of_try(set_cr4, (void *)(cr4 & ~CR4_PAE));
     if (!(cpuid(1, 0).ecx & BIT(17))) value_of_try(set_cr4, (void *)(cr4 | CR4_PCIDE));
-    if (!(cpuid(7, 0).ecx & BIT(3))) value_of_try(set_cr4, (void *)(cr4 | CR4_PKE));
+    if (!(cpuid(7, 0).ecx & BIT(3))) value_of_try(set_cr4, (void *)(cr4 | BIT(22)));
     if (!(cpuid(7, 0).ecx & BIT(16))) value_of_try(set_cr4, (void *)(cr4 | CR4_LA57));
     value_of_try(set_cr4, (void *)(cr4 | BIT(15)));
     value_of_try(set_cr4, (void *)(cr4 | BIT(40)));
