@@ -74,7 +74,7 @@ static void no_power(void *ctx, enum power_request request) {
     (void)ctx;
     (void)request;
 }
-static const struct vdev_host host = {NULL, nothing, no_intr, no_power};
+static const struct vdev_host host = {NULL, nothing, no_intr, no_power, NULL};
 
 static void test_items(void **state) {
     static const struct image_module disks[] = {
