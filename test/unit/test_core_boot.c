@@ -106,7 +106,7 @@ static void check_spaces(void) {
         for (u32 i = 0; i < machine.config->partition_count; i++) {
             const struct partition *p = machine.partitions[i];
             bool mine = core == p->config->cpus[0].base;
-            u64 kernel = (u64)p->kernel, memory = p->pieces[0].base.v + DIRECT_BASE;
+            u64 kernel = (u64)p->images->data, memory = p->pieces[0].base.v + DIRECT_BASE;
 
             MUST(!!fake_lookup(core, p->block.v + DIRECT_BASE).leaf_level == mine);
             for (u64 at = 0; at < p->pieces[0].bytes; at += PAGE_4K)
