@@ -20,29 +20,18 @@ enum { REG_EVENT_HEAD = 0x2010, REG_EVENT_TAIL = 0x2018, REG_STATUS = 0x2020, RE
 #define DEVICES_2M 0x1ff /* size of the device table in pages, less one */
 #define RING_256   (8ull << 56)
 
-/* 48882, IOMMU Control Register. */
-#define CONTROL_ENABLE    BIT(0)
-#define CONTROL_EVENT_LOG BIT(2)
-#define CONTROL_COHERENT  BIT(10)
-#define CONTROL_COMMANDS  BIT(12)
-#define CONTROL_GA        BIT(17)
-#define CONTROL_XT        BIT(50)
-
-/* 48882, IOMMU Extended Feature Register and IOMMU Status Register. */
-#define FEATURE_XT         BIT(2)
-#define FEATURE_INVALIDATE BIT(6)
-#define FEATURE_GA         BIT(7)
-#define STATUS_OVERFLOW    BIT(0)
-#define STATUS_RUNNING     (BIT(3) | BIT(4)) /* event log, command buffer */
+/* 48882, IOMMU Control Register, IOMMU Extended Feature Register, IOMMU Status Register. */
+enum { CONTROL_ENABLE = BIT(0), CONTROL_EVENT_LOG = BIT(2), CONTROL_COHERENT = BIT(10) };
+enum { CONTROL_COMMANDS = BIT(12), CONTROL_GA = BIT(17), CONTROL_XT = BIT(50) };
+enum { FEATURE_XT = BIT(2), FEATURE_INVALIDATE = BIT(6), FEATURE_GA = BIT(7) };
+enum { STATUS_OVERFLOW = BIT(0), STATUS_RUNNING = BIT(3) | BIT(4) }; /* running: event log, command buffer */
 
 /* 48882, Commands: the operation in bits 63:60 of the first half. A wait stores its second half at bits 51:3. */
 enum { COMMAND_WAIT = 1, COMMAND_DEVICE, COMMAND_PAGES, COMMAND_INTERRUPTS = 5, COMMAND_ALL = 8 };
 #define PAGES_OF_DOMAIN 0x7ffffffffffff003ull /* every page, and the directories */
 
-/* 48882, Event Logging: the code in bits 63:60 of the first half. */
-#define EVENT_CODE(e)   ((e) >> 60)
-#define EVENT_WRITE     BIT(53)
-#define EVENT_INTERRUPT BIT(51)
+/* 48882, Event Logging: of the first half, whose bits 63:60 are the code. */
+enum { EVENT_WRITE = BIT(53), EVENT_INTERRUPT = BIT(51), EVENT_CODE = 60 };
 enum { EVENT_ILLEGAL_COMMAND = 5, EVENT_COMMAND_ERROR }; /* name no function */
 
 /* 48882, Device Table Entry Format. First quarter: V, TV, mode in 11:9, IR, IW. Third: IV, table length in 4:1, IntCtl
@@ -58,11 +47,9 @@ enum { EVENT_ILLEGAL_COMMAND = 5, EVENT_COMMAND_ERROR }; /* name no function */
 #define TABLE_SLOTS (1u << TABLE_ORDER)
 #define SLOTS_ALIGN 32u /* most vectors of MSI, which have to be aligned */
 
-#define IDS           0x10000u
-#define RING          256u
-#define MAX_FUNCTIONS 128u
-#define TIMEOUT       BIT(32) /* ticks: a second or two */
-#define MSI_ADDRESS   0xfee00000u
+enum { IDS = 0x10000, RING = 256, MAX_FUNCTIONS = 128 };
+#define TIMEOUT     BIT(32) /* ticks: a second or two */
+#define MSI_ADDRESS 0xfee00000u
 
 struct unit {
     u64 registers, control;
@@ -208,9 +195,9 @@ static int setup(const void *acpi, const struct iommu_env *env, char *summary, s
             fmt(why, why_size, "the unit at 0x%llx does not answer", (unsigned long long)state->units[i].registers);
     }
     for (u32 i = 0; i < state->ivrs.unit_count && code; i++) reg_write(&state->units[i], REG_CONTROL, 0);
-    fmt(summary, summary_size, "%u unit(s), pages up to 1 GiB, interrupts %s%s", state->ivrs.unit_count,
-        remaps_interrupts() ? "remapped by " : "not remapped: IVRS names no I/O APIC",
-        remaps_interrupts() ? entries : "");
+    if (!remaps_interrupts()) entries = "nothing: IVRS names no I/O APIC";
+    fmt(summary, summary_size, "%u unit(s), pages up to 1 GiB, interrupts remapped by %s", state->ivrs.unit_count,
+        entries);
     return code;
 }
 
@@ -354,7 +341,7 @@ static bool next_event(struct unit *u, struct iommu_fault *out) {
         u64 *event = u->events[u->event_head];
         u64 low = __atomic_exchange_n(&event[0], 0, __ATOMIC_ACQ_REL);
 
-        if (EVENT_CODE(low) == 0) return false; /* the tail came before the event */
+        if (low >> EVENT_CODE == 0) return false; /* the tail came before the event */
         out->id = (state->ivrs.units[u - state->units].id & ~0xffffu) | (u32)(low & 0xffff);
         out->address = event[1];
         out->write = low & EVENT_WRITE;
@@ -362,7 +349,7 @@ static bool next_event(struct unit *u, struct iommu_fault *out) {
         out->reason = (u32)(low >> 48);
         u->event_head = (u->event_head + 1) % RING;
         reg_write(u, REG_EVENT_HEAD, u->event_head * 16);
-        if (EVENT_CODE(low) != EVENT_ILLEGAL_COMMAND && EVENT_CODE(low) != EVENT_COMMAND_ERROR) return true;
+        if (low >> EVENT_CODE != EVENT_ILLEGAL_COMMAND && low >> EVENT_CODE != EVENT_COMMAND_ERROR) return true;
     }
     if (reg_read(u, REG_STATUS) & STATUS_OVERFLOW) { /* 48882, Event Log Restart Procedure */
         reg_write(u, REG_CONTROL, (u->control | CONTROL_ENABLE) & ~CONTROL_EVENT_LOG);

@@ -41,7 +41,7 @@ struct iommu_ops {
     bool (*remaps_interrupts)(void);
     /* Boot core: reserves what the function needs later (AMD: its interrupt table). interrupts: most that it will use.
      * Returns 0, -E_NOENT (no unit translates this function), -E_NOMEM, -E_OVERLAP (prepared before), -E_UNSUPPORTED
-     * (firmware wants a memory region kept open for it: RMRR, IVMD). */
+     * (firmware wants a memory region kept open for it: RMRR). */
     int (*prepare)(u32 id, u32 interrupts);
     /* Boot core, once the DMA tables are built: makes them visible to units that do not look into caches. */
     void (*publish)(void);

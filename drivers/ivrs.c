@@ -7,10 +7,11 @@
 #include "core/base/string.h"
 
 /* Blocks follow the table's header: type, flags, 16-bit length. 48882, I/O Virtualization Hardware Definition (IVHD)
- * Block, and I/O Virtualization Memory Definition (IVMD) Block. */
+ * Block. What is no IVHD is skipped: memory definitions (IVMD) too, so memory that firmware wants to be kept open for a
+ * function is closed like all other. */
 enum { INFO = 36, INFO_EFR = 1, BLOCKS = 48 };
-enum { IVHD = 0x10, IVHD_EFR = 0x11, IVHD_HID = 0x40, IVMD_ALL = 0x20, IVMD_ONE = 0x21, IVMD_RANGE = 0x22 };
-enum { BLOCK_ID = 4, IVHD_BASE = 8, IVHD_SEGMENT = 16, IVHD_FEATURES = 20, IVMD_LAST = 6, IVMD_BYTES = 32 };
+enum { IVHD = 0x10, IVHD_EFR = 0x11, IVHD_HID = 0x40 };
+enum { BLOCK_ID = 4, IVHD_BASE = 8, IVHD_SEGMENT = 16, IVHD_FEATURES = 20 };
 /* Types of device entries; bits 7:6 tell the length of those below 0x80. 48882, IVHD Device Entries. */
 enum { ALL = 1, SELECT, START, END, ALIAS = 66, ALIAS_START, EXT_SELECT = 70, EXT_START, SPECIAL, ACPI_HID = 240 };
 enum { ACPI_HID_BYTES = 22, SPECIAL_IOAPIC = 1 };
@@ -123,32 +124,19 @@ static int add_entries(const struct parse *p, u32 at, u32 end) {
     return open.first <= open.last ? fail(p, end, "a range without end") : 0;
 }
 
-static int add_memory(const struct parse *p, u32 at, u32 bytes) {
-    const u8 *block = p->table + at;
-    struct ivrs_range range = {0, 0xffff, IVRS_NONE, IVRS_NONE};
-
-    if (bytes < IVMD_BYTES) return fail(p, at, "the memory definition is too short");
-    if (block[0] != IVMD_ALL) range.first = range.last = (u32)get(block + BLOCK_ID, 2);
-    if (block[0] == IVMD_RANGE) range.last = (u32)get(block + IVMD_LAST, 2);
-    return add_range(p, at, range);
-}
-
 int ivrs_parse(const void *table, struct ivrs *out, char *why, size_t why_size) {
     const struct parse p = {.table = table, .out = out, .why = why, .why_size = why_size};
     u32 length = (u32)get(p.table + 4, 4);
     int code = 0;
 
     if (length < BLOCKS) return fail(&p, 4, "the table is too short");
-    for (u32 pass = 0; pass < 3; pass++)
+    for (u32 pass = 0; pass < 2; pass++)
         for (u32 at = BLOCKS, bytes; at < length && !code; at += bytes) {
             u8 type = p.table[at];
 
             bytes = length - at >= 4 ? (u32)get(p.table + at + 2, 2) : 0;
             if (bytes < 4 || bytes > length - at) return fail(&p, at, "a block of impossible length");
-            if (pass < 2 && ivhd_bytes(type))
-                code = pass == 0 ? add_unit(&p, at, bytes) : add_entries(&p, at, at + bytes);
-            else if (pass == 2 && type >= IVMD_ALL && type <= IVMD_RANGE)
-                code = add_memory(&p, at, bytes);
+            if (ivhd_bytes(type)) code = pass == 0 ? add_unit(&p, at, bytes) : add_entries(&p, at, at + bytes);
         }
     return !code && out->unit_count == 0 ? fail(&p, BLOCKS, "no unit is described") : code;
 }
@@ -161,7 +149,7 @@ int ivrs_find(const struct ivrs *ivrs, u32 id, u32 *unit, u32 *requester) {
         if (id >= ivrs->ranges[i].first && id <= ivrs->ranges[i].last) {
             *unit = ivrs->ranges[i].unit;
             if (ivrs->ranges[i].alias != IVRS_NONE) *requester = ivrs->ranges[i].alias;
-            return *unit == IVRS_NONE ? -E_UNSUPPORTED : 0;
+            return 0;
         }
     for (u32 i = 0; i < ivrs->unit_count; i++)
         if (ivrs->units[i].id >> 16 == id >> 16) *unit = i, in_segment++;

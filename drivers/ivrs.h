@@ -21,7 +21,7 @@ struct ivrs_range {
     u32 first, last; /* with the segment */
     u32 unit, alias; /* alias: the requester id of them all, or IVRS_NONE */
 };
-#define IVRS_NONE 0xffffffffu /* as a unit: firmware keeps memory open for these functions (IVMD) */
+#define IVRS_NONE 0xffffffffu
 
 struct ivrs {
     u32 unit_count, range_count, ioapic_count;
@@ -36,5 +36,5 @@ struct ivrs {
  * in `why`. */
 int ivrs_parse(const void *table, struct ivrs *out, char *why, size_t why_size) must_check;
 /* The unit that translates a function, and the requester id it is known by there. A function that the table leaves out
- * (virtual ones often are) belongs to the only unit of its segment. Returns 0, -E_NOENT or -E_UNSUPPORTED (IVMD). */
+ * (virtual ones often are) belongs to the only unit of its segment. Returns 0 or -E_NOENT. */
 int ivrs_find(const struct ivrs *ivrs, u32 id, u32 *unit, u32 *requester) must_check;
