@@ -201,6 +201,17 @@ static void test_interrupts_narrow(void **unused) {
     assert_int_equal(-E_RANGE, amdvi_ops.route(EDU, 0, 0x50, 0x100, false, &m));
 }
 
+/* 128-bit entries need a processor that replaces them at one stroke. */
+static void test_interrupts_old_cpu(void **unused) {
+    (void)unused;
+    features_of_cpu = 0;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    features_of_cpu = BIT(13);
+    assert_non_null(strstr(summary, "32-bit entries for 8-bit ids"));
+    assert_int_equal(0, fakes[0].regs[REG_CONTROL / 8] & (CONTROL_GA | CONTROL_XT));
+    check_interrupts(0xfe);
+}
+
 /* No I/O APIC is named, so the machine cannot remap: interrupts pass as they are, DMA is confined all the same. */
 static void test_no_remapping(void **unused) {
     struct msi_message m;
@@ -329,6 +340,7 @@ int main(void) {
         TEST(test_interrupts_x2apic),
         TEST(test_interrupts_wide),
         TEST(test_interrupts_narrow),
+        TEST(test_interrupts_old_cpu),
         TEST(test_no_remapping),
         TEST(test_many),
         TEST(test_hang),
