@@ -129,6 +129,7 @@ static void on_exception(struct trap_frame *frame) {
 }
 
 static noreturn_fn void run_deed(const struct attempt *deed) {
+    leftover_state();
     for (u8 vector = 0; vector < 32; vector++) interrupt_handler(vector, on_exception);
     print("attack: about to %s now\n", deed->name);
     console_drain();

@@ -26,6 +26,8 @@ void check(bool ok, const char *format, ...) printf_like(2, 3);
 void must_fault(void (*run)(void *), void *argument, u64 vectors, const char *what, u64 which);
 /* One try that may raise one of these, or nothing. */
 void may_fault(void (*run)(void *), void *argument, u64 vectors, const char *what, u64 which);
+/* Deeds only: complains of what the last run has left in the processor, and leaves something. */
+void leftover_state(void);
 /* Bytes of the partition's memory, by the option mem=. It begins at 0. */
 u64 memory_bytes(void);
 /* Option lenient: the processor below is QEMU's, which lets pass what hardware refuses by itself:

@@ -162,7 +162,7 @@ int main(void) {
     F(partition, block) F(partition, block_bytes) F(partition, kernel) F(partition, kernel_bytes)
     F(partition, initrd) F(partition, initrd_bytes) F(partition, vcpus) F(partition, vcpu_count)
     F(config_partition, name)
-    F(vendor_partition, stage2_root) F(vcpu, core) S(piece)
+    F(vendor_partition, stage2_root) F(vcpu, core) F(vcpu, hw) F(vcpu_hw, block_pa) S(piece)
     F(host_acpi, lapic_address) F(host_acpi, ioapics) F(host_acpi, ioapic_count)
     F(host_ioapic, address) S(host_ioapic)
     D(IMAGE_BASE) D(LOCAL_BASE) D(DIRECT_BASE)
@@ -198,10 +198,10 @@ def symbols(image):
 
 
 class Partition:
-    """Physical ranges, as (base, bytes)."""
+    """Physical ranges, as (base, bytes). controls: of each vCPU's control block."""
 
-    def __init__(self, name, cores, stage2, block, pieces, modules):
-        self.name, self.cores, self.stage2 = name, cores, stage2
+    def __init__(self, name, cores, stage2, block, pieces, modules, controls):
+        self.name, self.cores, self.stage2, self.controls = name, cores, stage2, controls
         self.block, self.pieces, self.modules = block, pieces, modules
 
     def ranges(self):
@@ -294,7 +294,8 @@ class Host:
             modules.append((pointer("initrd"), field("initrd_bytes")))
         stage2 = self._field("vendor_partition", at + self.layout["partition.hw"][0], "stage2_root")
         return Partition(name, [self._field("vcpu", v, "core") for v in vcpus], stage2,
-                         (field("block"), field("block_bytes")), pieces, modules)
+                         (field("block"), field("block_bytes")), pieces, modules,
+                         [self._field("vcpu_hw", v + self.layout["vcpu.hw"][0], "block_pa") for v in vcpus])
 
     # --- page tables
 

@@ -4,6 +4,7 @@ and control registers are read through the emulator's monitor. And the image as 
 import os
 import pathlib
 import re
+import struct
 import subprocess
 import tempfile
 
@@ -209,6 +210,22 @@ def test_control_registers(stopped, vendor):
     assert len(found) == len(host.cr3) if vendor == "svm" else len(found) >= 2
     # The Skylake of Bochs has no UMIP.
     check_registers(found, vendor, CR4 if vendor == "svm" else {"smep", "smap"})
+
+
+@pytest.mark.only_svm
+def test_intercepts(stopped):
+    """What a control block must intercept: APM Vol 2, appendix B. #DB, #AC and #MC; interrupts, NMI, INIT, RDPMC, CPUID, RSM, INVD,
+    HLT, INVLPGA, ports, MSRs, task switches, shutdown; all virtualisation instructions, WBINVD, MONITOR, MWAIT, XSETBV, RDPRU; and
+    the local APIC's CR8."""
+    host = stopped()
+    for block in (block for partition in host.partitions for block in partition.controls):
+        registers, _, exceptions, first, second = struct.unpack("<5I", host.memory.read(block, 20))
+        assert registers & 0x01000100 == 0x01000100
+        assert exceptions & 0x60002 == 0x60002
+        assert first & 0xbd4c800b == 0xbd4c800b, hex(first)
+        assert second & 0x7e7f == 0x7e7f, hex(second)
+        assert struct.unpack("<Q", host.memory.read(block + 0x60, 8))[0] >> 24 & 1, "the guest masks the machine's interrupts"
+        assert host.memory.read(block + 0x90, 1)[0] & 1, "no nested paging"
 
 
 @pytest.mark.only_svm

@@ -1,0 +1,252 @@
+#!/usr/bin/python3
+"""Breaks each promise of docs/security.md once and looks whether a test notices: a copy of the tree under build/break gets
+one sabotage at a time, is built again, and the narrowest test that has to fail is run. A sabotage that no test notices is
+a failure.
+
+    test/break.py [-k TEXT] [--list] [--table]
+
+-k: only those whose name contains this. --table: the rows for docs/security.md."""
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+TREE = TOP / "build/break"
+PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x"]
+
+MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER = (
+    "Memory of others cannot be read, written or executed",
+    "Nothing is left of a partition's last run or of what was in memory before",
+    "A port that the file does not give does not exist",
+    "An MSR that is not on the list raises #GP, and none changes the host",
+    "CPUID shows no virtualisation, SGX, SMX or MONITOR, and no processor of others",
+    "Virtualisation and undefined instructions and hypercalls raise #UD or #GP",
+    "Interrupts, NMIs, INIT and SIPI stay inside",
+    "Reset and power requests end their own partition only",
+    "A partition's fault ends that partition only, with a report",
+    "No guest input reaches a panic or hangs the hypervisor",
+    "Registers are nobody's but the guest's",
+    "Time belongs to whoever owns the core: storms, flushes and exits elsewhere do not delay a timer",
+    "A guest cannot close its core to the host by exceptions without end (#AC, #DB; CVE-2015-5307, CVE-2015-8104)",
+    "The hypervisor's own memory: W^X, read-only after boot, guard pages, no other partition's memory on a core",
+    "A guest whose own timer is too fast still goes on",
+    "A core, a port, a device has one owner",
+)
+
+
+def unit(name):
+    return ("unit", name, "")
+
+
+def fuzz(name, seed):
+    return ("fuzz", name, seed)
+
+
+def boot(expression, only=""):
+    return ("boot", expression, only)
+
+
+# (name, promise, file, [(old, new), ...], the test that must fail)
+BREAKS = [
+    ("others' memory is mapped on every core", MEMORY, "core/hostspace.c",
+     [("    if (p) map_partition(&pt, p);",
+       "    for (u32 i = 0; p && i < machine.config->partition_count; i++) map_partition(&pt, machine.partitions[i]);"),
+      ('#include "core/local.h"', '#include "core/local.h"\n#include "core/machine.h"')], unit("test_core_boot")),
+    ("stage 2 goes on 2 MiB beyond the partition", MEMORY, "core/build.c",
+     [("r->hpa, r->bytes,", "r->hpa, r->bytes + (i + 1 == p->memory.count ? PAGE_2M : 0),")],
+     boot("test_stage2 and svm")),
+    ("EPT shows the hypervisor's memory", MEMORY, "core/build.c",
+     [("r->hpa, r->bytes,", "r->kind == REGION_RESERVED ? hpa(MIB(2)) : r->hpa, r->bytes,")],
+     boot("test_stage2 and vmx")),
+    ("memory is not cleared", LEFT, "core/partition.c",
+     [("if (gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))", "if (!p->regions[i].bytes)")],
+     unit("test_core_life")),
+    ("vector registers are not reset", LEFT, "core/vcpu.c", [("    guest_reset_extended_state();\n", "")],
+     boot("test_leftovers and svm")),
+    ("breakpoint addresses are not reset", LEFT, "svm/state.c", [("    clear_breakpoints();\n", "")],
+     boot("test_leftovers and svm")),
+    ("LSTAR is not reset", LEFT, "vmx/vcpu.c", [("    wrmsr(MSR_LSTAR, 0);\n", "")], boot("test_leftovers and vmx")),
+    ("the local APIC is not reset", LEFT, "core/partition.c",
+     [("vlapic_reset(p->lapics[i], p->apic_ids[i], i == 0);", "p->lapics[i]->id = p->apic_ids[i];")],
+     unit("test_core_life")),
+    ("every port is open (AMD-V)", PORTS, "svm/state.c",
+     [("memset(p->io_bitmap, 0xff,", "memset(p->io_bitmap, 0,")], boot("test_attack and svm", "pci-config")),
+    ("every port is open (VT-x)", PORTS, "vmx/ops.c",
+     [("memset(p->io_bitmap, 0xff,", "memset(p->io_bitmap, 0,")], boot("test_attack and vmx", "pci-config")),
+    ("a port of the file opens its neighbour as well", PORTS, "core/build.c",
+     [("ops->allow_port(&p->hw, (u16)(p->config->ports[i].base + k));",
+       "ops->allow_port(&p->hw, (u16)(p->config->ports[i].base + k)), ops->allow_port(&p->hw, (u16)(k + 1));")],
+     unit("test_core_exits")),
+    ("every MSR is open (AMD-V)", MSRS, "svm/state.c",
+     [("memset(p->msr_bitmap, 0xff,", "memset(p->msr_bitmap, 0,")], boot("test_attack and svm", "msrs-read")),
+    ("every MSR is open (VT-x)", MSRS, "vmx/ops.c",
+     [("memset(p->msr_bitmap, 0xff,", "memset(p->msr_bitmap, 0,")], boot("test_attack and vmx", "msrs-read")),
+    ("an unknown MSR is written without a fault", MSRS, "core/msr.c",
+     [("    e = msr_find(msr);\n    if (!e) return -E_FAULT;\n    switch (e->write) {",
+       "    e = msr_find(msr);\n    if (!e) return 0;\n    switch (e->write) {")], unit("test_core_exits")),
+    ("EFER.SVME may be set", MSRS, "core/msr.c", [("EFER_LMA | EFER_NXE;", "EFER_LMA | EFER_NXE | EFER_SVME;")],
+     unit("test_core_exits")),
+    ("CPUID shows VMX", CPUID, "core/policy/cpuid_bits.h", [("(B(0) | B(1) | B(9) |", "(B(0) | B(1) | B(5) | B(9) |")],
+     unit("test_cpuid")),
+    ("CPUID shows SGX", CPUID, "core/policy/cpuid_bits.h", [("    (B(0) | B(3) | B(6) |", "    (B(0) | B(2) | B(3) | B(6) |")],
+     unit("test_cpuid")),
+    ("STGI is the guest's", UNDEFINED, "svm/state.c", [("INTERCEPT_STGI |", "0 |")],
+     boot("test_attack and svm", "virtualisation-instructions")),
+    ("an instruction that does not exist is skipped", UNDEFINED, "core/exits.c",
+     [("    [EXIT_NO_INSN] = on_no_insn,", "    [EXIT_NO_INSN] = on_skip,")], unit("test_core_exits")),
+    ("messages go to the first partition", STAY, "core/partition.c",
+     [("apicbus_send(p->lapics, p->vcpu_count, v->index, msg,",
+       "apicbus_send(machine.partitions[0]->lapics, machine.partitions[0]->vcpu_count, ~0u, msg,")],
+     boot("test_attack and svm", "ipi-every-id")),
+    ("the x2APIC is the machine's (VT-x)", STAY, "core/policy/msr.c",
+     [("{MSR_X2APIC_FIRST, MSR_X2APIC_LAST, MSR_LAPIC, MSR_LAPIC, 0}",
+       "{MSR_X2APIC_FIRST, MSR_X2APIC_LAST, MSR_DIRECT, MSR_DIRECT, 0}")],
+     boot("test_attack and vmx", "x2apic-every-id")),
+    ("a reset resets the last partition", RESETS, "core/partition.c",
+     [("partition_end(ctx, request == POWER_OFF",
+       "partition_end(ctx ? machine.partitions[machine.config->partition_count - 1] : NULL, request == POWER_OFF")], unit("test_core_life")),
+    ("a power-off of one switches the machine off", RESETS, "core/main.c",
+     [("if (__atomic_sub_fetch(&alive, 1, __ATOMIC_ACQ_REL)) return;", "alive--;")], unit("test_core_life")),
+    ("a crash is the hypervisor's", FAULTS, "core/crash.c",
+     [("    partition_end(v->partition, END_CRASH);", '    panic("%s", why);'),
+      ('#include "core/base/log.h"', '#include "core/base/log.h"\n#include "core/base/panic.h"')],
+     unit("test_core_exits")),
+    ("a crash is not told", FAULTS, "core/crash.c", [("    report_registers(v, name);\n", "    if (0) report_registers(v, name);\n")],
+     boot("test_ends and svm")),
+    ("an instruction that has changed is believed", PANIC, "core/guest.c",
+     [("    if (insn.op != INSN_MOV_FROM_CR", "    if (0 && insn.op != INSN_MOV_FROM_CR")], fuzz("core", "cr-changed")),
+    ("an event is queued twice", PANIC, "core/vcpu.c", [("machine.vendor->inject(&v->hw, &v->fault);\n        v->fault.type = EVENT_NONE;",
+                                                        "machine.vendor->inject(&v->hw, &v->fault);")], unit("test_core_events")),
+    ("a register comes back as another (AMD-V)", REGISTERS, "svm/enter.S",
+     [("movq 12 * 8(%rsi), %r12", "movq 13 * 8(%rsi), %r12")], boot("test_attack and svm", "hypercalls")),
+    ("a register comes back as another (VT-x)", REGISTERS, "vmx/enter.S",
+     [("    movq GPR(12), %r12", "    movq GPR(13), %r12")], boot("test_attack and vmx", "hypercalls")),
+    ("an emulated instruction changes another register", REGISTERS, "core/exits.c",
+     [("            v->hw.gpr[REG_AX] = (v->hw.gpr[REG_AX] & ~0xffull) | (u8)value;",
+       "            v->hw.gpr[REG_AX] = (u8)value;")], unit("test_core_exits")),
+    ("timers go off 100 ms late", TIME, "core/vcpu.c",
+     [("now + (at - guest);", "now + (at - guest) + machine.tsc_hz / 10;")], boot("test_attack and vmx", "cr8")),
+    ("output waits for the UART", TIME, "core/vcpu.c",
+     [("    v->console_left = console_pump(&p->console);",
+       "    console_flush(&p->console);\n    v->console_left = false;")], unit("test_core_events")),
+    ("#DB and #AC are the guest's (AMD-V)", ENDLESS, "svm/vmcb.h",
+     [("((u32)(BIT(VEC_DB) | BIT(VEC_AC) | BIT(VEC_MC)))", "((u32)BIT(VEC_MC))")], boot("test_intercepts")),
+    ("text is writable", HOUSE, "core/hostspace.c",
+     [("text_end, RIGHT_READ | RIGHT_EXEC)", "text_end, RIGHT_READ | RIGHT_WRITE | RIGHT_EXEC)")], unit("test_core_boot")),
+    ("read-only data is writable", HOUSE, "core/hostspace.c",
+     [("rodata_end, RIGHT_READ)", "rodata_end, RIGHT_READ | RIGHT_WRITE)")], boot("test_page_tables and svm")),
+    ("what only boot writes stays writable", HOUSE, "core/hostspace.c",
+     [("    map_image(&pt, RIGHT_READ);", "    map_image(&pt, RIGHT_READ | RIGHT_WRITE);")], unit("test_core_boot")),
+    ("data are executable", HOUSE, "mm/pagetable.c", [("    .denies = PTE_NO_EXECUTE,\n};\n\n/* Bits 7:3", "};\n\n/* Bits 7:3")],
+     unit("test_pagetable")),
+    ("no guard page below the stack", HOUSE, "core/base/layout.h",
+     [("#define LOCAL_STACK_PAGE  4", "#define LOCAL_STACK_PAGE  2")], unit("test_core_boot")),
+    ("the machine's description stays writable", HOUSE, "core/main.c",
+     [('struct machine machine __attribute__((section(".late")));', "struct machine machine;")], boot("test_shared_data")),
+    ("no SMEP", HOUSE, "core/hostspace.c", [("cr4 |= CR4_SMEP;", "cr4 |= 0;")], boot("test_control_registers and svm")),
+    ("a period of one tick leaves no rest", FAST, "core/vcpu.c", [("now + TIMER_REST;", "now;")], unit("test_core_events")),
+    ("two partitions may have one core", OWNER, "core/config/check.c",
+     [("            if (ranges_overlap(a->base", "            if (0 && ranges_overlap(a->base")], unit("test_config_checks")),
+]
+
+
+def run(command, **options):
+    return subprocess.run([str(c) for c in command], cwd=options.pop("cwd", TREE), text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, **options)
+
+
+def copy_tree():
+    """The tree as it is now, without touching what has not changed."""
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=TOP, text=True, check=True,
+                           capture_output=True).stdout.split()
+    for name in names:
+        source, target = TOP / name, TREE / name
+        if source.is_file() and not (target.exists() and target.read_bytes() == source.read_bytes()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def make(*targets):
+    result = run(["make", f"-j{os.cpu_count()}", *targets])
+    if result.returncode:
+        raise RuntimeError(f"make {' '.join(targets)}:\n{result.stdout[-3000:]}")
+
+
+def test_passes(kind, name, extra):
+    """Builds what the test needs, runs it, returns (passed, the end of what it said)."""
+    if kind == "unit":
+        make(f"build/unit/{name}")
+        result = run([f"build/unit/{name}"], timeout=120)
+    elif kind == "fuzz":
+        make(f"build/fuzz/fuzz_{name}")
+        result = run([f"build/fuzz/fuzz_{name}", f"test/fuzz/seeds/{name}/{extra}"], timeout=120)
+    else:
+        make("build/mullion.elf")
+        result = run([*PYTEST, "test/boot", "-k", name], cwd=TOP, timeout=900,
+                     env=dict(os.environ, MULLION=str(TREE / "build/mullion.elf"), ATTACK_ONLY=extra))
+        if result.returncode not in (0, 1):
+            raise RuntimeError(f"pytest -k '{name}':\n{result.stdout[-2000:]}")
+    return result.returncode == 0, result.stdout
+
+
+def break_one(entry):
+    name, _, file, changes, test = entry
+    path = TREE / file
+    whole = path.read_text()
+    text = whole
+    for old, new in changes:
+        if text.count(old) != 1:
+            raise RuntimeError(f"{file} has {text.count(old)} times: {old}")
+        text = text.replace(old, new)
+    path.write_text(text)
+    try:
+        return test_passes(*test)
+    finally:
+        path.write_text(whole)
+
+
+def caught_by(test):
+    kind, name, extra = test
+    return {"unit": f"unit `{name}`", "fuzz": f"fuzzer `{name}`, seed `{extra}`",
+            "boot": f"`{name.split()[0]}` {extra}".strip()}[kind] + (f" ({name.split()[2]})" if " and " in name else "")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("-k", default="", help="only those whose name contains this")
+    parser.add_argument("--kind", default="", help="only unit, fuzz or boot")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    chosen = [b for b in BREAKS if options.k in b[0] and options.kind in b[4][0]]
+
+    if options.list or options.table:
+        for name, _, _, _, test in chosen:
+            print(f"| {name} | {caught_by(test)} |" if options.table else f"{name}: {caught_by(test)}")
+        return 0
+    copy_tree()
+    bad = []
+    for test in sorted({b[4] for b in chosen if b[4][0] != "boot"}):  # those of boot run in `make test`
+        if not test_passes(*test)[0]:
+            bad.append(f"{test[1]} fails without any sabotage")
+    for entry in chosen:
+        begin = time.monotonic()
+        try:
+            survived, _ = break_one(entry)
+            verdict = "NOT CAUGHT" if survived else "caught"
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            survived, verdict = True, f"ERROR {error}"
+        print(f"break: {entry[0]}: {verdict} by {caught_by(entry[4])}, {time.monotonic() - begin:.0f} s", flush=True)
+        if survived:
+            bad.append(entry[0])
+    print(f"break: {len(chosen)} sabotages, {len(bad)} not caught" + "".join(f"\n  {b}" for b in bad))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
