@@ -23,6 +23,7 @@ $(O)/guests/obj/%.o: %.S
 # A program of several files keeps the others in a folder of its name.
 $(O)/guests/probe.elf: $(patsubst %,$(O)/guests/obj/%.o,$(basename $(sort $(wildcard guests/probe/*.[cS]))))
 $(O)/guests/attack.elf: $(patsubst %.c,$(O)/guests/obj/%.o,$(sort $(wildcard guests/attack/*.c)))
+$(O)/guests/crowd.elf: $(O)/guests/obj/guests/crowd/legacy.o
 $(O)/guests/%.elf: $(O)/guests/obj/guests/%.o $(GOBJS) guests/lib/guest.ld
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections \
 	  -T guests/lib/guest.ld -o $@ $(filter %.o,$^)
