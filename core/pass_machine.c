@@ -54,7 +54,10 @@ static void setup_iommu(void) {
 
 /* --- who owns what --- */
 
-static bool is_bridge(const struct pci_function *f) { return f->header != 0 || f->class_code >> 8 == 0x0600; }
+/* What carries or translates the traffic of others: bridges, the host bridge, an IOMMU (PCI Code and ID Assignment). */
+static bool is_shared(const struct pci_function *f) {
+    return f->header != 0 || f->class_code >> 8 == 0x0600 || f->class_code >> 8 == 0x0806;
+}
 
 /* seen: functions of this kind so far. */
 static bool matches(const struct config_range *c, const struct pci_function *f, u32 *seen) {
@@ -77,10 +80,10 @@ static void give(u32 partition, const struct config_range *c) {
 
         if (!matches(c, f, &seen)) continue;
         pci_name(name, sizeof(name), f->id);
-        if (is_bridge(f)) {
+        if (is_shared(f)) {
             if (c->bytes == 1) {
-                fmt(what, sizeof(what), "%s is a bridge, which carries the traffic of others", name);
-                refuse_pci(c, what, "name the functions behind it");
+                fmt(what, sizeof(what), "%s is a bridge or an IOMMU, which serves others as well", name);
+                refuse_pci(c, what, "name functions that are devices");
             }
             continue;
         }
