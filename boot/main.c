@@ -156,6 +156,7 @@ void boot_main(u64 mbi_at, u64 image) {
     lapic_timer_calibrate(info.tsc_hz);
     ioapic_setup(&acpi);
     info.frames = &frames;
+    info.inventory = option_present(info.cmdline, "mullion.inventory");
     info.acpi = &acpi;
     info.cores = take((acpi.cpu_count + 1) * sizeof(struct boot_core));
     smp_start(&info, start);

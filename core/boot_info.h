@@ -30,6 +30,7 @@ struct boot_info {
     struct boot_core *cores; /* [0] is the boot core */
     u32 core_count;
     u64 tsc_hz, wall_clock;
+    bool inventory; /* only tell what the machine has */
 };
 
 /* Takes over on the boot core and does not return. */

@@ -10,6 +10,7 @@
 #include "core/build.h"
 #include "core/canary.h"
 #include "core/hostspace.h"
+#include "core/inventory.h"
 #include "core/local.h"
 #include "core/machine.h"
 #include "core/traps.h"
@@ -190,6 +191,12 @@ void core_start(struct boot_info *boot) {
     choose_vendor();
     if (machine.vendor->guest_tr) descriptors_drop_fault_stack();
     machine.xcr0 = build_xcr0();
+    passthrough_discover();
+    if (boot->inventory) {
+        inventory_print();
+        uart_flush();
+        power_off(boot->acpi);
+    }
     read_config();
     passthrough_setup(machine.config);
     hostspace_share(boot->cores, boot->core_count * sizeof(*boot->cores), false);

@@ -15,6 +15,8 @@ struct pass_machine {
 };
 extern struct pass_machine pass;
 
+/* Functions that serve others as well, and so are nobody's. */
+bool pass_is_shared(const struct pci_function *f);
 /* "00:1f.2", with the segment before it if it is not 0. */
 void pci_name(char *out, size_t size, u32 id);
 

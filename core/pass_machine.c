@@ -54,9 +54,9 @@ static void setup_iommu(void) {
 
 /* --- who owns what --- */
 
-/* What carries or translates the traffic of others: bridges, the host bridge, an IOMMU (PCI Code and ID Assignment). */
-static bool is_shared(const struct pci_function *f) {
-    return f->header != 0 || f->class_code >> 8 == 0x0600 || f->class_code >> 8 == 0x0806;
+/* What carries or translates the traffic of others: bridges of any kind, an IOMMU (PCI Code and ID Assignment). */
+bool pass_is_shared(const struct pci_function *f) {
+    return f->header != 0 || f->class_code >> 16 == 0x06 || f->class_code >> 8 == 0x0806;
 }
 
 /* seen: functions of this kind so far. */
@@ -80,7 +80,7 @@ static void give(u32 partition, const struct config_range *c) {
 
         if (!matches(c, f, &seen)) continue;
         pci_name(name, sizeof(name), f->id);
-        if (is_shared(f)) {
+        if (pass_is_shared(f)) {
             if (c->bytes == 1) {
                 fmt(what, sizeof(what), "%s is a bridge or an IOMMU, which serves others as well", name);
                 refuse_pci(c, what, "name functions that are devices");
@@ -134,10 +134,7 @@ static void log_functions(void) {
     }
 }
 
-void passthrough_setup(const struct config *config) {
-    bool wanted = false;
-
-    for (u32 i = 0; i < config->partition_count; i++) wanted |= config->partitions[i].pci_count != 0;
+void passthrough_discover(void) {
     for (u32 i = 0; i < machine.boot->acpi->mcfg_count; i++) {
         const struct host_mcfg *m = &machine.boot->acpi->mcfg[i];
 
@@ -148,11 +145,17 @@ void passthrough_setup(const struct config *config) {
     pass.functions = hostspace_take((pass.count + 1) * sizeof(*pass.functions));
     pass.count = (u32)min_u64(pci_discover(pass.functions, pass.count), pass.count);
     pass.owner = hostspace_take(pass.count + 1);
-    pass.stop = take_shared(config->partition_count + 1);
-    pass.grant = hostspace_take((pass.count + 1) * sizeof(*pass.grant));
     hostspace_share(pass.functions, (pass.count + 1) * sizeof(*pass.functions), false);
     hostspace_share(pass.owner, pass.count + 1, false);
     setup_iommu();
+}
+
+void passthrough_setup(const struct config *config) {
+    bool wanted = false;
+
+    for (u32 i = 0; i < config->partition_count; i++) wanted |= config->partitions[i].pci_count != 0;
+    pass.stop = take_shared(config->partition_count + 1);
+    pass.grant = hostspace_take((pass.count + 1) * sizeof(*pass.grant));
     for (u32 i = 0; i < config->partition_count; i++)
         for (u32 k = 0; k < config->partitions[i].pci_count; k++) give(i, &config->partitions[i].pci[k]);
     if (wanted) log_functions();

@@ -52,8 +52,10 @@ struct passthrough {
     bool told;                    /* that something ran out */
 };
 
-/* Boot core, once the file is read: closes DMA of the whole machine, finds functions, gives each to its partition.
- * Refuses the file if it names what is not there or cannot be kept apart. */
+/* Boot core: finds the machine's functions and its IOMMU, and closes DMA of all. */
+void passthrough_discover(void);
+/* Boot core, once the file is read: gives each function to its partition. Refuses the file if it names what is not
+ * there or cannot be kept apart. */
 void passthrough_setup(const struct config *config);
 /* Boot core: fills p->pci if the file gives p functions; p's regions stand, stage 2 is built after. Returns 0, or an
  * error with the reason in `why`: this partition cannot run, others can. */

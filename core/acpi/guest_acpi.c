@@ -185,7 +185,7 @@ static bool add_pci(struct area *a, const struct guest_pci *pci, u64 *tables) {
     const struct mcfg_range bus = {.address = GUEST_ECAM_BASE};
     u8 *mcfg = take(a, ACPI_MCFG_RANGES + sizeof(bus), 16), *ssdt = take(a, pci_aml_bytes, 16), *at = ssdt;
 
-    if (!ssdt) return false; /* the larger one */
+    if (!mcfg || !ssdt) return false;
     memcpy(mcfg + ACPI_MCFG_RANGES, &bus, sizeof(bus));
     memcpy(ssdt, pci_aml, pci_aml_bytes);
     while (memcmp(at, QWORD_MEMORY, 4) != 0) at++;
