@@ -86,11 +86,11 @@ static void test_first_problem(void **state) {
 static void test_machine(void **state) {
     static const char *const modules[] = {"mullion.toml", "vmlinuz", "initrd", "loop.elf"};
     struct config *c = parse(example);
-    struct config_machine m = {.pci = true};
+    struct config_machine m = {0};
 
     (void)state;
     assert_int_equal(0, config_check_machine(c, &m, &error));
-    m = (struct config_machine){3, modules, 4, true};
+    m = (struct config_machine){3, modules, 4};
     assert_int_equal(0, config_check_machine(c, &m, &error));
     assert_int_equal(0, config_check_memory(c, MIB(528), &error));
     m.cpu_count = 2;

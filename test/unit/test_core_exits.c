@@ -370,7 +370,6 @@ static void test_not_owned(void **state) {
 static void test_crashes(void **state) {
     (void)state;
     play_crashes(EXIT(TRIPLE_FAULT), "triple fault");
-    play_crashes(EXIT(TASK_SWITCH), "task switch");
     play_crashes(EXIT(INVALID), "the processor refuses this guest state");
     play_crashes(EXIT(UNEXPECTED, .code = 0x77), "an exit that was not asked for (exit unexpected, code 0x77)");
     play_crashes(EXIT(DR), "an exit that was not asked for");

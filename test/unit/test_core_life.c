@@ -1,7 +1,7 @@
 /* Two partitions on five cores, one of three vCPUs: start of the others, messages between them, end and restart, the
  * console's focus. */
 #include "test/fake/core_fixture.h"
-#include "core/log.h"
+#include "core/base/log.h"
 #include "core/traps.h"
 #include "drivers/lapic.h"
 
@@ -229,7 +229,7 @@ static void test_lines(void **state) {
     say(two, "d\bD\rxy\n");
     assert_true(said("[two] abcd\bD"));
     assert_true(said("xy\r\n"));
-    log_text("line");
+    log_line("%s", "line");
     assert_true(said("[mullion] line\r\n"));
     fake_hw.uart_blocked = true;
     say(two, "z\n");
