@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from conftest import TOP
 from partitions import assert_all_ended, lines_of, log_of, partition
 
 FORMS = {"mb1.elf": "multiboot1", "mb1-64.elf": "multiboot1", "mb1-address.bin": "multiboot1",
@@ -176,3 +176,35 @@ def test_seabios(boot, vendor, tmp_path, grub_floppy, bios):
     machine.wait_for(r"loader GRUB 2")
     machine.wait_for(r"^\[pc\] forms: multiboot1 good\n")
     assert_all_ended(machine)
+
+
+# --- the stock kernel as an ELF file
+
+@pytest.fixture
+def vmlinux(linux, tmp_path):
+    """What is in the bzImage."""
+    path = tmp_path / "vmlinux"
+    subprocess.run([TOP / "tools/extract-vmlinux", linux, path], check=True)
+    return path
+
+
+def boot_vmlinux(boot, vmlinux, initrd, timeout):
+    """By the PVH note, with its initrd as the module: the init's checks are those of test_linux.py."""
+    config = partition("linux", [0], "vmlinux", memory="192M", more='initrd = "initrd"',
+                       cmdline="console=ttyS0 mullion.test=check expect_cpus=1 expect_mem=192")
+    machine = boot(config, {"vmlinux": vmlinux, "initrd": initrd}, cpus=1, memory=768)
+    machine.wait_for(r"^\[linux\] .*Booting paravirtualized kernel|^\[linux\] check: ", timeout)
+    machine.wait_for(r"^\[linux\] check: done 0 failed\n", timeout)
+    assert not re.search(r"^\[linux\] check: .* FAIL", machine.text(), re.M)
+    assert_all_ended(machine, timeout)
+
+
+@pytest.mark.only_svm
+def test_vmlinux_svm(boot, vmlinux, initrd):
+    boot_vmlinux(boot, vmlinux, initrd, 300)
+
+
+@pytest.mark.long
+@pytest.mark.only_vmx
+def test_vmlinux_vmx(boot, vmlinux, initrd):
+    boot_vmlinux(boot, vmlinux, initrd, 1800)
