@@ -212,35 +212,27 @@ bool pvh_detect(const struct image_request *request) {
     return elf_detect(request) && open_elf(request, &e, &ignored) == 0 && find_note(&e, &entry);
 }
 
-/* Version 1: 56 bytes; then 32 for each module, and 24 for each range of memory. */
-static int write_start_info(const struct gmem *mem, const struct image_request *request, const struct extent *image,
-                            struct image_error *error) {
-    u8 *info = gmem_ptr(mem, gpa(BOOT_INFO), BOOT_CMDLINE - BOOT_INFO, true);
-    u8 *list = info + 56, *map = list + 32 * request->module_count;
-    int ranges = load_memory_map(mem, map, 24, error);
-    u64 limit = BOOT_MAP_END;
+/* Version 1: 56 bytes; then 32 for each module. */
+static void write_start_info(const struct image_request *request, const struct handover *h) {
+    u8 *info = h->info, *list = info + 56;
 
-    if (ranges < 0) return ranges;
     load_store(info, 0x336ec578, 4);
     load_store(info + 4, 1, 4);
     load_store(info + 12, request->module_count, 4);
     load_store(info + 16, request->module_count ? BOOT_INFO + 56 : 0, 8);
     load_store(info + 24, BOOT_CMDLINE, 8);
     load_store(info + 32, request->rsdp.v, 8);
-    load_store(info + 40, BOOT_INFO + (u64)(map - info), 8);
-    load_store(info + 48, (u64)ranges, 4);
+    load_store(info + 40, BOOT_MAP, 8);
+    load_store(info + 48, h->ranges, 4);
     for (u32 i = 0; i < request->module_count; i++, list += 32) {
-        int rc = load_module(mem, &request->modules[i], image, limit, &limit, error);
-
-        if (rc) return rc;
-        load_store(list, limit, 8);
+        load_store(list, h->module[i], 8);
         load_store(list + 8, request->modules[i].bytes, 8);
     }
-    return 0;
 }
 
 int pvh_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
              struct image_error *error) {
+    struct handover h;
     struct extent image;
     struct elf e;
     u64 entry;
@@ -252,7 +244,10 @@ int pvh_load(const struct gmem *mem, const struct image_request *request, struct
     if (rc) return rc;
     rc = elf_segments(mem, request, &image, &entry, error);
     if (rc) return rc;
+    rc = load_handover(mem, request, &image, &h, error);
+    if (rc) return rc;
+    write_start_info(request, &h);
     start->rip = entry;
     start->rbx = BOOT_INFO;
-    return write_start_info(mem, request, &image, error);
+    return 0;
 }

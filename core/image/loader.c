@@ -118,6 +118,22 @@ int load_module(const struct gmem *mem, const struct image_module *module, const
                      module->name, ((module->bytes + 1023) >> 10), limit);
 }
 
+int load_handover(const struct gmem *mem, const struct image_request *request, const struct extent *image,
+                  struct handover *out, struct image_error *error) {
+    u64 at = BOOT_MAP_END;
+    int rc;
+
+    out->info = gmem_ptr(mem, gpa(BOOT_INFO), BOOT_CMDLINE - BOOT_INFO, true);
+    out->map = out->info + (BOOT_MAP - BOOT_INFO);
+    rc = load_memory_map(mem, out->map, 24, error);
+    out->ranges = (u32)rc;
+    for (u32 i = 0; i < request->module_count && rc >= 0; i++) {
+        rc = load_module(mem, &request->modules[i], image, at, &at, error);
+        out->module[i] = at;
+    }
+    return rc < 0 ? rc : 0;
+}
+
 /* The area lies in the first 640 KiB, which one piece of host memory backs: a pointer will do. */
 static void write_page_tables(u64 *area) {
     u64 *pml4 = area + (BOOT_PML4 - BOOT_AREA_BASE) / 8;

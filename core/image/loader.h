@@ -13,8 +13,9 @@
 #define BOOT_CMDLINE   (BOOT_AREA_BASE + 0x8000)
 #define BOOT_STACK_END (BOOT_AREA_BASE + 0x9000) /* the stack grows down to here from BOOT_AREA_END */
 /* Boot information of the 32-bit forms, where the others have page tables and zero page. Holds 128
- * ranges of memory (3 KiB), 64 modules with names (10 KiB) and the command line (4 KiB). */
+ * ranges of memory (3 KiB, at BOOT_MAP and in a tag), 64 modules with names (10 KiB) and the command line (4 KiB). */
 #define BOOT_INFO BOOT_PML4
+#define BOOT_MAP  (BOOT_ZERO_PAGE + 8)
 
 #define BOOT_CMDLINE_MAX (BOOT_STACK_END - BOOT_CMDLINE - 1) /* characters, without the NUL */
 #define BOOT_RANGES_MAX  128                                 /* of E820 and its kin */
@@ -54,6 +55,17 @@ int load_module(const struct gmem *mem, const struct image_module *module, const
  * every `stride` bytes, the configuration space of PCI as the last. Returns the number of runs, or -E_RANGE with
  * *error. */
 int load_memory_map(const struct gmem *mem, u8 *at, u32 stride, struct image_error *error) must_check;
+
+/* What the 32-bit forms hand over beside their own tables: modules in memory, and the map of it. */
+struct handover {
+    u8 *info;   /* BOOT_INFO */
+    u8 *map;    /* as of load_memory_map, every 24 bytes; 4 bytes before it are free */
+    u32 ranges; /* in the map */
+    u64 module[IMAGE_MODULES_MAX];
+};
+/* After load_boot_area. Returns 0 or -E_RANGE with *error. */
+int load_handover(const struct gmem *mem, const struct image_request *request, const struct extent *image,
+                  struct handover *out, struct image_error *error) must_check;
 
 /* Writes GDT, command line (at most `limit` characters) and for long mode page tables, and sets the
  * fields of *start that all formats have in common; the others become 0. Returns 0, -E_INVAL or

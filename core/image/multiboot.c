@@ -26,31 +26,28 @@
 
 #define TAG_OPTIONAL BIT(0)
 
-enum mb2_header_tag {
-    HEADER_END,
-    HEADER_REQUEST,
-    HEADER_ADDRESS,
-    HEADER_ENTRY,
-    HEADER_CONSOLE,
-    HEADER_FRAMEBUFFER,
-    HEADER_MODULE_ALIGN,
-    HEADER_EFI_SERVICES,
-    HEADER_EFI32_ENTRY,
-    HEADER_EFI64_ENTRY,
-    HEADER_RELOCATABLE,
-};
+/* Header tags of version 2. */
+#define HEADER_END          0
+#define HEADER_REQUEST      1
+#define HEADER_ADDRESS      2
+#define HEADER_ENTRY        3
+#define HEADER_CONSOLE      4
+#define HEADER_MODULE_ALIGN 6
+#define HEADER_EFI32_ENTRY  8
+#define HEADER_EFI64_ENTRY  9
+#define HEADER_RELOCATABLE  10
 
-enum mb2_info_tag {
-    INFO_END,
-    INFO_CMDLINE,
-    INFO_LOADER,
-    INFO_MODULE,
-    INFO_MEMORY,
-    INFO_MEMORY_MAP = 6,
-    INFO_ELF = 9,
-    INFO_RSDP = 15,
-    INFO_BASE = 21,
-};
+/* And of its information. */
+#define INFO_END        0
+#define INFO_CMDLINE    1
+#define INFO_LOADER     2
+#define INFO_MODULE     3
+#define INFO_MEMORY     4
+#define INFO_MEMORY_MAP 6
+#define INFO_ELF        9
+#define INFO_RSDP_OLD   14
+#define INFO_RSDP_NEW   15
+#define INFO_BASE       21
 
 static const char loader_name[] = "Mullion";
 
@@ -107,9 +104,10 @@ static int load_addressed(const struct gmem *mem, const struct image_request *re
     return load_copy(mem, base, (const u8 *)request->kernel + from, bytes, total, error);
 }
 
-/* Everything but the information. */
+/* Everything but the information itself. */
 static int load_image(const struct gmem *mem, const struct image_request *request, const struct header *h, u32 magic,
-                      struct start_state *start, struct extent *image, struct image_error *error) {
+                      struct start_state *start, struct extent *image, struct handover *out,
+                      struct image_error *error) {
     u64 entry = h->entry;
     int rc = load_boot_area(mem, request->cmdline, BOOT_CMDLINE_MAX - 256, START_PROTECTED, start, error);
 
@@ -119,11 +117,7 @@ static int load_image(const struct gmem *mem, const struct image_request *reques
     start->rip = entry;
     start->rax = magic;
     start->rbx = BOOT_INFO;
-    return rc;
-}
-
-static u8 *info_area(const struct gmem *mem) {
-    return gmem_ptr(mem, gpa(BOOT_INFO), BOOT_CMDLINE - BOOT_INFO, true); /* load_boot_area was there */
+    return rc ? rc : load_handover(mem, request, image, out, error);
 }
 
 /* KiB from 1 MiB to the first hole. */
@@ -147,18 +141,13 @@ static u32 add_text(u8 *info, u32 *used, const char *text) {
     return (u32)BOOT_INFO + at;
 }
 
-/* The information, the list of modules, the memory map, then texts. As -kernel does it, the command line begins with
- * the name of the image. */
-static int write_mb1_info(const struct gmem *mem, const struct image_request *request, const struct extent *image,
-                          struct image_error *error) {
-    u8 *info = info_area(mem);
-    u32 list = MB1_INFO_BYTES, map = list + 16 * request->module_count;
-    int ranges = load_memory_map(mem, info + map + 4, 24, error);
-    u32 used = map + 24 * (u32)ranges;
-    u64 at = BOOT_MAP_END;
+/* The information, the list of modules, then texts. As -kernel does it, the command line begins with the name of the
+ * image. */
+static void write_mb1_info(const struct gmem *mem, const struct image_request *request, const struct handover *h) {
+    u8 *info = h->info;
+    u32 list = MB1_INFO_BYTES, used = list + 16 * request->module_count;
 
-    if (ranges < 0) return ranges;
-    for (u32 i = 0; i < (u32)ranges; i++) load_store(info + map + 24 * i, 20, 4); /* its own size not counted */
+    for (u32 i = 0; i < h->ranges; i++) load_store(h->map - 4 + 24 * i, 20, 4); /* its own size not counted */
     load_store(info, MB1_INFO_FLAGS, 4);
     load_store(info + 4, GUEST_LOWMEM_END >> 10, 4);
     load_store(info + 8, upper_memory(mem), 4);
@@ -167,24 +156,20 @@ static int write_mb1_info(const struct gmem *mem, const struct image_request *re
     add_text(info, &used, request->cmdline);
     load_store(info + 20, request->module_count, 4);
     load_store(info + 24, BOOT_INFO + list, 4);
-    load_store(info + 44, 24 * (u32)ranges, 4);
-    load_store(info + 48, BOOT_INFO + map, 4);
+    load_store(info + 44, 24 * h->ranges, 4);
+    load_store(info + 48, BOOT_MAP - 4, 4);
     load_store(info + 64, add_text(info, &used, loader_name), 4);
     for (u32 i = 0; i < request->module_count; i++, list += 16) {
-        const struct image_module *m = &request->modules[i];
-        int rc = load_module(mem, m, image, at, &at, error);
-
-        if (rc) return rc;
-        load_store(info + list, at, 4);
-        load_store(info + list + 4, at + m->bytes, 4);
-        load_store(info + list + 8, add_text(info, &used, m->name), 4);
+        load_store(info + list, h->module[i], 4);
+        load_store(info + list + 4, h->module[i] + request->modules[i].bytes, 4);
+        load_store(info + list + 8, add_text(info, &used, request->modules[i].name), 4);
     }
-    return 0;
 }
 
 int multiboot_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
                    struct image_error *error) {
     struct header h = {.at = find_mb1(request), .entry = NEVER};
+    struct handover out;
     struct extent image;
     const u8 *header;
     u32 flags;
@@ -201,8 +186,9 @@ int multiboot_load(const struct gmem *mem, const struct image_request *request, 
         h.addresses = header + MB1_MINIMUM;
         h.entry = load_u32(header + 28);
     }
-    rc = load_image(mem, request, &h, MB1_BOOTED, start, &image, error);
-    return rc ? rc : write_mb1_info(mem, request, &image, error);
+    rc = load_image(mem, request, &h, MB1_BOOTED, start, &image, &out, error);
+    if (!rc) write_mb1_info(mem, request, &out);
+    return rc;
 }
 
 /* --- version 2 --- */
@@ -218,7 +204,7 @@ static int check_requests(const u8 *tag, u32 bytes, struct image_error *error) {
 
 /* bytes: at least 8, and inside the file. */
 static int read_tag(const u8 *tag, u32 bytes, struct header *h, struct image_error *error) {
-    static const u8 least[] = {[HEADER_REQUEST] = 8, [HEADER_ADDRESS] = 24, [HEADER_ENTRY] = 12, [HEADER_CONSOLE] = 12};
+    static const u8 least[] = {[HEADER_ADDRESS] = 24, [HEADER_ENTRY] = 12, [HEADER_CONSOLE] = 12};
     u32 type = load_u16(tag);
     bool required = !(load_u16(tag + 2) & TAG_OPTIONAL);
 
@@ -233,14 +219,10 @@ static int read_tag(const u8 *tag, u32 bytes, struct header *h, struct image_err
     case HEADER_MODULE_ALIGN:
     case HEADER_EFI32_ENTRY:
     case HEADER_EFI64_ENTRY: return 0;
-    default: break;
+    default: break; /* a framebuffer, EFI boot services, what is newer */
     }
     if (!required) return 0;
-    return load_fail(error, -E_INVAL, "header tag %u: %s, which a partition does not have", type,
-                     type == HEADER_CONSOLE        ? "a console beside COM1"
-                     : type == HEADER_FRAMEBUFFER  ? "a framebuffer"
-                     : type == HEADER_EFI_SERVICES ? "EFI boot services"
-                                                   : "unknown");
+    return load_fail(error, -E_INVAL, "header tag %u: demands what a partition does not have", type);
 }
 
 static int read_tags(const struct image_request *request, struct header *h, struct image_error *error) {
@@ -276,52 +258,50 @@ static u8 *add_tag(u8 *info, u32 *used, u32 type, u32 bytes) {
     return tag + 8;
 }
 
-static int add_modules(const struct gmem *mem, const struct image_request *request, const struct extent *image,
-                       u8 *info, u32 *used, struct image_error *error) {
-    u64 at = BOOT_MAP_END;
+static void add_data(u8 *info, u32 *used, u32 type, const void *data, u64 bytes) {
+    memcpy(add_tag(info, used, type, (u32)bytes), data, bytes);
+}
 
+static void write_mb2_info(const struct gmem *mem, const struct image_request *request, const struct handover *h,
+                           const struct extent *image) {
+    const void *rsdp = gmem_ptr(mem, request->rsdp, 36, false);
+    const u32 memory[2] = {GUEST_LOWMEM_END >> 10, upper_memory(mem)}, entry[2] = {24};
+    u8 *info = h->info;
+    u32 used = 8;
+
+    add_data(info, &used, INFO_CMDLINE, request->cmdline, strlen(request->cmdline) + 1);
+    add_data(info, &used, INFO_LOADER, loader_name, sizeof(loader_name));
+    add_data(info, &used, INFO_MEMORY, memory, 8);
+    if (image) add_data(info, &used, INFO_BASE, &image->base, 4);
+    if (rsdp) {
+        add_data(info, &used, INFO_RSDP_OLD, rsdp, 20);
+        add_data(info, &used, INFO_RSDP_NEW, rsdp, 36);
+    }
     for (u32 i = 0; i < request->module_count; i++) {
         const struct image_module *m = &request->modules[i];
-        u8 *data = add_tag(info, used, INFO_MODULE, 8 + (u32)strlen(m->name) + 1);
-        int rc = load_module(mem, m, image, at, &at, error);
+        u8 *data = add_tag(info, &used, INFO_MODULE, 8 + (u32)strlen(m->name) + 1);
 
-        if (rc) return rc;
-        load_store(data, at, 4);
-        load_store(data + 4, at + m->bytes, 4);
+        load_store(data, h->module[i], 4);
+        load_store(data + 4, h->module[i] + m->bytes, 4);
         memcpy(data + 8, m->name, strlen(m->name));
     }
-    return 0;
+    memcpy(add_tag(info, &used, INFO_MEMORY_MAP, 8 + 24 * h->ranges), entry, 8);
+    memcpy(info + used - 24 * h->ranges, h->map, 24 * h->ranges);
+    add_tag(info, &used, INFO_END, 0);
+    load_store(info, used, 4);
 }
 
 int multiboot2_load(const struct gmem *mem, const struct image_request *request, struct start_state *start,
                     struct image_error *error) {
     struct header h = {.at = find_mb2(request), .entry = NEVER};
+    struct handover out;
     struct extent image;
-    u32 used = 8;
-    int rc, ranges;
-    u8 *info, *data;
+    int rc;
 
     if (h.at == NEVER) return load_fail(error, -E_INVAL, "magic: no multiboot2 header in the first 32 KiB");
     rc = read_tags(request, &h, error);
     if (rc) return rc;
-    rc = load_image(mem, request, &h, MB2_BOOTED, start, &image, error);
-    if (rc) return rc;
-    info = info_area(mem);
-    memcpy(add_tag(info, &used, INFO_CMDLINE, (u32)strlen(request->cmdline) + 1), request->cmdline,
-           strlen(request->cmdline));
-    memcpy(add_tag(info, &used, INFO_LOADER, sizeof(loader_name)), loader_name, sizeof(loader_name));
-    data = add_tag(info, &used, INFO_MEMORY, 8);
-    load_store(data, GUEST_LOWMEM_END >> 10, 4);
-    load_store(data + 4, upper_memory(mem), 4);
-    if (h.relocatable) load_store(add_tag(info, &used, INFO_BASE, 4), image.base, 4);
-    if (gmem_read(mem, request->rsdp, add_tag(info, &used, INFO_RSDP, 36), 36)) return -E_RANGE;
-    rc = add_modules(mem, request, &image, info, &used, error);
-    if (rc) return rc;
-    ranges = load_memory_map(mem, info + used + 16, 24, error);
-    if (ranges < 0) return ranges;
-    data = add_tag(info, &used, INFO_MEMORY_MAP, 8 + 24 * (u32)ranges);
-    load_store(data, 24, 4);
-    add_tag(info, &used, INFO_END, 0);
-    load_store(info, used, 4);
-    return 0;
+    rc = load_image(mem, request, &h, MB2_BOOTED, start, &image, &out, error);
+    if (!rc) write_mb2_info(mem, request, &out, h.relocatable ? &image : NULL);
+    return rc;
 }
