@@ -65,7 +65,7 @@ def judge(bare, inside, vendor, cpus):
     return unexplained, unused
 
 
-@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_like_the_bare_machine(boot, vendor, guest, tmp_path, cpus):
     bare = run_bare(vendor, guest, cpus, tmp_path, BUILD / f"logs/conform_bare_{vendor}{cpus}.log")
     inside = run_partition(boot, vendor, guest, cpus)

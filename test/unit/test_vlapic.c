@@ -284,6 +284,20 @@ static void test_destinations(void **state) {
     assert_true(matches(0xffffffff, true, true));
     fresh_x2apic(1);
     assert_true(matches(0x2, true, false)); /* eight bits reach cluster 0 */
+    /* An id above 255: no eight bits name it, physical or logical, but a broadcast does. */
+    fresh_x2apic(0x12345);
+    assert_int_equal(0x12345, rdmsr(0x802));
+    assert_int_equal(0x12340000 | 1 << 5, rdmsr(0x80d));
+    assert_true(matches(0x12345, false, true));
+    assert_false(matches(0x45, false, true));
+    assert_false(matches(0x45, false, false));
+    assert_true(matches(0x12340020, true, true));
+    assert_false(matches(0x20, true, false));
+    assert_true(matches(0xff, false, false));
+    assert_true(matches(0xffffffff, false, true));
+    wrmsr(0x830, 0x12346ull << 32 | 0x40c0); /* and it sends to one: the destination has 32 bits */
+    assert_true(fx.ipi);
+    assert_int_equal(0x12346, fx.msg.dest);
 }
 
 /* Local Vector Table: LINT0 */
