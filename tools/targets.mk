@@ -20,6 +20,7 @@ stock:
 	@O=$(O) tools/fetch-linux cloud stock rt
 	@O=$(O) tools/make-initrd plain stress
 	@tools/fetch-deb $(O)/packages/memtest memtest86+
+	@tools/fetch-deb $(O)/packages/loaders grub-coreboot-bin ipxe
 # What goes into an ISO. A second make, so that set-up comes before the first compilation.
 images:
 	@$(MAKE) --no-print-directory -j$(shell nproc) all linux initrd
