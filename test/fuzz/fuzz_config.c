@@ -90,10 +90,9 @@ static void check_config(const struct config *config) {
 static void check_machines(const struct config *config, const u8 *data, size_t size) {
     static const char *const modules[] = {"mullion.toml", "vmlinuz", "initrd", "loop.elf"};
     const struct config_machine machines[] = {
-        {.pci = true},
-        {.cpu_count = 4, .pci = true},
-        {.modules = modules, .module_count = ARRAY_SIZE(modules), .pci = true},
-        {.pci = false},
+        {.cpu_count = 4},
+        {.modules = modules, .module_count = ARRAY_SIZE(modules)},
+        {0},
     };
 
     struct config_error memory = {0};

