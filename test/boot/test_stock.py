@@ -4,7 +4,7 @@ of a bounded count in them, and find nothing wrong (guests/linux/tests/stress). 
 import re
 
 import pytest
-from partitions import control_loop, lines_of, partition
+from partitions import in_counted_time, lines_of, partition
 
 KERNELS = {"cloud": "linux/vmlinuz", "stock": "linux/vmlinuz-stock", "rt": "linux/vmlinuz-rt"}
 STRESSORS = {"cpu", "vm", "matrix", "vecwide", "sigfpe", "switch", "pipe", "fork", "futex", "mmap",
@@ -19,13 +19,11 @@ def pairs(vendor):
             for kernel in KERNELS for cpus in (1, 2, 4)]
 
 
-def boot_stress(boot, stock, kernel, cpus, factor=1, beside="", more=None, extra_cpus=0):
-    """`beside`: further partitions, `more`: their modules, on `extra_cpus` cores."""
-    file = partition("linux", list(range(cpus)), "vmlinuz", memory="256M",
-                     cmdline=f"console=ttyS0 mullion.test=stress stress={factor} quiet",
-                     more='initrd = "initrd"') + beside
-    return boot(file, {"vmlinuz": stock(KERNELS[kernel]), "initrd": stock("initrd-stress.img"),
-                       **(more or {})}, cpus=cpus + extra_cpus, memory=768, limit=7200)
+def boot_stress(boot, stock, kernel, cpus):
+    file = partition("linux", list(range(cpus)), "vmlinuz", memory="256M", more='initrd = "initrd"',
+                     cmdline="console=ttyS0 mullion.test=stress quiet")
+    return boot(file, {"vmlinuz": stock(KERNELS[kernel]), "initrd": stock("initrd-stress.img")},
+                cpus=cpus, memory=768, limit=7200)
 
 
 def assert_stressed(machine, cpus, timeout):
@@ -68,3 +66,20 @@ def test_user_space_vmx(boot, stock, initrd, kernel):
     version = machine.wait_for(r"^\[linux\] version: (.*)\n", 1200)[1]
     assert ("PREEMPT_RT" in version) == (kernel == "rt"), version
     machine.wait_for(r"^\[mullion\] linux: powered off\n")
+
+
+@pytest.mark.long
+def test_cyclictest_beside_load(boot, stock, vendor):
+    """The real-time kernel, and beside it a partition that is busy all the while. Time is counted in
+    instructions; how many wake-ups came late is recorded, as a count, in the log of the run."""
+    busy = partition("busy", [1], "vmlinuz-busy", memory="256M", more='initrd = "initrd"',
+                     cmdline="console=ttyS0 mullion.test=stress stress=1000 quiet")
+    file = partition("linux", [0], "vmlinuz", memory="256M", more='initrd = "initrd"',
+                     cmdline="console=ttyS0 mullion.test=cyclic rounds=200 interval=10000 quiet") + busy
+    machine = boot(file, {"vmlinuz": stock(KERNELS["rt"]), "vmlinuz-busy": stock(KERNELS["cloud"]),
+                          "initrd": stock("initrd-stress.img")}, cpus=2, memory=1024, limit=7200,
+                   **in_counted_time(vendor))
+    told = machine.wait_for(r"^\[linux\] cyclic: status 0 threads 1 of 1 wake-ups (\d+) late (\d+)\n", 5400)
+    assert int(told[1]) == 200
+    machine.wait_for(r"^\[mullion\] linux: powered off\n")
+    assert not re.search(r"^\[mullion\] busy: ", machine.text()[machine.text().index("starting the partitions"):], re.M)
