@@ -64,7 +64,7 @@ BREAKS = [
      [("r->hpa, r->bytes,", "r->kind == REGION_RESERVED ? hpa(MIB(2)) : r->hpa, r->bytes,")],
      boot("test_stage2 and vmx")),
     ("memory is not cleared", LEFT, "core/partition.c",
-     [("if (gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))", "if (!p->regions[i].bytes)")],
+     [("if ((p->regions[i].rights & RIGHT_WRITE) && gmem_zero(", "if (0 && gmem_zero(")],
      unit("test_core_life")),
     ("vector registers are not reset", LEFT, "core/vcpu.c", [("    guest_reset_extended_state();\n", "")],
      boot("test_leftovers and svm")),
@@ -232,9 +232,10 @@ def main():
         return 0
     copy_tree()
     bad = []
-    for test in sorted({b[4] for b in chosen if b[4][0] != "boot"}):  # those of boot run in `make test`
+    for test in sorted({b[4] for b in chosen}):
         if not test_passes(*test)[0]:
-            bad.append(f"{test[1]} fails without any sabotage")
+            bad.append(f"{caught_by(test)} fails without any sabotage")
+            print(f"break: {bad[-1]}", flush=True)
     for entry in chosen:
         begin = time.monotonic()
         try:

@@ -34,7 +34,7 @@ coverage-image: $(O)/cov/stream.o
 coverage-emulators: coverage images coverage-image
 	@find $(O)/cov/hv -name '*.gcda' -delete
 	@rm -f $(O)/cov/emulators.log
-	@MULLION_COVERAGE=1 MULLION=$(O)/cov/mullion.elf MULLION_PATIENCE=3 $(PYTEST) -q test/boot $(COVTESTS)
+	-@MULLION_COVERAGE=1 MULLION=$(O)/cov/mullion.elf MULLION_PATIENCE=3 $(PYTEST) -q -m "not long" test/boot $(COVTESTS)
 	@$(MAKE) --no-print-directory coverage-report
 coverage-report:
 	@$(LCOV) --capture --directory $(O)/cov/hv --output-file $(O)/cov/emulators.info 2>$(O)/cov/lcov.log || { cat $(O)/cov/lcov.log; exit 1; }

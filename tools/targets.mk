@@ -7,7 +7,7 @@ PYTEST  := $(PYTHON) -B -m pytest -p no:cacheprovider
 # One file, or -k EXPRESSION, or any other option of pytest.
 T       ?=
 
-.PHONY: run run-bochs iso test test-long boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
+.PHONY: run run-bochs iso test test-long break boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
 
 setup-run setup-run-bochs setup-test: setup-%:
 	@tools/setup $*
@@ -69,12 +69,13 @@ boot-test: stock
 bench: setup-run
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) -B test/bench.py
-## make test          everything: lint, unit tests, fuzzers, boot tests on both vendors
+## make test          everything: lint, unit tests, coverage, fuzzers, boot tests on both vendors
 test: setup-test
 	@$(MAKE) --no-print-directory images
 	@$(MAKE) --no-print-directory -j$(shell nproc) lint
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit
 	@$(PYTEST) -q test/unit
+	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory -j$(shell nproc) fuzz-short
 	@$(MAKE) --no-print-directory boot-test
 ## make test-long     boot tests that take too long for every day (some hours; T="-k stress" for some of them)
@@ -82,3 +83,8 @@ test-long: setup-test
 	@$(MAKE) --no-print-directory images
 	@$(MAKE) --no-print-directory stock
 	@$(PYTEST) -ra -m long test/boot $(T)
+	@$(if $(T),,$(MAKE) --no-print-directory break)
+## make break         breaks each promise of docs/security.md once: every sabotage must be noticed (K=TEXT for some)
+break: setup-test
+	@$(MAKE) --no-print-directory images
+	@$(PYTHON) -B test/break.py -k '$(K)'

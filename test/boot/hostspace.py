@@ -159,8 +159,9 @@ int main(void) {
     F(boot_core, cr3) S(boot_core)
     F(config, partition_count)
     F(partition, config) F(partition, hw) F(partition, pieces) F(partition, piece_count)
-    F(partition, block) F(partition, block_bytes) F(partition, kernel) F(partition, kernel_bytes)
-    F(partition, initrd) F(partition, initrd_bytes) F(partition, vcpus) F(partition, vcpu_count)
+    F(partition, block) F(partition, block_bytes) F(partition, images) F(partition, image_count)
+    F(image_module, data) F(image_module, bytes) S(image_module)
+    F(partition, vcpus) F(partition, vcpu_count)
     F(config_partition, name)
     F(vendor_partition, stage2_root) F(vcpu, core) F(vcpu, hw) F(vcpu_hw, block_pa) S(piece)
     F(host_acpi, lapic_address) F(host_acpi, ioapics) F(host_acpi, ioapic_count)
@@ -289,9 +290,8 @@ class Host:
                  for i in range(field("vcpu_count"))]
         pieces = [struct.unpack("<QQ", self.memory.read(piece, 16)) for piece in
                   self._array("piece", pointer("pieces"), field("piece_count"))]
-        modules = [(pointer("kernel"), field("kernel_bytes"))]
-        if pointer("initrd"):
-            modules.append((pointer("initrd"), field("initrd_bytes")))
+        modules = [(self._pointer("image_module", image, "data"), self._field("image_module", image, "bytes"))
+                   for image in self._array("image_module", pointer("images"), field("image_count"))]
         stage2 = self._field("vendor_partition", at + self.layout["partition.hw"][0], "stage2_root")
         return Partition(name, [self._field("vcpu", v, "core") for v in vcpus], stage2,
                          (field("block"), field("block_bytes")), pieces, modules,

@@ -32,6 +32,8 @@ struct boot {
     bool refuse_probe, refuse_enable;
 };
 
+void __gcov_dump(void) __attribute__((weak)); /* in a build that counts */
+
 /* What a boot came to: its last stop, or 255 for a crash of the program; and its console. */
 static enum stop outcome;
 static char console[8192];
@@ -45,6 +47,7 @@ static void in_child(const struct boot *b, int out) {
     why = fake_boot(b->config, b->cores, b->ram);
     if (why == STOP_SCRIPT && b->after) b->after();
     if (write(out, hardware_console(), strlen(hardware_console())) < 0) abort();
+    if (__gcov_dump) __gcov_dump();
     _exit((int)why);
 }
 

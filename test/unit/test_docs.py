@@ -4,9 +4,12 @@ import pathlib
 import re
 import subprocess
 
+import sys
+
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "test"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "guests/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Sections of docs/partition-file.md with a table of keys: where a key of theirs stands in a file.
 SECTIONS = {
@@ -70,3 +73,15 @@ def test_known_keys_are_documented(section, tmp_path):
     error = complaint(tmp_path / "f.toml", section, "zzzzzzzzzzzzzzzz = 1")
     known = re.search(r"known keys are (.*)", error).group(1).split(", ")
     assert sorted(known) == sorted(documented(section))
+
+
+def test_every_promise_is_broken_once():
+    """docs/security.md and test/break.py speak of the same promises and the same sabotages."""
+    import importlib
+    sabotages = importlib.import_module("break").BREAKS
+    text = (ROOT / "docs/security.md").read_text()
+    promises = re.search(r"^\| promise \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.M).group(1)
+    promised = [line.split(" | ")[0].lstrip("| ") for line in promises.splitlines()]
+    assert sorted(promised) == sorted({s[1] for s in sabotages})
+    table = subprocess.run([sys.executable, "-B", ROOT / "test/break.py", "--table"], text=True, capture_output=True, check=True)
+    assert table.stdout in text
