@@ -19,7 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 TREE = TOP / "build/break"
 PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x"]
 
-MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER = (
+MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER, CONFIG = (
     "Memory of others cannot be read, written or executed",
     "Nothing is left of a partition's last run or of what was in memory before",
     "A port that the file does not give does not exist",
@@ -36,6 +36,7 @@ MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGIST
     "The hypervisor's own memory: W^X, read-only after boot, guard pages, no other partition's memory on a core",
     "A guest whose own timer is too fast still goes on",
     "A core, a port, a device has one owner",
+    "Of a PCI function's real configuration space a guest changes bus master and INTx disable only",
 )
 
 
@@ -152,6 +153,24 @@ BREAKS = [
     ("a period of one tick leaves no rest", FAST, "core/vcpu.c", [("now + TIMER_REST;", "now;")], unit("test_core_events")),
     ("two partitions may have one core", OWNER, "core/config/check.c",
      [("            if (ranges_overlap(a->base", "            if (0 && ranges_overlap(a->base")], unit("test_config_checks")),
+    ("pci: the guest's whole command register is the machine's", CONFIG, "core/vdev/vpci.c",
+     [("#define COMMAND_PASSED (PCI_COMMAND_MASTER | PCI_COMMAND_INTX_OFF)", "#define COMMAND_PASSED 0x0547u")],
+     unit("test_vpci")),
+    ("pci: INTx of a function without a line can be opened", CONFIG, "core/vdev/vpci.c",
+     [("(fn->has_line ? 0 : PCI_COMMAND_INTX_OFF)", "0")], unit("test_vpci")),
+    ("pci: a capability that is not known can be read", CONFIG, "core/vdev/vpci_cap.c",
+     [("    return RULE_ZERO;\n}", "    return RULE_REAL;\n}")], unit("test_vpci")),
+    ("pci: virtio's window is seen", CONFIG, "core/vdev/vpci_cap.c",
+     [("#define VIRTIO_CAP_WINDOW 5", "#define VIRTIO_CAP_WINDOW 99")], unit("test_vpci")),
+    ("pci: an MSI-X entry behind the table can be written", CONFIG, "core/vdev/vpci_cap.c",
+     [("    if (i < fn->real->msix_entries) write_vector(", "    write_vector(")], unit("test_vpci_msi")),
+    ("pci: a masked vector is open", CONFIG, "core/vdev/vpci_cap.c",
+     [("    if (f->msix_enabled) return !f->msix_masked && i", "    if (f->msix_enabled) return i")],
+     unit("test_vpci_msi")),
+    ("pci: a BAR that is not decoded stays where it is", CONFIG, "core/vdev/vpci.c",
+     [("b->bytes && (fn->command & enable) &&", "b->bytes && enable &&")], unit("test_vpci")),
+    ("pci: a small BAR shares its page", CONFIG, "core/vdev/vpci.c",
+     [("max_u64(b->bytes, PAGE_4K)", "b->bytes")], unit("test_vpci")),
 ]
 
 
