@@ -18,7 +18,7 @@ initrd:
 # Other people's guests for the boot tests, out of Debian's packages.
 stock:
 	@O=$(O) tools/fetch-linux cloud stock rt
-	@O=$(O) tools/make-initrd plain stress
+	@O=$(O) tools/make-initrd plain stress pci
 	@tools/fetch-deb $(O)/packages/memtest memtest86+
 	@tools/fetch-deb $(O)/packages/loaders grub-coreboot-bin ipxe
 # What goes into an ISO. A second make, so that set-up comes before the first compilation.
