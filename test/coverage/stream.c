@@ -1,6 +1,6 @@
-/* Linked into the coverage build of the hypervisor only: sends gcc's counters out, as text, where the machine stops (end
- * of the last partition, refuse, panic) and when Ctrl-\ is typed. --wrap puts these functions in front of the real ones.
- * To debug port 0x403 if there is one (QEMU), else to 0xe9 (Bochs). tools: test/coverage/collect.py reads it. */
+/* Linked into the coverage build of the hypervisor only: sends gcc's counters out, as text, where the machine stops
+ * (end of the last partition, refuse, panic) and when Ctrl-\ is typed. --wrap puts these functions in front of the real
+ * ones. To debug port 0x403 if there is one (QEMU), else to 0xe9 (Bochs). tools: test/coverage/collect.py reads it. */
 #include <gcov.h>
 
 #include "core/base/cpu.h"
