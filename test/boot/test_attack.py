@@ -3,6 +3,7 @@ guests/victim.c. Every attempt has an expected answer, and the victim must feel 
 
 import os
 import re
+import time
 
 import pytest
 from partitions import partition
@@ -68,7 +69,9 @@ def test_attack(boot, guest, vendor):
     assert (ONLY or attempts > 100000) and attempts == blocked + faults + breaches
     assert breaches == 0, "\n".join(re.findall(r"attack: .* BREACH .*", machine.text()))
     machine.wait_for(r"attacker: powered off")
-    check_undisturbed(machine)
+    if ONLY:
+        time.sleep(1)  # a short attempt: the victim has had no period yet
+    check_undisturbed(machine, 0 if ONLY else 3)
 
 
 def test_deeds(boot, guest, vendor):
