@@ -93,4 +93,4 @@ def test_pass(boot, stock, vendor):
 @pytest.mark.long
 def test_whole_pass(boot, stock):
     """Everything that it does unasked, on two vCPUs."""
-    assert_passed(start(boot, stock, 2, 16), 2, 16, 3000)
+    assert_passed(start(boot, stock, 2, 8), 2, 8, 3000)
