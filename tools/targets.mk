@@ -7,7 +7,7 @@ PYTEST  := $(PYTHON) -B -m pytest -p no:cacheprovider
 # One file, or -k EXPRESSION, or any other option of pytest.
 T       ?=
 
-.PHONY: run run-bochs iso test test-long break boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
+.PHONY: inventory run run-bochs iso test test-long break boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
 
 setup-run setup-run-bochs setup-test: setup-%:
 	@tools/setup $*
@@ -37,6 +37,10 @@ run-bochs: setup-run-bochs
 iso: setup-run
 	@$(MAKE) --no-print-directory images
 	@tools/run --iso-only $(ISO) $(CONFIG)
+## make inventory     what an emulated machine has, as a partition file to start from (DEVICES="-device ..." adds to it)
+inventory: setup-run
+	@$(MAKE) --no-print-directory -s all
+	@tools/inventory $(DEVICES)
 ## make lint          layers, headers, sizes, format, cppcheck and gcc's analyser
 lint: $(HVOBJS) analyse-fast
 	@$(PYTHON) -B test/check_layers.py --build $(O) --headers --sizes --format
