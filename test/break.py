@@ -36,7 +36,7 @@ MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGIST
     "The hypervisor's own memory: W^X, read-only after boot, guard pages, no other partition's memory on a core",
     "A guest whose own timer is too fast still goes on",
     "A core, a port, a device has one owner",
-    "Of a PCI function's real configuration space a guest changes bus master and INTx disable only",
+    "Of a PCI function's real configuration space a guest changes bus master and INTx disable only; what is hidden reads 0",
 )
 
 

@@ -76,7 +76,7 @@ static void unknown_key(struct reader *r, const struct toml_node *key, const cha
                         const struct key_rule *rules) {
     struct quoted q = problem_quote(key->key, key->key_length);
     const char *guess = nearest(rules, key), *advice = "known keys are";
-    char list[128];
+    char list[240];
     size_t n = 0;
 
     for (u32 i = 0; rules[i].name && n < sizeof(list); i++)

@@ -27,7 +27,7 @@ struct config_place {
 struct config_error {
     u32 line, column;
     char what[160];
-    char remedy[160];
+    char remedy[256];
 };
 
 enum restart_on {
