@@ -4,8 +4,11 @@
 #include "core/boot_info.h"
 
 /* Copies the start page below 1 MiB and starts every core that the MADT names, one after the other; each parks in
- * smp.c. page: a free page below 1 MiB. A core that does not answer is logged and left out. */
+ * park.c. page: a free page below 1 MiB. A core that does not answer is logged and left out. */
 void smp_start(struct boot_info *boot, hpa_t page);
+
+/* Says that this core is here, in *arrived, and waits until core releases it. */
+void boot_park(struct boot_core *slot, u32 core, u32 *arrived) noreturn_fn;
 
 extern const u8 start_page[], start_page_end[]; /* boot.S */
 extern const u8 boot_pml4[];

@@ -23,33 +23,10 @@ static u32 arrived; /* atomic: index of the core that came up last */
 /* One core at a time runs on this stack; it leaves it before the next is started, for one of its own. */
 static u8 start_stack[4096] __attribute__((aligned(16)));
 
-/* The start stack belongs to the next core as soon as `arrived` is set: from that store on, this core touches no stack
- * until it is released with one of its own. */
-static noreturn_fn void park(struct boot_core *slot, u32 core) {
-    __asm__ volatile("movl %k[core], %[arrived]\n\t"
-                     "1: pause\n\t"
-                     "cmpb $0, %c[go](%[slot])\n\t"
-                     "je 1b\n\t"
-                     "movq %c[cr3](%[slot]), %%rax\n\t"
-                     "movq %c[stack](%[slot]), %%rdx\n\t"
-                     "movq %c[entry](%[slot]), %%rcx\n\t"
-                     "movq %%rax, %%cr3\n\t"
-                     "movq %%rdx, %%rsp\n\t"
-                     "xorl %%ebp, %%ebp\n\t"
-                     "pushq $0\n\t"
-                     "jmpq *%%rcx"
-                     : [arrived] "=m"(arrived)
-                     : [core] "D"((u64)core), [slot] "S"(slot), [go] "i"(offsetof(struct boot_core, go)),
-                       [cr3] "i"(offsetof(struct boot_core, cr3)), [stack] "i"(offsetof(struct boot_core, stack)),
-                       [entry] "i"(offsetof(struct boot_core, entry))
-                     : "memory", "cc");
-    __builtin_unreachable();
-}
-
 static noreturn_fn void core_arrives(u64 core) {
     lapic_enable();
     info->cores[core].apic_id = lapic_id();
-    park(&info->cores[core], (u32)core);
+    boot_park(&info->cores[core], (u32)core, &arrived);
 }
 
 static bool wait_for(u32 core) {

@@ -12,8 +12,6 @@
 
 #define MAX_SHARES 64
 
-extern const u8 image_start[], text_end[], rodata_end[], late_end[], image_end[]; /* linker.ld */
-
 struct share {
     u64 at, bytes;
     bool write, devices;
@@ -73,11 +71,12 @@ static void map_image_part(struct pt *pt, const u8 *from, const u8 *to, u32 righ
     if (to > from) map(pt, (u64)from, hpa(info->image.v + offset), (u64)(to - from), rights, MEM_WB);
 }
 
-/* W^X: text is read and executed, everything else never executed. `late` is what `.late` becomes. */
-static void map_image(struct pt *pt, u32 late) {
-    map_image_part(pt, image_start, text_end, RIGHT_READ | RIGHT_EXEC);
+/* W^X: text is read and executed, everything else never executed. In the final spaces boot's code is not there, and
+ * `.late` is not written any more. */
+static void map_image(struct pt *pt, bool boot) {
+    map_image_part(pt, boot ? image_start : init_end, text_end, RIGHT_READ | RIGHT_EXEC);
     map_image_part(pt, text_end, rodata_end, RIGHT_READ);
-    map_image_part(pt, rodata_end, late_end, late);
+    map_image_part(pt, rodata_end, late_end, boot ? RIGHT_READ | RIGHT_WRITE : RIGHT_READ);
     map_image_part(pt, late_end, image_end, RIGHT_READ | RIGHT_WRITE);
 }
 
@@ -91,7 +90,7 @@ void hostspace_boot(struct boot_info *boot) {
     info = boot;
     max_leaf = cpuid_has_leaf(0x80000001) && (cpuid(0x80000001, 0).edx & BIT(26)) ? 3 : 2;
     init(&boot_space);
-    map_image(&boot_space, RIGHT_READ | RIGHT_WRITE);
+    map_image(&boot_space, true);
     map(&boot_space, DIRECT_BASE, hpa(0), top, RIGHT_READ | RIGHT_WRITE, MEM_WB);
     write_cr3(boot_space.root.v);
 }
@@ -147,7 +146,7 @@ u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page) {
     u8 *pages = hostspace_take(local_pages * PAGE_4K);
 
     init(&pt);
-    map_image(&pt, RIGHT_READ);
+    map_image(&pt, false);
     map_local(&pt, pages);
     map(&pt, lapic_address() + DIRECT_BASE, hpa(lapic_address()), PAGE_4K, rw, MEM_UC);
     for (u32 i = 0; i < info->acpi->ioapic_count; i++) {
@@ -160,18 +159,4 @@ u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page) {
     *local = pages;
     *vendor_page = hpa(hostspace_pa(pages).v + (local_pages - 1) * PAGE_4K);
     return pt.root.v;
-}
-
-void hostspace_protect(void) {
-    u32 features = cpuid_has_leaf(7) ? cpuid(7, 0).ebx : 0;
-    u64 cr4 = read_cr4();
-
-    if (features & BIT(7)) cr4 |= CR4_SMEP;
-    if (features & BIT(20)) cr4 |= CR4_SMAP;
-    if (cpuid_has_leaf(7) && (cpuid(7, 0).ecx & BIT(2))) cr4 |= CR4_UMIP;
-    /* Guests use XCR0 themselves; XGETBV and XSETBV on their behalf need this. PKE stays clear: host pages are all
-     * supervisor pages, and QEMU's nested walk would apply it. */
-    if (cpuid(1, 0).ecx & BIT(26)) cr4 |= CR4_OSXSAVE;
-    write_cr4(cr4 | CR4_OSFXSR | CR4_MCE); /* a machine check is told, instead of a reset */
-    write_cr0((read_cr0() | CR0_WP | CR0_NE | CR0_MP) & ~(CR0_EM | CR0_TS));
 }

@@ -5,6 +5,8 @@
 #include "core/partition.h"
 #include "mm/pagetable.h"
 
+extern const u8 image_start[], init_end[], text_end[], rodata_end[], late_end[], image_end[]; /* linker.ld */
+
 /* Memory for page tables and all else that lives below 4 GiB: zeroed. Returns its address in the direct map; refuses to
  * start if there is none. */
 void *hostspace_take(u64 bytes);
@@ -23,5 +25,3 @@ void hostspace_reach(u64 at, u64 bytes, enum memory_type memtype);
 /* A core's final space: image, its own local pages (allocated here), shared data, the I/O APICs, and the partition that
  * runs there or NULL. Returns cr3 and, at *local, the local pages' address in the boot core's space. */
 u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page);
-/* CR0, CR4 and EFER bits that protect the hypervisor, as far as this CPU has them. Each core. */
-void hostspace_protect(void);

@@ -9,6 +9,7 @@
 #include "core/boot_info.h"
 #include "core/build.h"
 #include "core/canary.h"
+#include "core/cores.h"
 #include "core/hostspace.h"
 #include "core/inventory.h"
 #include "core/local.h"
@@ -19,23 +20,6 @@
 
 #define CONFIG_NAME            "mullion.toml"
 #define LONGEST_RUN_PER_SECOND 100 /* a request from another core is seen within 10 ms */
-
-struct machine machine __attribute__((section(".late")));
-
-static u32 alive;   /* atomic: partitions that have not ended */
-static u32 enabled; /* atomic: cores in host mode */
-
-void machine_core_idle(void) {
-    machine.vendor->cpu_disable();
-    cpu_halt_forever();
-}
-
-void machine_partition_ended(void) {
-    if (__atomic_sub_fetch(&alive, 1, __ATOMIC_ACQ_REL)) return;
-    log_line("mullion: every partition has ended, powering off");
-    uart_flush();
-    power_off(machine.boot->acpi);
-}
 
 /* --- vendor --- */
 
@@ -99,48 +83,23 @@ static struct partition *partition_of(u32 core, struct vcpu **vcpu) {
     return NULL;
 }
 
-/* Each core, on its own tables and stack from the first instruction. */
-static noreturn_fn void core_entry(u32 core) {
-    char why[200];
-    struct vcpu *v = this_core->vcpu;
-
-    (void)core;
-    descriptors_load(&this_core->descriptors, LOCAL_FAULT_TOP);
-    hostspace_protect();
-    if (!v) cpu_halt_forever();
-    if (machine.vendor->cpu_enable((void *)(LOCAL_BASE + LOCAL_VENDOR_PAGE * PAGE_4K), this_core->vendor_page_pa, why,
-                                   sizeof(why)))
-        refuse("core %u: %s", this_core->core, why);
-    machine.vendor->vcpu_init(&v->hw);
-    /* No guest runs before every core is ready. */
-    if (__atomic_sub_fetch(&enabled, 1, __ATOMIC_ACQ_REL) == 0)
-        log_line("mullion: all cores are in host mode, starting the partitions");
-    while (__atomic_load_n(&enabled, __ATOMIC_ACQUIRE)) cpu_pause();
-    if (v->partition->over) machine_core_idle();
-    vcpu_start(v);
-    vcpu_loop(v);
-}
-
 static void prepare_core(u32 core) {
-    struct boot_core *slot = &machine.boot->cores[core];
     struct local *local;
     struct vcpu *v;
     struct partition *p = partition_of(core, &v);
     hpa_t vendor_page;
 
-    slot->cr3 = hostspace_core(p, (void **)&local, &vendor_page);
-    slot->stack = LOCAL_STACK_TOP;
-    slot->entry = core_entry;
+    machine.boot->cores[core].cr3 = hostspace_core(p, (void **)&local, &vendor_page);
     local->core = core;
     local->vcpu = p && p->over ? NULL : v;
     local->vendor_page_pa = vendor_page;
-    enabled += local->vcpu != NULL;
 }
 
 /* --- start --- */
 
-static void build_all(void) {
-    u32 count = machine.config->partition_count;
+/* How many partitions can run. */
+static u32 build_all(void) {
+    u32 count = machine.config->partition_count, alive = 0;
     struct console_input *inputs = hostspace_take(count * sizeof(*inputs)), *focus = inputs;
     u64 now;
 
@@ -172,6 +131,7 @@ static void build_all(void) {
             alive++;
     }
     if (!alive) refuse("no partition can start|the lines above say why");
+    return alive;
 }
 
 /* Until the boot core has local pages like every other. */
@@ -179,12 +139,14 @@ static struct core_descriptors boot_descriptors __attribute__((section(".late"))
 static u8 boot_fault_stack[4096] __attribute__((section(".late"), aligned(16)));
 
 void core_start(struct boot_info *boot) {
+    u32 partitions;
+
     machine.boot = boot;
     canary_choose();
     descriptors_setup(trap);
     descriptors_load(&boot_descriptors, (u64)(boot_fault_stack + sizeof(boot_fault_stack)));
     hostspace_boot(boot);
-    hostspace_protect();
+    cores_protect();
     machine.tsc_hz = boot->tsc_hz;
     machine.ns_per_tsc_q32 = mul_div(1000000000, BIT(32), boot->tsc_hz);
     machine.tsc_per_ns_q32 = mul_div(boot->tsc_hz, BIT(32), 1000000000);
@@ -200,9 +162,9 @@ void core_start(struct boot_info *boot) {
     read_config();
     passthrough_setup(machine.config);
     hostspace_share(boot->cores, boot->core_count * sizeof(*boot->cores), false);
-    build_all();
+    partitions = build_all();
     for (u32 i = 0; i < boot->core_count; i++) prepare_core(i);
-    panic_stops_others();
-    for (u32 i = 1; i < boot->core_count; i++) __atomic_store_n(&boot->cores[i].go, true, __ATOMIC_RELEASE);
-    cpu_go_on(boot->cores[0].cr3, boot->cores[0].stack, boot->cores[0].entry);
+    log_line("mullion: %u KiB in memory, %u KiB of them start-up code that is unmapped from here on",
+             (u32)((u64)image_end - IMAGE_BASE) >> 10, (u32)((u64)init_end - IMAGE_BASE) >> 10);
+    cores_release(partitions);
 }

@@ -238,3 +238,41 @@ int passthrough_stop(struct partition *p) {
         for (u32 k = 0; k <= t->functions[i].irqs; k++) t->irqs[t->functions[i].first_irq + k].vector = 0;
     return error;
 }
+
+/* --- faults --- */
+
+#define FAULTS_TOLD 4u
+
+static void tell_fault(const struct iommu_fault *fault) {
+    const char *owner = "nobody";
+    char name[16];
+
+    pci_name(name, sizeof(name), fault->id);
+    for (u32 i = 0; i < pass.count; i++)
+        if (pass.functions[i].id == fault->id && pass.owner[i]) {
+            const struct config_partition *c = &machine.config->partitions[pass.owner[i] - 1];
+
+            owner = c->name;
+            if (c->stop_on_fault) __atomic_store_n(&pass.stop[pass.owner[i] - 1], 1, __ATOMIC_RELEASE);
+        }
+    log_line("%s: %s of %s: %s at 0x%llx refused, reason 0x%x", pass.iommu->name, name, owner,
+             fault->interrupt ? "interrupt"
+             : fault->write   ? "write"
+                              : "read",
+             (unsigned long long)fault->address, fault->reason);
+}
+
+void passthrough_poll(struct partition *p, u64 now) {
+    struct iommu_fault fault;
+    u8 *stop;
+
+    if (!p->pci || now < p->pci->next_poll) return;
+    p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
+    if (!pass.iommu) return;
+    stop = &pass.stop[p->config - machine.config->partitions];
+    for (u32 told = 0; told < FAULTS_TOLD && pass.iommu->fault(&fault); told++) tell_fault(&fault);
+    if (__atomic_exchange_n(stop, 0, __ATOMIC_ACQ_REL)) {
+        log_line("%s: stopped for a refused access of its device", p->config->name);
+        partition_end(p, END_CRASH);
+    }
+}

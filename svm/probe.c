@@ -1,5 +1,5 @@
-/* What this processor's SVM offers, and switching it on. Source: APM Vol 2, Enabling SVM; APM Vol 3, CPUID Fn8000_000A.
- */
+/* What this processor's SVM offers. Boot core, before start. Source: APM Vol 2, Enabling SVM; APM Vol 3, CPUID
+ * Fn8000_000A. */
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
 #include "core/base/errors.h"
@@ -10,7 +10,6 @@
 #define FEATURE_NPT        BIT(0)
 #define FEATURE_NRIPS      BIT(3)
 #define FEATURE_FLUSH_ASID BIT(6)
-#define VM_CR_SVMDIS       BIT(4)
 
 bool svm_next_rip __attribute__((section(".late")));
 bool svm_flush_by_asid __attribute__((section(".late")));
@@ -57,23 +56,4 @@ int svm_probe(struct vendor_caps *caps, char *why, size_t why_size) {
         svm_next_rip ? ", next rip" : "; no next rip: instruction lengths are decoded",
         svm_flush_by_asid ? ", flush by asid" : "; no flush by asid");
     return 0;
-}
-
-int svm_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
-    (void)page;
-    if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS) {
-        fmt(why, why_size, "SVM is locked off by the firmware on this core|enable SVM (AMD-V) in the firmware's setup");
-        return -E_UNSUPPORTED;
-    }
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
-    wrmsr(MSR_VM_HSAVE_PA, page_pa.v);
-    /* The loop runs with GIF clear and RFLAGS.IF set: VMRUN takes IF as the mask for physical interrupts while the
-     * guest runs (APM Vol 2, Virtualizing the INTR Pin and Interrupt Intercepts). */
-    __asm__ volatile("clgi; sti" ::: "memory");
-    return 0;
-}
-
-void svm_cpu_disable(void) {
-    __asm__ volatile("cli; stgi" ::: "memory");
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
 }

@@ -1,12 +1,33 @@
-/* SVM behind the vendor interface: entry, events, windows. Source: APM Vol 2, Secure Virtual Machine. */
+/* SVM behind the vendor interface: on and off, entry, events, windows. Source: APM Vol 2, Secure Virtual Machine. */
 #include "svm/svm.h"
 
 #include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
 #include "core/base/x86.h"
 #include "mm/pagetable.h"
 
 #define DR6_BS BIT(14)
 #define DR7_GD BIT(13)
+
+static int svm_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
+    (void)page;
+    if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS) {
+        fmt(why, why_size, "SVM is locked off by the firmware on this core|enable SVM (AMD-V) in the firmware's setup");
+        return -E_UNSUPPORTED;
+    }
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, page_pa.v);
+    /* The loop runs with GIF clear and RFLAGS.IF set: VMRUN takes IF as the mask for physical interrupts while the
+     * guest runs (APM Vol 2, Virtualizing the INTR Pin and Interrupt Intercepts). */
+    __asm__ volatile("clgi; sti" ::: "memory");
+    return 0;
+}
+
+static void svm_cpu_disable(void) {
+    __asm__ volatile("cli; stgi" ::: "memory");
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
+}
 
 /* Lets pending host interrupts and NMIs in through the interrupt table for one moment. FS, GS and TR are the guest's
  * meanwhile: the handlers use none of them, and no gate names a TSS stack (guest_tr). */

@@ -8,9 +8,8 @@ static inline struct vmcb *vmcb_of(const struct vcpu_hw *hw) { return hw->block;
 
 /* probe.c: read-only after probe. */
 extern bool svm_next_rip, svm_flush_by_asid, svm_cr4_exits;
+#define VM_CR_SVMDIS BIT(4)
 int svm_probe(struct vendor_caps *caps, char *why, size_t why_size);
-int svm_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size);
-void svm_cpu_disable(void);
 
 /* state.c */
 void svm_partition_init(struct vendor_partition *p);

@@ -1,10 +1,15 @@
-/* The VMX instance of the vendor interface, and the bitmaps of a partition. */
+/* The VMX instance of the vendor interface, VMX operation on and off, and the bitmaps of a partition. */
 #include "core/base/cpu.h"
+#include "core/base/errors.h"
+#include "core/base/fmt.h"
 #include "core/base/panic.h"
 #include "core/base/string.h"
+#include "core/base/x86.h"
 #include "mm/pagetable.h"
 #include "vmx/vmx.h"
 
+#define FEATURE_LOCKED BIT(0) /* SDM Vol 4, IA32_FEATURE_CONTROL */
+#define FEATURE_VMX    BIT(2) /* VMX outside SMX operation */
 /* SDM Vol 3C, I/O-Bitmap Addresses; MSR-Bitmap Address. */
 #define IO_BITMAP_BYTES  (2 * PAGE_4K)
 #define MSR_BITMAP_BYTES PAGE_4K
@@ -13,6 +18,41 @@
 #define MSRS_PER_RANGE   0x2000
 
 void vmcs_failed(u32 field, const char *what) { panic("vmx: %s of field 0x%x fails", what, field); }
+
+int vmx_unlock(char *why, size_t why_size) {
+    u64 control = rdmsr(MSR_FEATURE_CONTROL);
+
+    if (!(control & FEATURE_LOCKED)) {
+        wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_VMX | FEATURE_LOCKED);
+        control = rdmsr(MSR_FEATURE_CONTROL);
+    }
+    if (control & FEATURE_VMX) return 0;
+    fmt(why, why_size, "VMX is locked off by firmware|enable Intel virtualisation technology in firmware setup");
+    return -E_UNSUPPORTED;
+}
+
+static int cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
+    bool ok;
+    int error = vmx_unlock(why, why_size);
+
+    if (error) return error;
+    /* SDM Vol 3D, VMX-Fixed Bits in CR0 and in CR4. */
+    write_cr0((read_cr0() | rdmsr(MSR_VMX_CR0_FIXED0)) & rdmsr(MSR_VMX_CR0_FIXED1));
+    write_cr4((read_cr4() | CR4_VMXE | rdmsr(MSR_VMX_CR4_FIXED0)) & rdmsr(MSR_VMX_CR4_FIXED1));
+    *(u32 *)page = vmx.revision;
+    __asm__ volatile("vmxon %[region]" : "=@cca"(ok) : [region] "m"(page_pa.v) : "memory");
+    if (ok) return 0;
+    fmt(why, why_size,
+        "vmxon fails: this core is in VMX operation already, or differs from the boot core|power "
+        "the machine off and on, and load no other hypervisor before this one");
+    return -E_UNSUPPORTED;
+}
+
+static void cpu_disable(void) {
+    if (!(read_cr4() & CR4_VMXE)) return;
+    __asm__ volatile("vmxoff" ::: "cc", "memory");
+    write_cr4(read_cr4() & ~CR4_VMXE);
+}
 
 static void partition_init(struct vendor_partition *p) {
     memset(p->io_bitmap, 0xff, IO_BITMAP_BYTES);
@@ -55,8 +95,8 @@ const struct vendor_ops vmx_ops = {
     .io_bitmap_bytes = IO_BITMAP_BYTES,
     .msr_bitmap_bytes = MSR_BITMAP_BYTES,
     .probe = vmx_probe,
-    .cpu_enable = vmx_cpu_enable,
-    .cpu_disable = vmx_cpu_disable,
+    .cpu_enable = cpu_enable,
+    .cpu_disable = cpu_disable,
     .partition_init = partition_init,
     .allow_port = allow_port,
     .allow_msr = allow_msr,

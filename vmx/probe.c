@@ -1,6 +1,5 @@
-/* What this processor's VMX can do, and VMX operation on and off. probe runs on the boot core
- * before start and is the only writer of `vmx`; enable and disable run on each core and only read
- * it. Source: SDM Vol 3D, VMX Capability Reporting Facility. */
+/* What this processor's VMX can do. Boot core, before start; the only writer of `vmx`. Source: SDM Vol 3D, VMX
+ * Capability Reporting Facility. */
 #include "vmx/vmx.h"
 
 #include "core/base/cpu.h"
@@ -10,15 +9,9 @@
 
 #define MSR_VMX_BASIC       0x480
 #define MSR_VMX_MISC        0x485
-#define MSR_VMX_CR0_FIXED0  0x486
-#define MSR_VMX_CR0_FIXED1  0x487
-#define MSR_VMX_CR4_FIXED0  0x488
-#define MSR_VMX_CR4_FIXED1  0x489
 #define MSR_VMX_EPT_VPID    0x48c
 #define BASIC_TRUE_CONTROLS BIT(55)
 
-#define FEATURE_LOCKED  BIT(0) /* SDM Vol 4, IA32_FEATURE_CONTROL */
-#define FEATURE_VMX     BIT(2) /* VMX outside SMX operation */
 #define CPUID_1_ECX_VMX BIT(5)
 
 #define CAP_WALK_4         BIT(6)
@@ -192,18 +185,6 @@ static void summarize(struct vendor_caps *caps, const u32 words[WORDS]) {
     }
 }
 
-static int unlock(char *why, size_t why_size) {
-    u64 control = rdmsr(MSR_FEATURE_CONTROL);
-
-    if (!(control & FEATURE_LOCKED)) {
-        wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_VMX | FEATURE_LOCKED);
-        control = rdmsr(MSR_FEATURE_CONTROL);
-    }
-    if (control & FEATURE_VMX) return 0;
-    fmt(why, why_size, "VMX is locked off by firmware|enable Intel virtualisation technology in firmware setup");
-    return -E_UNSUPPORTED;
-}
-
 int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     u32 words[WORDS];
     u64 cap;
@@ -213,7 +194,7 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
         fmt(why, why_size, "this processor offers no VMX (Intel VT-x)|%s", REMEDY);
         return -E_UNSUPPORTED;
     }
-    error = unlock(why, why_size);
+    error = vmx_unlock(why, why_size);
     if (error) return error;
     error = choose_controls(words, why, why_size);
     if (error) return error;
@@ -229,29 +210,4 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     caps->timer = vmx.timer;
     summarize(caps, words);
     return 0;
-}
-
-/* --- each core -------------------------------------------------------------------------------- */
-
-int vmx_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size) {
-    bool ok;
-    int error = unlock(why, why_size);
-
-    if (error) return error;
-    /* SDM Vol 3D, VMX-Fixed Bits in CR0 and in CR4. */
-    write_cr0((read_cr0() | rdmsr(MSR_VMX_CR0_FIXED0)) & rdmsr(MSR_VMX_CR0_FIXED1));
-    write_cr4((read_cr4() | CR4_VMXE | rdmsr(MSR_VMX_CR4_FIXED0)) & rdmsr(MSR_VMX_CR4_FIXED1));
-    *(u32 *)page = vmx.revision;
-    __asm__ volatile("vmxon %[region]" : "=@cca"(ok) : [region] "m"(page_pa.v) : "memory");
-    if (ok) return 0;
-    fmt(why, why_size,
-        "vmxon fails: this core is in VMX operation already, or differs from the boot core|power "
-        "the machine off and on, and load no other hypervisor before this one");
-    return -E_UNSUPPORTED;
-}
-
-void vmx_cpu_disable(void) {
-    if (!(read_cr4() & CR4_VMXE)) return;
-    __asm__ volatile("vmxoff" ::: "cc", "memory");
-    write_cr4(read_cr4() & ~CR4_VMXE);
 }

@@ -20,6 +20,12 @@ struct vmx_info {
 };
 extern struct vmx_info vmx;
 
+/* SDM Vol 3D, VMX-Fixed Bits in CR0 and in CR4. */
+#define MSR_VMX_CR0_FIXED0 0x486
+#define MSR_VMX_CR0_FIXED1 0x487
+#define MSR_VMX_CR4_FIXED0 0x488
+#define MSR_VMX_CR4_FIXED1 0x489
+
 #define VMX_PAT_RESET 0x0007040600070406 /* SDM Vol 3A, Page Attribute Table: after reset */
 
 /* CR4 bits that a guest may set where the processor has them; setting any other exits. */
@@ -51,8 +57,8 @@ static inline void vmcs_write(struct vmcs_natural f, u64 value) { vmcs_set(f.fie
 
 /* The parts of vmx_ops: core/base/vendor.h says what each does. */
 int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size);
-int vmx_cpu_enable(void *page, hpa_t page_pa, char *why, size_t why_size);
-void vmx_cpu_disable(void);
+/* Has VMX allowed on this core, if firmware has left that open. */
+int vmx_unlock(char *why, size_t why_size);
 void vmx_vcpu_init(struct vcpu_hw *hw);
 void vmx_vcpu_reset(struct vcpu_hw *hw, bool init);
 void vmx_run(struct vcpu_hw *hw, struct vm_exit *exit);

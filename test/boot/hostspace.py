@@ -219,7 +219,9 @@ class Host:
         image_base = self.layout.value("IMAGE_BASE")
         for registers in memory.registers():
             if registers.get("RIP", 0) >= image_base:
-                self.image = self._translate(registers["CR3"], image_base)
+                # Its first pages hold start-up code, which is not mapped any more.
+                there = self.symbols["init_end"]
+                self.image = self._translate(registers["CR3"], there) - (there - image_base)
                 break
         else:
             raise LookupError("no core is in host mode")

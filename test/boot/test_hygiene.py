@@ -76,11 +76,12 @@ def none(pages, what):
 
 
 def check_image(host, pages):
-    """Rights of each part of the image, at its address and at any other."""
+    """Rights of each part of the image, at its address and at any other. Start-up code is gone."""
     at = host.symbols
     base = host.layout.value("IMAGE_BASE")
     assert at["image_start"] == base
-    for first, last, write, execute in (("image_start", "text_end", False, True),
+    none((p for p in pages if at["image_start"] <= p.va < at["init_end"]), "start-up code")
+    for first, last, write, execute in (("init_end", "text_end", False, True),
                                         ("text_end", "rodata_end", False, False),
                                         ("rodata_end", "late_end", False, False),
                                         ("late_end", "image_end", True, False)):
@@ -90,7 +91,7 @@ def check_image(host, pages):
         none((p for p in part if (p.write, p.execute) != (write, execute)), f"{first} to {last}")
     none((p for p in pages if overlap(p, host.image, at["image_end"] - base) and
           not base <= p.va < at["image_end"]), "the image under another address")
-    none((p for p in pages if p.execute and not base <= p.va < at["text_end"]),
+    none((p for p in pages if p.execute and not at["init_end"] <= p.va < at["text_end"]),
          "executable, and no text")
 
 

@@ -19,10 +19,11 @@
 struct hardware fake_hw;
 jmp_buf machine_out;
 
-/* The image: text, read-only data, .late, data. */
+/* The image: start-up code, text, read-only data, .late, data. */
 __asm__(".pushsection .data\n\t.balign 4096\n"
-        ".globl image_start, text_end, rodata_end, late_end, image_end\n"
-        "image_start: .skip 4096\ntext_end: .skip 4096\nrodata_end: .skip 4096\nlate_end: .skip 4096\nimage_end:\n"
+        ".globl image_start, init_end, text_end, rodata_end, late_end, image_end\n"
+        "image_start: .skip 4096\ninit_end: .skip 4096\ntext_end: .skip 4096\nrodata_end: .skip 4096\nlate_end: .skip "
+        "4096\nimage_end:\n"
         ".popsection");
 
 void machine_stop(enum stop why) {

@@ -98,10 +98,11 @@ static void check_spaces(void) {
     for (u32 core = 0; core < 4; core++) {
         const u64 image[] = {LOCAL_BASE + PAGE_4K, LOCAL_BASE + LOCAL_STACK_PAGE * PAGE_4K};
 
-        MUST(fake_lookup(core, IMAGE_BASE).rights == (RIGHT_READ | RIGHT_EXEC));
-        MUST(fake_lookup(core, IMAGE_BASE + PAGE_4K).rights == RIGHT_READ);
-        MUST(fake_lookup(core, IMAGE_BASE + 2 * PAGE_4K).rights == RIGHT_READ); /* .late */
-        MUST(fake_lookup(core, IMAGE_BASE + 3 * PAGE_4K).rights == (RIGHT_READ | RIGHT_WRITE));
+        MUST(!fake_lookup(core, IMAGE_BASE).leaf_level); /* start-up code */
+        MUST(fake_lookup(core, IMAGE_BASE + PAGE_4K).rights == (RIGHT_READ | RIGHT_EXEC));
+        MUST(fake_lookup(core, IMAGE_BASE + 2 * PAGE_4K).rights == RIGHT_READ);
+        MUST(fake_lookup(core, IMAGE_BASE + 3 * PAGE_4K).rights == RIGHT_READ); /* .late */
+        MUST(fake_lookup(core, IMAGE_BASE + 4 * PAGE_4K).rights == (RIGHT_READ | RIGHT_WRITE));
         for (u32 i = 0; i < ARRAY_SIZE(image); i++) MUST(fake_lookup(core, image[i]).leaf_level);
         MUST(!fake_lookup(core, LOCAL_BASE + (LOCAL_STACK_PAGE - 1) * PAGE_4K).leaf_level);
         MUST(!fake_lookup(core, LOCAL_STACK_TOP).leaf_level);

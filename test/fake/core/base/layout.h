@@ -1,5 +1,5 @@
 /* core/base/layout.h for host tests: the same windows at addresses that a program can have. test/fake/hardware.c maps
- * memory behind them, and has an image of four pages. */
+ * memory behind them, and has an image of five pages. */
 #pragma once
 
 #include "../../../../core/base/layout.h"
