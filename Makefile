@@ -68,7 +68,7 @@ UTFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=address,undefined -fno-sani
            -fno-omit-frame-pointer $(filter-out -Wframe-larger-than=%,$(WARN)) -Itest/fake -I.
 UTOBJS  := $(patsubst %.c,$(O)/unit/%.o,$(PURE) $(TOOLED))
 # Core itself, on a machine and a vendor that are played: test/fake.
-FAKED   := $(filter-out core/canary.c,$(wildcard core/*.c)) $(wildcard test/fake/*.c)
+FAKED   := $(filter-out core/canary.c,$(wildcard core/*.c)) drivers/pci.c $(wildcard test/fake/*.c)
 UTCORE  := $(patsubst %.c,$(O)/unit/%.o,$(FAKED))
 UTESTS  := $(patsubst test/unit/%.c,$(O)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 .SECONDARY: $(UTOBJS) $(UTCORE)

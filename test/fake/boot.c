@@ -9,6 +9,7 @@
 #include "core/boot_info.h"
 #include "core/hostspace.h"
 #include "core/local.h"
+#include "test/fake/pci.h"
 
 #define MAX_CORES 8
 
@@ -88,6 +89,7 @@ static hpa_t put_module(u64 at, const void *bytes, u64 count) {
 enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
     static struct boot_module modules[3];
     static struct host_acpi acpi = {.ioapic_count = 1};
+    static const struct acpi_header table;
     static struct boot_core *slots;
     volatile int why;
     u8 code[64];
@@ -100,6 +102,7 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
     modules[2] = (struct boot_module){"bad", put_module(FAKE_RAM - KIB(60), "bad", 3), 3};
     slots = (struct boot_core *)(DIRECT_BASE + FAKE_RAM - KIB(32)); /* boot takes them from memory as well */
     for (u32 i = 0; i < core_count; i++) slots[i] = (struct boot_core){.apic_id = 2 * i};
+    acpi.iommu = fake_iommu.present ? &table : NULL;
     acpi.ioapics[0] = (struct host_ioapic){1, 0, 0xfec00000};
     info = (struct boot_info){.modules = modules,
                               .module_count = 3,

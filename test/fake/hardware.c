@@ -11,7 +11,6 @@
 #include "core/base/x86.h"
 #include "core/canary.h"
 #include "drivers/descriptors.h"
-#include "drivers/ioapic.h"
 #include "drivers/lapic.h"
 #include "drivers/power.h"
 #include "drivers/uart.h"
@@ -135,12 +134,6 @@ bool uart_get(u8 *byte) {
 }
 void uart_receive_interrupt(bool on) { (void)on; }
 void uart_flush(void) {}
-
-int ioapic_route_isa(u32 line, u8 vector, u32 apic_id) {
-    if (line != 4 || vector != VECTOR_UART) abort();
-    fake_hw.routed_to = apic_id;
-    return 0;
-}
 
 void power_off(const struct host_acpi *acpi) {
     (void)acpi;

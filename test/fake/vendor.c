@@ -144,6 +144,8 @@ static void skip(struct vcpu_hw *hw, u32 length) {
     fake_of(hw)->reg[REG_SHADOW] = 0;
 }
 
+static void flush(struct vcpu_hw *hw) { fake_of(hw)->flushes++; }
+
 static bool arm_timer(struct vcpu_hw *hw, u64 deadline) {
     (void)hw;
     fake_cpu.armed = deadline;
@@ -182,6 +184,7 @@ const struct vendor_ops vmx_ops = {
     .window = window,
     .skip = skip,
     .arm_timer = arm_timer,
+    .flush = flush,
     .dump = dump,
 };
 const struct vendor_ops svm_ops = {.name = "absent"};

@@ -13,7 +13,7 @@ struct fake_vcpu {
     u32 taken_count;
     bool intr_window, nmi_window;
     bool intr_blocked, nmi_blocked; /* beside RFLAGS.IF */
-    u32 entries, resets, inits;
+    u32 entries, resets, inits, flushes;
 };
 
 struct fake_script {

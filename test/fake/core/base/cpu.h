@@ -27,7 +27,19 @@
 #define cpu_vmwrite            FAKED(cpu_vmwrite)
 #define cpu_go_on              FAKED(cpu_go_on)
 #define cpu_halt_forever       FAKED(cpu_halt_forever)
+#define inb                    FAKED(inb)
+#define inw                    FAKED(inw)
+#define inl                    FAKED(inl)
+#define outb                   FAKED(outb)
+#define outw                   FAKED(outw)
+#define outl                   FAKED(outl)
 #include "../../../../core/base/cpu.h"
+#undef inb
+#undef inw
+#undef inl
+#undef outb
+#undef outw
+#undef outl
 #undef rdmsr
 #undef wrmsr
 #undef cpuid
@@ -77,3 +89,11 @@ bool cpu_vmread(u64 field, u64 *value);
 bool cpu_vmwrite(u64 field, u64 value);
 void cpu_go_on(u64 cr3, u64 stack, void (*entry)(u32)) noreturn_fn;
 void cpu_halt_forever(void) noreturn_fn;
+u32 fake_port_in(u16 port, u32 size);
+void fake_port_out(u16 port, u32 size, u32 value);
+static inline u8 inb(u16 port) { return (u8)fake_port_in(port, 1); }
+static inline u16 inw(u16 port) { return (u16)fake_port_in(port, 2); }
+static inline u32 inl(u16 port) { return fake_port_in(port, 4); }
+static inline void outb(u16 port, u8 v) { fake_port_out(port, 1, v); }
+static inline void outw(u16 port, u16 v) { fake_port_out(port, 2, v); }
+static inline void outl(u16 port, u32 v) { fake_port_out(port, 4, v); }
