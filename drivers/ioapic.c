@@ -103,19 +103,20 @@ int ioapic_route(const struct isa_override *line, u8 vector, u32 apic_id) {
 
 int ioapic_route_isa(u32 line, u8 vector, u32 apic_id) { return ioapic_route(&machine->isa[line], vector, apic_id); }
 
-/* While it is closed a level line counts as edge: that ends the interrupt in the I/O APIC, whether or not an EOI with
- * its vector came by (with interrupt remapping the entry may hold another number). One that is still up comes again. */
+/* A level line counts as edge for a moment when it is closed: that ends the interrupt in the I/O APIC, whether or not
+ * an EOI with its vector came by (with interrupt remapping the entry may hold another number). One that is still up
+ * when the line is opened comes again. */
 int ioapic_mask(const struct isa_override *line, bool masked) {
     const struct host_ioapic *io;
-    u32 pin;
+    u32 pin, entry;
 
     spin_lock(&lock);
     io = find(line->gsi, &pin);
-    if (io)
-        write(io, REG_REDIRECTION + 2 * pin,
-              (read(io, REG_REDIRECTION + 2 * pin) & ~(u32)(MASKED | LEVEL)) | (masked        ? MASKED
-                                                                                : line->level ? LEVEL
-                                                                                              : 0));
+    if (io) {
+        entry = (read(io, REG_REDIRECTION + 2 * pin) & ~(u32)(MASKED | LEVEL)) | (masked ? MASKED : 0);
+        if (masked) write(io, REG_REDIRECTION + 2 * pin, entry);
+        write(io, REG_REDIRECTION + 2 * pin, entry | (line->level ? LEVEL : 0));
+    }
     spin_unlock(&lock);
     return io ? 0 : -E_NOENT;
 }
