@@ -14,7 +14,7 @@ IOMMUS = {
     "amd": ["-device", "amd-iommu,intremap=on"],
     "intel": ["-device", "intel-iommu,intremap=on,aw-bits=48,caching-mode=on"],
 }
-FILE_BYTES = 2 << 20
+FILE_BYTES = 1 << 20
 
 
 def pytest_generate_tests(metafunc):
@@ -93,4 +93,33 @@ def test_linux_drives_devices(boot, modules, served, disk, iommu):
     machine = boot(file, modules, cpus=1, memory=768, extra=extra)
     assert_steps(machine, "linux", steps)
     machine.wait_for(r"^\[linux\] init: power off\n")
+    assert_all_ended(machine)
+
+
+# --- a bare-metal program with two small devices
+
+def bus(name, core, pci, cmdline="", more=""):
+    functions = ", ".join(f'"{function}"' for function in pci)
+    return partition(name, [core], "pci.elf", cmdline=cmdline,
+                     more=f'pci = [{functions}]\npci-reset = "optional"\n{more}')
+
+
+def assert_checked(machine, name, wanted):
+    """Every check came out well, and those of `wanted` were made."""
+    machine.wait_for(rf"^\[{name}\] pci: done checks \d+ failed 0\n")
+    told = re.findall(rf"^\[{name}\] pci: ([\w-]+) \w\w (ok|FAIL) ", machine.text(), re.M)
+    assert {result for _, result in told} == {"ok"}
+    assert wanted <= {check for check, _ in told}
+
+
+COMMON = {"host-bridge", "foreign-reads", "foreign-writes", "ecam", "move", "move-often", "over-memory"}
+
+
+def test_bare_guest(boot, guest, iommu):
+    """edu with MSI and DMA, edu by its line, an 82540EM by its line. q35 has INTA of slot s at pin
+    20 + s mod 4 of its I/O APIC."""
+    extra = IOMMUS[iommu] + ["-device", "edu,addr=5", "-device", "e1000,addr=6", "-device", "edu,addr=7"]
+    machine = boot(bus("one", 0, ["00:05.0", "00:06.0 irq 22", "00:07.0 irq 23"], "dma"),
+                   {"pci.elf": guest("pci.elf")}, cpus=1, extra=extra)
+    assert_checked(machine, "one", COMMON | {"line", "line-masked", "msi", "msi-off", "dma"})
     assert_all_ended(machine)
