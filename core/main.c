@@ -101,6 +101,8 @@ static void prepare_core(u32 core) {
 static u32 build_all(void) {
     u32 count = machine.config->partition_count, alive = 0;
     struct console_input *inputs = hostspace_take(count * sizeof(*inputs)), *focus = inputs;
+    struct image_error error = {0};
+    const char *failed = NULL;
     u64 now;
 
     hostspace_share(inputs, count * sizeof(*inputs), true);
@@ -118,11 +120,11 @@ static u32 build_all(void) {
     now = rdtsc();
     for (u32 i = 0; i < count; i++) {
         struct partition *p = machine.partitions[i];
-        struct image_error error;
 
         p->tsc_start = now;
         if (!p->over && partition_load(p, &error)) { /* the others do not suffer from it */
             log_line("%s: not started: %s", p->config->name, error.what);
+            failed = p->config->name;
             p->over = true;
         }
         if (p->over)
@@ -130,6 +132,8 @@ static u32 build_all(void) {
         else
             alive++;
     }
+    if (!alive && failed && str_starts(error.what, "module "))
+        refuse("partition %s: %s|give a file of the right kind, or set `format`", failed, error.what);
     if (!alive) refuse("no partition can start|the lines above say why");
     return alive;
 }
