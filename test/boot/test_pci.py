@@ -1,24 +1,26 @@
-"""PCI functions passed through to stock Linux, in QEMU behind its intel-iommu and its amd-iommu. The drivers
-are the kernel's own modules (tools/make-initrd pci), the script is guests/linux/tests/pci."""
+"""PCI functions passed through, in QEMU behind its intel-iommu and its amd-iommu: to stock Linux, whose drivers
+are the kernel's own modules (tools/make-initrd pci; the script is guests/linux/tests/pci), and to a bare-metal
+program, guests/pci.c. Bochs has no IOMMU: there only what works without one."""
 
 import hashlib
 import random
 import re
+import struct
+from collections import Counter
 
 import pytest
 from partitions import assert_all_ended, partition
-
-pytestmark = pytest.mark.only_svm
 
 IOMMUS = {
     "amd": ["-device", "amd-iommu,intremap=on"],
     "intel": ["-device", "intel-iommu,intremap=on,aw-bits=48,caching-mode=on"],
 }
 FILE_BYTES = 1 << 20
+READ_MIB = 256
 
 
 def pytest_generate_tests(metafunc):
-    if "iommu" in metafunc.fixturenames:
+    if "iommu" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("parametrize"):
         metafunc.parametrize("iommu", sorted(IOMMUS))
 
 
@@ -79,6 +81,7 @@ def assert_steps(machine, name, steps, timeout=300, stage=1):
     assert [step for step, _ in told][-len(steps):] == steps
 
 
+@pytest.mark.only_svm
 def test_linux_drives_devices(boot, modules, served, disk, iommu):
     """Two network cards, three disks, one of them behind USB: data goes and comes back whole."""
     folder, _ = served
@@ -106,8 +109,12 @@ def bus(name, core, pci, cmdline="", more=""):
 
 def assert_checked(machine, name, wanted):
     """Every check came out well, and those of `wanted` were made."""
-    machine.wait_for(rf"^\[{name}\] pci: done checks \d+ failed 0\n")
-    told = re.findall(rf"^\[{name}\] pci: ([\w-]+) \w\w (ok|FAIL) ", machine.text(), re.M)
+    machine.wait_for(rf"^\[{name}\] pci: done checks \d+ failed \d+\n")
+    assert_good(machine.text(), name, wanted)
+
+
+def assert_good(text, name, wanted):
+    told = re.findall(rf"^\[{name}\] pci: ([\w-]+) \w\w (ok|FAIL) ", text, re.M)
     assert {result for _, result in told} == {"ok"}
     assert wanted <= {check for check, _ in told}
 
@@ -115,11 +122,171 @@ def assert_checked(machine, name, wanted):
 COMMON = {"host-bridge", "foreign-reads", "foreign-writes", "ecam", "move", "move-often", "over-memory"}
 
 
+@pytest.mark.only_svm
 def test_bare_guest(boot, guest, iommu):
     """edu with MSI and DMA, edu by its line, an 82540EM by its line. q35 has INTA of slot s at pin
     20 + s mod 4 of its I/O APIC."""
     extra = IOMMUS[iommu] + ["-device", "edu,addr=5", "-device", "e1000,addr=6", "-device", "edu,addr=7"]
-    machine = boot(bus("one", 0, ["00:05.0", "00:06.0 irq 22", "00:07.0 irq 23"], "dma"),
+    machine = boot(bus("one", 0, ["00:05.0", "00:06.0 irq 22", "00:07.0 irq 23"], "dma rounds=10 loop",
+                       'restart = { on = "reset", limit = 1 }'),
                    {"pci.elf": guest("pci.elf")}, cpus=1, extra=extra)
-    assert_checked(machine, "one", COMMON | {"line", "line-masked", "msi", "msi-off", "dma"})
+    assert_all_ended(machine, 120)
+    wanted = COMMON | {"line", "line-masked", "msi", "msi-off", "dma"}
+    # After a reset the devices are as new.
+    first, second = machine.text().split("[mullion] one: restart 1 of 1\n")
+    for text in first, second:
+        assert_good(text, "one", wanted)
+
+
+# i440FX has INTA of device d at pin 16 + (d - 1) mod 4 of the I/O APIC; the first slot is device 2.
+BOCHS_CARD = """\
+pci: enabled=1, chipset=i440fx, slot1=e1000
+e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=null, ethdev=none
+"""
+
+
+@pytest.mark.only_vmx
+def test_unprotected_vmx(boot, guest):
+    """Without an IOMMU, where the file accepts it, and with a warning: enumeration, BARs, interrupts."""
+    machine = boot(bus("one", 0, ["8086:100e irq 17"], more='dma = "unprotected"'),
+                   {"pci.elf": guest("pci.elf")}, cpus=1, extra=BOCHS_CARD)
+    assert_checked(machine, "one", COMMON | {"line", "line-masked"})
+    assert "WARNING: dma = \"unprotected\"" in machine.text()
     assert_all_ended(machine)
+
+
+# --- what is refused
+
+def refused(machine, what):
+    told = machine.wait_for(r"^\[mullion\] mullion: cannot start: (.*)\n\[mullion\] mullion: remedy: (.+)\n")
+    assert re.fullmatch(what, told.group(1)), told.group(1)
+
+
+# The sixth line is the list of functions.
+@pytest.mark.only_svm
+@pytest.mark.parametrize("first, second, what", [
+    (["00:05.0", "00:0a.0"], None, r"mullion\.toml:6:19: pci: the machine has no such function"),
+    (["8086:ffff"], None, r"mullion\.toml:6:8: pci: the machine has no such function"),
+    (["1234:11e8#1"], None, r"mullion\.toml:6:8: pci: the machine has no such function"),
+    (["00:00.0"], None, r"mullion\.toml:6:8: pci: 00:00\.0 is a bridge or an IOMMU, .*"),
+    (["00:1f.0"], None, r"mullion\.toml:6:8: pci: 00:1f\.0 is a bridge or an IOMMU, .*"),
+    (["00:06.0"], None, r"mullion\.toml:6:8: pci: 00:06\.0 is a bridge or an IOMMU, .*"),
+    (["00:05.0"], ["1234:11e8"],
+     r"mullion\.toml:\d+:8: pci: 00:05\.0 belongs to partition one already"),
+    (["00:1f.2"], ["00:1f.3"], r"mullion\.toml:\d+:8: pci: 00:1f\.2 and 00:1f\.3 can reach each other "
+     r"without the IOMMU, yet belong to one and two"),
+], ids=["absent", "no-kind", "no-second", "host-bridge", "isa-bridge", "root-port", "twice", "group"])
+def test_refused(boot, guest, first, second, what):
+    """With line and column of the function in the file."""
+    file = bus("one", 0, first) + (bus("two", 1, second) if second else "")
+    extra = IOMMUS["intel"] + ["-device", "edu,addr=5", "-device", "pcie-root-port,addr=6,id=p"]
+    refused(boot(file, {"pci.elf": guest("pci.elf")}, cpus=2, extra=extra), what)
+
+
+# --- machines on which DMA cannot be confined: that partition does not start, the others do
+
+def acpi_table(tmp_path, signature, body):
+    """A file with this table, for QEMU's -acpitable."""
+    header = signature + struct.pack("<IBB6s8sI4sI", 36 + len(body), 1, 0, b"MULLIO", b"TESTTEST", 1, b"TEST", 1)
+    table = bytearray(header + body)
+    table[9] = -sum(table) & 0xff
+    path = tmp_path / "table"
+    path.write_bytes(table)
+    return ["-acpitable", f"file={path}"]
+
+
+def dmar(base=0xfed90000, length=16):
+    return b"DMAR", struct.pack("<BB10x", 47, 1) + struct.pack("<HHBBHQ", 0, length, 1, 0, 0, base)
+
+
+def ivrs(base=0xfed80000, length=28):
+    return b"IVRS", (struct.pack("<I8x", 0x2800) + struct.pack("<BBHHHQHHI", 0x10, 0, length, 0x10, 0x40, base, 0, 0, 0)
+                     + struct.pack("<BHB", 1, 0, 0))
+
+
+UNUSABLE = {
+    "none": ([], r"the machine has no IOMMU"),
+    "amd-no-intremap": (["-device", "amd-iommu,intremap=off"], r"the IOMMU does not remap interrupts"),
+    "intel-no-intremap": (["-device", "intel-iommu,intremap=off,aw-bits=48,caching-mode=on"],
+                          r"the IOMMU does not remap interrupts"),
+    "dmar-silent": (dmar(), r".+"),
+    "dmar-nowhere": (dmar(base=0), r".+"),
+    "dmar-cut": (dmar(length=200), r".+"),
+    "dmar-endless": (dmar(length=0), r".+"),
+    "ivrs-silent": (ivrs(), r".+"),
+    "ivrs-nowhere": (ivrs(base=0), r".+"),
+    "ivrs-cut": (ivrs(length=200), r".+"),
+    "ivrs-endless": (ivrs(length=0), r".+"),
+}
+
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("case", [
+    pytest.param(case, marks=[pytest.mark.long] if case.endswith(("nowhere", "endless")) else [])
+    for case in UNUSABLE])
+def test_not_confined(boot, guest, tmp_path, case):
+    extra, why = UNUSABLE[case]
+    if isinstance(extra, tuple):
+        extra = acpi_table(tmp_path, *extra)
+    file = bus("one", 0, ["00:05.0"]) + partition("two", [1], "hello.elf")
+    machine = boot(file, {name: guest(name) for name in ("pci.elf", "hello.elf")}, cpus=2,
+                   extra=extra + ["-device", "edu,addr=5"])
+    assert_all_ended(machine)
+    text = machine.text()
+    assert re.search(rf"^\[mullion\] one: does not start: {why}.*; dma = \"unprotected\" would .*\n", text, re.M)
+    assert "[one]" not in text
+    assert re.search(r"^\[two\] hello: cpu ", text, re.M)
+
+
+@pytest.mark.only_vmx
+def test_no_iommu_vmx(boot, guest):
+    file = bus("one", 0, ["8086:100e"]) + partition("two", [1], "hello.elf")
+    machine = boot(file, {name: guest(name) for name in ("pci.elf", "hello.elf")}, cpus=2, extra=BOCHS_CARD)
+    assert_all_ended(machine)
+    assert re.search(r"^\[mullion\] one: does not start: the machine has no IOMMU; dma = ", machine.text(), re.M)
+    assert re.search(r"^\[two\] hello: cpu ", machine.text(), re.M)
+
+
+# --- load
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("iommu", ["amd", pytest.param("intel", marks=pytest.mark.long)])
+def test_two_disks_at_once(boot, modules, disk, iommu):
+    """Two Linux, each with an NVMe disk of its own, both busy."""
+    steps = ["disk:nvme0n1"] * 3
+    file = (linux("one", 0, ["00:05.0"], ",".join(steps)) + linux("two", 1, ["00:06.0"], ",".join(steps)))
+    machine = boot(file, modules, cpus=2, memory=1024,
+                   extra=IOMMUS[iommu] + nvme(disk, "n0", 5) + nvme(disk, "n1", 6))
+    for name in "one", "two":
+        assert_steps(machine, name, steps)
+    assert_all_ended(machine)
+
+
+def exits(text, name):
+    """Exits by reason, at the last end of this partition in the text; they go on counting over restarts."""
+    line = re.findall(rf"^\[mullion\] {name}: vcpu 0 exits: (.*)\n", text, re.M)[-1].split()
+    return Counter(dict(zip(line[::2], map(int, line[1::2]))))
+
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("iommu", ["intel", pytest.param("amd", marks=pytest.mark.long)])
+def test_exits_of_data_path(boot, modules, served, disk, iommu, record_property):
+    """What a device's traffic adds to the exits of a start without any: interrupts and what Linux does at
+    each; doorbells and DMA are free. The partition is reset in between, and the devices work again."""
+    steps = ["nothing", f"read:nvme0n1:{READ_MIB}", "fetch:e1000e", "fetch:virtio_net"]
+    extra = (IOMMUS[iommu] + nvme(disk, "n0", 5, READ_MIB) + network("net0", served[0], "e1000e,addr=6")
+             + network("net1", served[0], f"virtio-net-pci,addr=7,{VIRTIO}"))
+    file = linux("linux", 0, ["00:05.0", "00:06.0", "00:07.0"], "/".join(steps), served, stages="nvme0n1",
+                 more='pci-reset = "optional"')
+    machine = boot(file, modules, cpus=1, memory=768, extra=extra)
+    assert_all_ended(machine, 600)
+    parts = re.split(r"^\[mullion\] linux: restart .*\n", machine.text(), flags=re.M)
+    assert len(parts) == len(steps)
+    counts = [exits(part, "linux") for part in parts]
+    spent = [after - before for before, after in zip([Counter()] + counts, counts)]
+    for step, part, used in zip(steps[1:], parts[1:], spent[1:]):
+        amount, unit, irqs = re.search(r"count [^:]*: (\d+) (MiB|packets), (\d+) interrupts", part).groups()
+        more = Counter(used)
+        more.subtract(spent[0])
+        record_property(step, f"{amount} {unit}, {irqs} interrupts, {dict(more)}")
+        print(step, amount, unit, irqs, dict(more))
