@@ -23,6 +23,9 @@ int msr_read(struct vcpu *v, u32 msr, u64 *value) {
     case MSR_CONST:
     case MSR_IGNORE: *value = e->value; return 0;
     case MSR_TSC_REG: *value = msr == MSR_TSC ? vcpu_guest_tsc(v) : v->tsc_adjust; return 0;
+    case MSR_CLOCK:
+        *value = msr == MSR_PVCLOCK_WALL ? v->clock.wall : v->clock.time;
+        return v->cpuid.kvm[0].regs.eax ? 0 : -E_FAULT;
     case MSR_EFER_REG: *value = machine.vendor->get_reg(&v->hw, REG_EFER); return 0;
     case MSR_PAT_REG: *value = machine.vendor->get_reg(&v->hw, REG_PAT); return 0;
     default: return -E_FAULT;
@@ -52,6 +55,13 @@ static int write_pat(struct vcpu *v, u64 value) {
     return 0;
 }
 
+static int write_clock(struct vcpu *v, u32 msr, u64 value) {
+    const struct partition *p = v->partition;
+
+    if (!v->cpuid.kvm[0].regs.eax) return -E_FAULT;
+    return vpvclock_write(&v->clock, &p->memory, msr, value, machine.tsc_hz, v->tsc_adjust, p->wall_clock);
+}
+
 /* SDM Vol 3B, Time-Stamp Counter Adjustment: a write to either moves the other as well. */
 static void write_tsc(struct vcpu *v, u32 msr, u64 value) {
     u64 moved = value - (msr == MSR_TSC ? vcpu_guest_tsc(v) : v->tsc_adjust);
@@ -61,6 +71,7 @@ static void write_tsc(struct vcpu *v, u32 msr, u64 value) {
     machine.vendor->set_reg(&v->hw, REG_TSC_OFFSET, v->tsc_offset);
     vlapic_tsc_moved(&v->lapic, moved);
     v->timers_moved = true;
+    (void)!write_clock(v, MSR_PVCLOCK_TIME, v->clock.time);
 }
 
 static int write_lapic(struct vcpu *v, u32 msr, u64 value) {
@@ -80,6 +91,7 @@ int msr_write(struct vcpu *v, u32 msr, u64 value) {
     switch (e->write) {
     case MSR_IGNORE: return 0;
     case MSR_TSC_REG: write_tsc(v, msr, value); return 0;
+    case MSR_CLOCK: return write_clock(v, msr, value);
     case MSR_EFER_REG: return write_efer(v, value);
     case MSR_PAT_REG: return write_pat(v, value);
     default: return -E_FAULT;

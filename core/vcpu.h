@@ -4,6 +4,7 @@
 #include "core/base/vendor.h"
 #include "core/policy/cpuid.h"
 #include "core/vdev/vlapic.h"
+#include "core/vdev/vpvclock.h"
 
 struct partition;
 
@@ -40,6 +41,7 @@ struct vcpu {
     bool intr_window, nmi_window; /* open at the vendor */
     struct vm_event fault;        /* raised by the last handler, to be delivered at the next entry */
     struct vlapic lapic;
+    struct vpvclock clock;
     u64 exits[EXIT_REASONS];
     struct cpuid_table cpuid;
 };

@@ -12,6 +12,7 @@
 
 #define EXT 0x80000000u
 #define HYP 0x40000000u
+#define KVM 0x40000100u
 
 /* What the guest may ask. Leaves 0xb, 0x15 and 0x16 are made here, so they exist on any machine:
  * with them Linux needs no calibration on Intel. */
@@ -180,17 +181,25 @@ static void ext_leaves(struct build *b) {
     *ext(b, EXT + 0x1e) = (struct cpuid_regs){b->rq->apic_id, b->rq->vcpu & 0xff, 0, 0};
 }
 
+/* A hypervisor's first leaf: its last, and its name in EBX, ECX and EDX. */
+static struct cpuid_regs hyp_leaf(u32 last, const char *name) {
+    struct cpuid_regs r = {.eax = last};
+
+    memcpy((u8 *)&r + sizeof(r.eax), name, 12);
+    return r;
+}
+
 static void hyp_leaves(struct build *b) {
-    const char *name = "MullionMulli";
-    struct cpuid_regs r = {MAX_HYP, 0, 0, 0};
     u32 khz = (u32)(b->rq->tsc_hz / 1000);
 
-    memcpy(&r.ebx, name, 4);
-    memcpy(&r.ecx, name + 4, 4);
-    memcpy(&r.edx, name + 8, 4);
-    b->t->hyp[0].regs = r;
+    b->t->hyp[0].regs = hyp_leaf(MAX_HYP, "MullionMulli");
     /* TSC and LAPIC timer input, as other hypervisors give them in this leaf. */
     b->t->hyp[0x10].regs = (struct cpuid_regs){khz, khz, 0, 0};
+    /* Where nobody reads leaf 15H, Linux takes the frequency of KVM's clock (Documentation/virt/kvm, KVM CPUID bits).
+     * On others it would only get before the TSC as a clock. */
+    if (!b->amd && b->rq->tsc_hz <= 0xffffffff) return;
+    b->t->kvm[0].regs = hyp_leaf(KVM + 1, "KVMKVMKVM\0\0");
+    b->t->kvm[1].regs.eax = KVM_CLOCKSOURCE2 | KVM_CLOCKSOURCE_STABLE;
 }
 
 static bool vendor_is(struct cpuid_regs r, const char *name) {

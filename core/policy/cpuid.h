@@ -29,6 +29,7 @@ struct cpuid_entry {
 #define CPUID_BASIC 0x20 /* leaves 0 ... 0x1f */
 #define CPUID_EXT   0x22 /* 0x80000000 ... 0x80000021 */
 #define CPUID_HYP   0x11 /* 0x40000000 ... 0x40000010 */
+#define CPUID_KVM   0x2  /* 0x40000100, 0x40000101: KVM's clock, zeros where leaf 15H tells as much */
 #define CPUID_SUBS  32
 
 /* One table per vCPU: the APIC id is in it. */
@@ -37,6 +38,7 @@ struct cpuid_table {
     struct cpuid_entry basic[CPUID_BASIC];
     struct cpuid_entry ext[CPUID_EXT];
     struct cpuid_entry hyp[CPUID_HYP];
+    struct cpuid_entry kvm[CPUID_KVM];
     struct cpuid_regs sub[CPUID_SUBS];
 };
 
@@ -58,6 +60,7 @@ static inline const struct cpuid_entry *cpuid_find(const struct cpuid_table *tab
     if (leaf < CPUID_BASIC) return &table->basic[leaf];
     if (leaf - 0x80000000u < CPUID_EXT) return &table->ext[leaf - 0x80000000u];
     if (leaf - 0x40000000u < CPUID_HYP) return &table->hyp[leaf - 0x40000000u];
+    if (leaf - 0x40000100u < CPUID_KVM) return &table->kvm[leaf - 0x40000100u];
     return NULL;
 }
 /* The answer, by direct index: no search. cr4, xcr0, apic_base: the guest's. xsave sizes for XCR0

@@ -74,6 +74,10 @@
 #define E1_EDX_PLAIN    (B(11) | B(20) | B(22) | B(26) | B(27) | B(29))
 #define E1_EDX_AMD_COPY (L1_EDX_PLAIN & 0x0183f3ffu) /* the bits that repeat leaf 1 */
 
+/* Leaf 0x40000101: two MSRs of the clock, whose time is the same on all vCPUs. No other part of KVM's interface. */
+#define KVM_CLOCKSOURCE2       B(3)
+#define KVM_CLOCKSOURCE_STABLE B(24)
+
 #define E7_EDX_INVARIANT_TSC B(8)
 #define E8_EBX_PLAIN         (B(0) | B(2))        /* CLZERO; FXSAVE always keeps error pointers */
 #define E1A_EAX_PLAIN        (B(0) | B(1) | B(2)) /* how wide the FPU works */

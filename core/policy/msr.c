@@ -4,6 +4,7 @@
 #include "core/policy/msr.h"
 
 #include "core/base/x86.h"
+#include "core/vdev/vpvclock.h"
 
 #define MSR_INT_PENDING 0xc0010055 /* APM Vol 2, appendix A: Interrupt Pending */
 #define MSR_NB_CFG      0xc001001f /* AMD family 10h BKDG: Northbridge Configuration 1 */
@@ -41,6 +42,8 @@ const struct msr_entry msr_table[] = {
     /* CPUID announces both on every machine; the emulated local APIC answers. */
     {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, MSR_LAPIC, MSR_LAPIC, 0},
     {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, MSR_LAPIC, MSR_LAPIC, 0},
+    /* Linux on AMD learns the TSC's frequency from KVM's clock, of which it is the whole interface here. */
+    {MSR_PVCLOCK_WALL, MSR_PVCLOCK_TIME, MSR_CLOCK, MSR_CLOCK, 0},
     {MSR_EFER, MSR_EFER, MSR_EFER_REG, MSR_EFER_REG, 0},
     /* Written at each task switch or only ever by the guest that owns the core: no exit. */
     {MSR_STAR, MSR_SFMASK, MSR_DIRECT, MSR_DIRECT, 0},

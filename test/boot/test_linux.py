@@ -28,7 +28,7 @@ def assert_checked(machine, cpus, timeout):
     checks = dict(re.findall(r"^\[linux\] check: ([\w-]+) (ok|FAIL|skipped)\b.*\n", machine.text(),
                              re.M))
     told = "\n".join(line for line in lines_of(machine.text(), "linux") if "check:" in line)
-    wanted = {"cpus", "memory", "clocksource", "tsc", "sleep", "avx",
+    wanted = {"cpus", "memory", "clocksource", "tsc", "calibration", "sleep", "avx",
               *(f"interrupts-cpu{n}" for n in range(cpus)), *(["ipi"] if cpus > 1 else [])}
     assert set(checks) == wanted, told
     assert set(checks.values()) == {"ok"}, told

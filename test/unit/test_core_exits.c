@@ -185,6 +185,35 @@ static void test_tsc(void **state) {
     assert_int_equal(0, vcpu_guest_ns(v)); /* a core whose TSC lies behind */
 }
 
+/* KVM's clock is not there unless CPUID says so. It follows the guest's TSC, and is forgotten at a restart. */
+static void test_clock(void **state) {
+    const u32 *t = gmem_ptr(&fake_partition(0)->memory, gpa(0x3000), 32, false);
+    struct cpuid_regs *offered = &v->cpuid.kvm[0].regs;
+
+    (void)state;
+    v->hw.gpr[CX] = MSR_PVCLOCK_TIME;
+    play_faults(EXIT(RDMSR, .length = 2), VEC_GP, 0);
+    refuse_msr(MSR_PVCLOCK_TIME, 0x3001);
+    assert_int_equal(0, *t);
+    offered->eax = 1;
+    write_msr(MSR_PVCLOCK_TIME, 0x3001);
+    assert_int_equal(0x3001, read_msr(MSR_PVCLOCK_TIME));
+    assert_true(t[0] == 2 && t[2] == 0 && t[3] == 0);
+    write_msr(MSR_TSC_ADJUST, 0x123456789);
+    assert_true(t[0] == 4 && t[2] == 0x23456789 && t[3] == 1); /* the same time as before */
+    write_msr(MSR_PVCLOCK_WALL, 0x4000);
+    assert_int_equal(0x4000, read_msr(MSR_PVCLOCK_WALL));
+    refuse_msr(MSR_PVCLOCK_WALL, ~0ull);
+    refuse_msr(MSR_PVCLOCK_TIME, MIB(64) | 1);
+    write_msr(MSR_PVCLOCK_TIME, 0);
+    write_msr(MSR_TSC_ADJUST, 0);
+    assert_int_equal(4, t[0]);
+    write_msr(MSR_PVCLOCK_TIME, 0x3001);
+    fresh(state);
+    assert_true(v->clock.time == 0 && v->clock.wall == 0);
+    offered->eax = 0;
+}
+
 /* --- control registers --- */
 
 static struct vm_exit cr(u8 number, u8 gpr, bool write) {
@@ -381,25 +410,16 @@ static void test_crashes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_start, fresh),
-        cmocka_unit_test_setup(test_cpuid, fresh),
-        cmocka_unit_test_setup(test_length, fresh),
-        cmocka_unit_test_setup(test_length_faults, fresh),
-        cmocka_unit_test_setup(test_io, fresh),
-        cmocka_unit_test_setup(test_string_io, fresh),
-        cmocka_unit_test_setup(test_undefined, fresh),
-        cmocka_unit_test_setup(test_skipped, fresh),
-        cmocka_unit_test_setup(test_msrs, fresh),
-        cmocka_unit_test_setup(test_tsc, fresh),
-        cmocka_unit_test_setup(test_cr8, fresh),
-        cmocka_unit_test_setup(test_cr0_cr4, fresh),
-        cmocka_unit_test_setup(test_cr_decoded, fresh),
-        cmocka_unit_test_setup(test_xsetbv, fresh),
-        cmocka_unit_test_setup(test_cr_changed, fresh),
-        cmocka_unit_test_setup(test_devices, fresh),
-        cmocka_unit_test_setup(test_device_faults, fresh),
-        cmocka_unit_test_setup(test_not_owned, fresh),
-        cmocka_unit_test_setup(test_crashes, fresh),
+        cmocka_unit_test_setup(test_start, fresh),     cmocka_unit_test_setup(test_cpuid, fresh),
+        cmocka_unit_test_setup(test_length, fresh),    cmocka_unit_test_setup(test_length_faults, fresh),
+        cmocka_unit_test_setup(test_io, fresh),        cmocka_unit_test_setup(test_string_io, fresh),
+        cmocka_unit_test_setup(test_undefined, fresh), cmocka_unit_test_setup(test_skipped, fresh),
+        cmocka_unit_test_setup(test_msrs, fresh),      cmocka_unit_test_setup(test_tsc, fresh),
+        cmocka_unit_test_setup(test_clock, fresh),     cmocka_unit_test_setup(test_cr8, fresh),
+        cmocka_unit_test_setup(test_cr0_cr4, fresh),   cmocka_unit_test_setup(test_cr_decoded, fresh),
+        cmocka_unit_test_setup(test_xsetbv, fresh),    cmocka_unit_test_setup(test_cr_changed, fresh),
+        cmocka_unit_test_setup(test_devices, fresh),   cmocka_unit_test_setup(test_device_faults, fresh),
+        cmocka_unit_test_setup(test_not_owned, fresh), cmocka_unit_test_setup(test_crashes, fresh),
     };
 
     return cmocka_run_group_tests_name("core exits", tests, setup, NULL);

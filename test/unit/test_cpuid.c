@@ -250,6 +250,17 @@ static void test_hypervisor(void **state) {
     check(0x40000001, 0, 0, 0, 0, 0);
     check(0x40000010, 0, 3000123, 3000123, 0, 0);
     check(0x40000011, 0, 0, 0, 0, 0);
+    r = ask(0x40000100, 0);
+    assert_int_equal(0x40000101, r.eax);
+    assert_memory_equal(&r.ebx, "KVMKVMKVM\0\0", 12);
+    check(0x40000101, 0, BIT(3) | BIT(24), 0, 0, 0);
+    check(0x40000102, 0, 0, 0, 0, 0);
+    check(0x40000200, 0, 0, 0, 0, 0);
+    build(intel, 0, 1, 3000123456); /* leaf 15H tells */
+    check(0x40000100, 0, 0, 0, 0, 0);
+    check(0x40000101, 0, 0, 0, 0, 0);
+    build(intel, 0, 1, 5000000000);
+    assert_int_equal(0x40000101, ask(0x40000100, 0).eax);
 }
 
 /* Eight caches of either kind fit; the table never runs over. */
