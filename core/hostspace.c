@@ -101,8 +101,14 @@ void hostspace_share(const void *at, u64 bytes, bool write) {
 }
 
 void hostspace_share_devices(u64 at, u64 bytes, enum memory_type memtype) {
-    ASSERT(share_count < MAX_SHARES);
-    shares[share_count++] = (struct share){at, bytes, true, true, memtype};
+    struct share *last = share_count ? &shares[share_count - 1] : NULL;
+
+    if (last && last->devices && last->memtype == memtype && last->at + align_up(last->bytes, PAGE_4K) == at) {
+        last->bytes = at + bytes - last->at;
+    } else {
+        ASSERT(share_count < MAX_SHARES);
+        shares[share_count++] = (struct share){at, bytes, true, true, memtype};
+    }
     hostspace_reach(at, bytes, memtype);
 }
 
@@ -153,7 +159,8 @@ u64 hostspace_core(struct partition *p, void **local, hpa_t *vendor_page) {
         map_direct(&pt, info->acpi->ioapics[i].address, PAGE_4K, rw, MEM_UC);
     }
     for (u32 i = 0; i < share_count; i++)
-        if (!shares[i].devices || (p && p->pci))
+        /* With an IOMMU any partition's core may reroute the console's line, which goes through it. */
+        if (!shares[i].devices || (p && (p->pci || info->acpi->iommu)))
             map_direct(&pt, shares[i].at, shares[i].bytes, shares[i].write ? rw : RIGHT_READ, shares[i].memtype);
     if (p) map_partition(&pt, p);
     *local = pages;

@@ -17,8 +17,8 @@ extern const struct pt_mem hostspace_mem;
 void hostspace_boot(struct boot_info *boot);
 /* Data that every core reads: mapped read-only in each space built afterwards; and data that every core writes. */
 void hostspace_share(const void *at, u64 bytes, bool write);
-/* Registers (MEM_UC) or memory that every core uses whose partition has devices of its own: mapped in this space too.
- */
+/* Registers (MEM_UC) or memory that the cores of partitions with devices use, with an IOMMU those of every partition:
+ * mapped in this space too. */
 void hostspace_share_devices(u64 at, u64 bytes, enum memory_type memtype);
 /* Machine memory beyond the direct map, for the boot core until it has its final space. */
 void hostspace_reach(u64 at, u64 bytes, enum memory_type memtype);
