@@ -328,7 +328,11 @@ static int detach(u32 id) {
     if (!f) return -E_NOENT;
     code = set_dma(f, DTE_CLOSED, f->domain);
     f->domain = 0;
-    for (u32 i = 0; i < f->count; i++) code = set_slot(f, i, 0, 0);
+    for (u32 i = 0; i < f->count; i++) {
+        int slot = set_slot(f, i, 0, 0);
+
+        code = code ? code : slot;
+    }
     return code;
 }
 
