@@ -226,11 +226,11 @@ static void take_events(struct vcpu *v) {
 static void take_requests(struct vcpu *v) {
     u32 requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQ_REL);
 
+    if (requests & REQUEST_FLUSH) machine.vendor->flush(&v->hw);
     if (requests & REQUEST_STOP) {
         partition_stopped(v);
         return;
     }
-    if (requests & REQUEST_FLUSH) machine.vendor->flush(&v->hw);
     if (requests & REQUEST_EVENT) take_events(v);
     if (requests & REQUEST_BOARD) v->timer_due = true;
 }

@@ -188,10 +188,12 @@ static void reset_msrs(struct vcpu_hw *hw) {
 void vmx_vcpu_reset(struct vcpu_hw *hw, bool init) {
     u64 caches = CR0_CD | CR0_NW;
 
-    if (init)
+    if (init) {
         caches &= vmx_get_reg(hw, REG_CR0);
-    else
+    } else {
         reset_msrs(hw);
+        vmx_flush_stage2(hw); /* of what an earlier run had mapped */
+    }
     for (u32 i = 0; i < ARRAY_SIZE(hw->gpr); i++) hw->gpr[i] = 0;
     hw->gpr[2] = cpuid(1, 0).eax; /* EDX: the processor's signature */
     hw->interrupted.type = EVENT_NONE;
