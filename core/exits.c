@@ -104,11 +104,14 @@ static void on_wrmsr(struct vcpu *v, const struct vm_exit *exit) {
 }
 
 static void on_stage2(struct vcpu *v, const struct vm_exit *exit) {
+    const struct passthrough *pci = v->partition->pci;
     u64 at = exit->stage2.at.v;
     char why[120];
 
-    /* Below 4 GiB lies what a PC has there: devices, or a bus on which nobody answers. Above, the guest is lost. */
-    if (at < GIB(4) && !(exit->stage2.access & ACCESS_FETCH) && !exit->stage2.walk && !v->hw.interrupted.type) {
+    /* Below 4 GiB and in the window for BARs lies what a PC has there: devices, or a bus on which nobody answers.
+     * Elsewhere the guest is lost. */
+    if ((at < GIB(4) || (pci && at - pci->window64.base < pci->window64.bytes)) &&
+        !(exit->stage2.access & ACCESS_FETCH) && !exit->stage2.walk && !v->hw.interrupted.type) {
         guest_emulate(v, exit);
         return;
     }

@@ -221,7 +221,10 @@ int partition_load(struct partition *p, struct image_error *error) {
     make_board(p);
     p->exit_value = NEVER;
     code = image_load(&p->memory, &request, &p->start, &image);
-    if (code) fmt(error->what, sizeof(error->what), "module %s: %s", p->config->kernel, image.what);
+    if (code) {
+        fmt(error->what, sizeof(error->what), "module %s: %s", p->config->kernel, image.what);
+        (void)!passthrough_stop(p);
+    }
     return code;
 }
 

@@ -59,7 +59,7 @@ static void add_function(struct partition *p, u32 index, const struct pci_functi
     *fn = (struct pass_function){
         .real = f, .bridge = own_bridge(f, owner), .gsi = grant->gsi, .has_gsi = grant->gsi != 0};
     fn->irqs = irqs_of(f);
-    for (u32 i = 0; i < BARS_ALL; i++) fn->placed[i] = NEVER;
+    for (u32 i = 0; i < BARS_ALL; i++) fn->placed[i] = fn->wanted[i] = NEVER;
     if (f->msix) {
         fn->trap_offset = align_down(f->msix_offset, PAGE_4K);
         fn->trap_bytes = align_up(f->msix_offset + 16u * f->msix_entries, PAGE_4K) - fn->trap_offset;

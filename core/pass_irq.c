@@ -56,7 +56,8 @@ static int connect(struct partition *p, u32 number, u32 index, const struct apic
     if (error) return error;
     if (pass.iommu && pass.iommu->remaps_interrupts())
         return pass.iommu->route(id, index, t->irqs[number].vector, apic, false, out);
-    *out = (struct msi_message){MSI_ADDRESS | (u64)(apic & 0xff) << 12, t->irqs[number].vector};
+    if (apic > 0xff) return -E_RANGE; /* as wide as the address's field is */
+    *out = (struct msi_message){MSI_ADDRESS | (u64)apic << 12, t->irqs[number].vector};
     return 0;
 }
 
@@ -89,7 +90,7 @@ static void write_msi(const struct pass_function *f, const struct vpci_function 
     }
     /* Masked by the device itself, it stays pending; without such a bit the guest can only disable it. */
     if (f->real->msi_maskable) put(f, data + 4, 4, m ? 0 : ~0u);
-    put(f, at + 2, 2, control | (g->msi_enabled && (m || f->real->msi_maskable) ? MSI_ENABLE : 0));
+    put(f, at + 2, 2, control | (g->msi_enabled && !g->msix_enabled && (m || f->real->msi_maskable) ? MSI_ENABLE : 0));
 }
 
 void pass_vector(void *ctx, u32 f, u32 index) {
@@ -97,8 +98,7 @@ void pass_vector(void *ctx, u32 f, u32 index) {
     struct passthrough *t = p->pci;
     const struct vpci_function *g = &t->guest[f];
     const struct pass_function *fn = &t->functions[f];
-    bool msix = fn->real->msix && !g->msi_enabled;
-    const struct msi_message *wanted = msix ? &g->msix[index].message : &g->msi.message;
+    const struct msi_message *wanted = g->msix_enabled ? &g->msix[index].message : &g->msi.message;
     struct msi_message real;
     struct apic_msg msg;
     bool open = vpci_vector_open(g, index) && vpci_decode_message(wanted, false, &msg);
@@ -109,10 +109,9 @@ void pass_vector(void *ctx, u32 f, u32 index) {
                          __ATOMIC_RELEASE);
         open = connect(p, fn->first_irq + index, index, &msg, &real) == 0;
     }
-    if (msix)
-        write_msix(fn, g, index, open ? &real : NULL);
-    else if (fn->real->msi)
-        write_msi(fn, g, open ? &real : NULL);
+    /* Both: what the guest left is closed as well. */
+    if (index < fn->real->msix_entries) write_msix(fn, g, index, open && g->msix_enabled ? &real : NULL);
+    if (index == 0 && fn->real->msi) write_msi(fn, g, open && !g->msix_enabled ? &real : NULL);
 }
 
 /* --- delivery --- */

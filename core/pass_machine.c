@@ -105,7 +105,11 @@ static void check_groups(const struct config *config) {
         for (u32 k = 0; k < i; k++) {
             char a[16], b[16], what[160];
 
-            if (!pass.owner[i] || !pass.owner[k] || pass.owner[i] == pass.owner[k]) continue;
+            if (!pass.owner[i] || !pass.owner[k]) continue;
+            if (pass.grant[i]->gsi && pass.grant[i]->gsi == pass.grant[k]->gsi)
+                refuse_pci(pass.grant[i], "this interrupt line is another function's already",
+                           "name it once; functions with MSI or MSI-X do without");
+            if (pass.owner[i] == pass.owner[k]) continue;
             if (pass.functions[i].group != pass.functions[k].group) continue;
             if (config->partitions[pass.owner[i] - 1].groups_split &&
                 config->partitions[pass.owner[k] - 1].groups_split)

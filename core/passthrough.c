@@ -24,6 +24,19 @@ void pci_name(char *out, size_t size, u32 id) {
         fmt(out, size, "%02x:%02x.%u", PCI_BUS(id), PCI_DEVICE(id), PCI_FUNCTION(id));
 }
 
+/* --- configuration space --- */
+
+static u32 config_read(void *ctx, u32 f, u32 offset, u32 size) {
+    const struct partition *p = ctx;
+
+    return pci_machine.read(NULL, p->pci->functions[f].real->id, offset, size);
+}
+static void config_write(void *ctx, u32 f, u32 offset, u32 size, u32 value) {
+    const struct partition *p = ctx;
+
+    pci_machine.write(NULL, p->pci->functions[f].real->id, offset, size, value);
+}
+
 /* --- stage 2 of device memory --- */
 
 /* Tables after start come from the partition's own pool: a guest that uses it up by moving its BARs has done itself
@@ -74,34 +87,37 @@ static void flush_all(struct partition *p) {
     for (u32 i = 0; i < p->vcpu_count; i++) vcpu_poke(p->vcpus[i], REQUEST_FLUSH);
 }
 
+/* Behind an address that the firmware left 0 there is none of the function's memory. */
+static bool is_memory(const struct pci_bar *b) { return b->bytes && b->base && !b->io; }
+
+/* Of BARs that overlap the first one answers. */
+static void try_place(struct passthrough *t, struct pass_function *fn, u32 bar) {
+    const struct pci_bar *b = pass_bar(fn->real, bar);
+    u64 at = fn->wanted[bar];
+
+    if (at == NEVER || fn->placed[bar] != NEVER || !in_window(t, at, b->bytes)) return;
+    /* Small BARs share a page with what surrounds them: their place in it stays. */
+    if (!((at ^ b->base) & (PAGE_4K - 1)) && !change_bar(t, fn, bar, at, true)) fn->placed[bar] = at;
+}
+
 static void place(void *ctx, u32 f, u32 bar, u64 at) {
     struct partition *p = ctx;
     struct passthrough *t = p->pci;
     struct pass_function *fn = &t->functions[f];
     const struct pci_bar *b = pass_bar(fn->real, bar);
 
-    if (b->io || !b->bytes || fn->placed[bar] == at) return;
+    if (!is_memory(b) || fn->wanted[bar] == at) return;
+    fn->wanted[bar] = at;
     if (fn->placed[bar] != NEVER) {
         if (change_bar(t, fn, bar, fn->placed[bar], false)) log_line("%s: a BAR stays mapped", p->config->name);
         fn->placed[bar] = NEVER;
         flush_all(p);
     }
-    /* Small BARs share a page with what surrounds them: their place in it stays. */
-    if (at == NEVER || !in_window(t, at, b->bytes) || ((at ^ b->base) & (PAGE_4K - 1))) return;
-    if (change_bar(t, fn, bar, at, true) == 0) fn->placed[bar] = at;
-}
-
-/* --- configuration space --- */
-
-static u32 config_read(void *ctx, u32 f, u32 offset, u32 size) {
-    const struct partition *p = ctx;
-
-    return pci_machine.read(NULL, p->pci->functions[f].real->id, offset, size);
-}
-static void config_write(void *ctx, u32 f, u32 offset, u32 size, u32 value) {
-    const struct partition *p = ctx;
-
-    pci_machine.write(NULL, p->pci->functions[f].real->id, offset, size, value);
+    if (bar == VPCI_ROM) config_write(p, f, PCI_REG_ROM, 4, (u32)b->base | (at != NEVER));
+    try_place(t, fn, bar);
+    /* One that this one lay over may answer now. */
+    for (u32 i = 0; i < t->count; i++)
+        for (u32 k = 0; k < BARS_ALL; k++) try_place(t, &t->functions[i], k);
 }
 
 /* A reset that the guest asked for: of this function alone. */
@@ -111,6 +127,7 @@ static void reset(void *ctx, u32 f) {
     pass_silence(p, f);
     if (pci_reset(p->pci->functions[f].real, NULL) == -E_TIMEOUT)
         log_line("%s: function %u does not come back from its reset", p->config->name, f);
+    (void)!pass_open_line(p, f);
 }
 
 void pass_callbacks(struct partition *p) {
@@ -142,7 +159,7 @@ bool passthrough_read(struct partition *p, u64 at, u32 size, u32 *value) {
     u32 offset, number;
     const struct pass_function *f = trapped(p->pci, at, &offset, &number);
 
-    if (!f) return false;
+    if (!f || (at & (size - 1))) return f != NULL; /* across a border of the table: ones */
     if (in_table(f, offset)) {
         *value = vpci_msix_read(&p->board.pci, number, (offset - f->real->msix_offset) & ~3u) >> (offset & 3) * 8;
         if (size < 4) *value &= (1u << 8 * size) - 1;
@@ -161,7 +178,7 @@ bool passthrough_write(struct partition *p, u64 at, u32 size, u32 value) {
     u32 offset, number;
     const struct pass_function *f = trapped(p->pci, at, &offset, &number);
 
-    if (!f) return false;
+    if (!f || (at & (size - 1))) return f != NULL; /* across a border of the table: dropped */
     if (in_table(f, offset)) {
         /* PCI Local Bus 3.0, MSI-X Table: double words and quad words; others are undefined, and dropped here. */
         if (size == 4 && !(offset & 3)) vpci_msix_write(&p->board.pci, number, offset - f->real->msix_offset, value);
@@ -189,33 +206,60 @@ void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at,
 
 /* --- start and end --- */
 
-int passthrough_start(struct partition *p, char *why, size_t why_size) {
+static int reset_all(struct partition *p, char *why, size_t why_size) {
     struct passthrough *t = p->pci;
     char name[16];
 
-    for (u32 i = 0; t && i < t->count; i++) {
-        struct pass_function *f = &t->functions[i];
+    for (u32 i = 0; i < t->count; i++) {
+        const struct pass_function *f = &t->functions[i];
         int error = pci_reset(f->real, f->bridge);
 
+        if (error != -E_TIMEOUT && (!error || p->config->reset_optional)) continue;
         pci_name(name, sizeof(name), f->real->id);
-        if (error == -E_TIMEOUT || (error && !p->config->reset_optional)) {
-            fmt(why, why_size, "%s %s", name,
-                error == -E_TIMEOUT ? "stays busy after its reset; power the machine off and on"
-                                    : "has no way to be reset; pci-reset = \"optional\" uses it all the same");
-            return error;
-        }
-        pass_silence(p, i);
-        for (u32 bar = 0; bar < BARS_ALL; bar++) place(p, i, bar, NEVER);
-        if (pass.iommu) {
-            error = pass.iommu->attach(f->real->id, (u32)(p->config - machine.config->partitions) + 1, t->dma_root);
-            if (error) {
-                fmt(why, why_size, "%s: the IOMMU does not open its DMA: %s", name, error_name(error));
-                return error;
-            }
-        }
-        if (pass_open_line(p, i)) log_line("%s: %s: interrupt line %u is not there", p->config->name, name, f->gsi);
+        fmt(why, why_size, "%s %s", name,
+            error == -E_TIMEOUT ? "stays busy after its reset; power the machine off and on"
+                                : "has no way to be reset; pci-reset = \"optional\" uses it all the same");
+        return error;
     }
     return 0;
+}
+
+static int open_function(struct partition *p, u32 i, char *why, size_t why_size) {
+    struct passthrough *t = p->pci;
+    struct pass_function *f = &t->functions[i];
+    char name[16];
+    int error = 0;
+
+    pci_restore(f->real); /* the reset of a bus took others along */
+    pass_silence(p, i);
+    pci_name(name, sizeof(name), f->real->id);
+    for (u32 bar = 0; bar < BARS_ALL; bar++) {
+        u64 home = t->guest[i].home[bar];
+
+        place(p, i, bar, NEVER);
+        /* Tables for its first place are taken here, so that no later run of the guest is without them. */
+        if (is_memory(pass_bar(f->real, bar)) && !change_bar(t, f, bar, home, true))
+            (void)!change_bar(t, f, bar, home, false);
+    }
+    if (pass.iommu)
+        error = pass.iommu->attach(f->real->id, (u32)(p->config - machine.config->partitions) + 1, t->dma_root);
+    if (error) {
+        fmt(why, why_size, "%s: the IOMMU does not open its DMA: %s", name, error_name(error));
+        return error;
+    }
+    if (pass_open_line(p, i)) log_line("%s: %s: interrupt line %u is not there", p->config->name, name, f->gsi);
+    return 0;
+}
+
+int passthrough_start(struct partition *p, char *why, size_t why_size) {
+    int error;
+
+    if (!p->pci) return 0;
+    pass.stop[p->config - machine.config->partitions] = 0; /* for what an earlier run did */
+    error = reset_all(p, why, why_size);
+    for (u32 i = 0; i < p->pci->count && !error; i++) error = open_function(p, i, why, why_size);
+    if (error) (void)!passthrough_stop(p);
+    return error;
 }
 
 int passthrough_stop(struct partition *p) {

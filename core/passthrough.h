@@ -30,6 +30,7 @@ struct pass_function {
     u32 gsi;                           /* of its INTx line */
     bool has_gsi;
     u32 first_irq, irqs;         /* messages; the line's entry follows */
+    u64 wanted[PCI_BARS + 1];    /* where the guest has it answer, or NEVER */
     u64 placed[PCI_BARS + 1];    /* guest-physical base in stage 2, or NEVER */
     u64 trap_offset, trap_bytes; /* pages of the MSI-X table, inside its BAR: never mapped */
 };

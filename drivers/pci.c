@@ -112,7 +112,7 @@ u32 pci_discover(struct pci_function *out, u32 max) {
 
 /* --- reset --- */
 
-static void restore(const struct pci_function *f) {
+void pci_restore(const struct pci_function *f) {
     u32 command = PCI_COMMAND_INTX_OFF;
 
     for (u32 i = 0; i < PCI_BARS; i++) {
@@ -169,6 +169,6 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
         if (us >= READY_US) return -E_TIMEOUT;
         clock_wait_us(STEP_US);
     }
-    restore(f);
+    pci_restore(f);
     return error;
 }

@@ -15,6 +15,8 @@ void pci_setup(const struct host_acpi *acpi);
 u32 pci_discover(struct pci_function *out, u32 max);
 /* The 4 KiB of memory-mapped configuration space of a function, or 0: it is reached through ports. */
 u64 pci_page(u32 id);
+/* Puts BARs where they were found and decodes them; interrupts and bus mastering are off. */
+void pci_restore(const struct pci_function *f);
 /* Resets a function: by FLR, by its power state, or by the bus below `bridge` (NULL: others live there), whichever
  * there is; then waits until it answers. Afterwards its BARs are what they were, and it decodes them. Returns 0,
  * -E_UNSUPPORTED (no way to reset it: only bus mastering and interrupts are off), or -E_TIMEOUT (it stays busy). */

@@ -91,6 +91,11 @@ static void measure_bars(const struct pci_access *a, struct pci_function *f) {
     a->write(a->ctx, f->id, PCI_REG_COMMAND, 2, command);
 }
 
+/* A table or pending bits that do not lie in memory of the function: MSI-X is not there. */
+static bool msix_fits(const struct pci_function *f, u8 bar, u64 offset, u64 bytes) {
+    return bar < PCI_BARS && !f->bars[bar].io && offset + bytes <= f->bars[bar].bytes;
+}
+
 /* Sends peer-to-peer requests upward, to the IOMMU. Returns the capability's offset, or 0 if it cannot do it all. */
 static u16 enable_acs(const struct pci_access *a, const struct pci_function *f) {
     u32 at = pci_find_extended(a, f->id, PCI_EXT_ACS), wanted = f->header == HEADER_BRIDGE ? ACS_PORT : ACS_FUNCTION;
@@ -157,6 +162,9 @@ static void read_function(const struct pci_access *a, u32 id, struct pci_functio
     }
     read_capabilities(a, f);
     measure_bars(a, f);
+    if (!msix_fits(f, f->msix_bar, f->msix_offset, 16u * f->msix_entries) ||
+        !msix_fits(f, f->msix_pba_bar, f->msix_pba_offset, (f->msix_entries + 63u) / 64 * 8))
+        f->msix = f->msix_entries = f->msix_bar = 0;
 }
 
 int pci_scan(const struct pci_access *a, u32 segment, u32 first, u32 last, struct pci_function *out, u32 max,

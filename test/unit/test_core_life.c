@@ -113,8 +113,8 @@ static void test_eoi(void **state) {
 
     (void)state;
     use_x2apic(v);
-    partition_ioapic_write(v, 0, 0x10 + 2 * 4, 4);
-    partition_ioapic_write(v, 0x10, 0x8041, 4); /* pin 4, level, vector 0x41 */
+    partition_ioapic_write(v, 0, 4, 0x10 + 2 * 4);
+    partition_ioapic_write(v, 0x10, 4, 0x8041); /* pin 4, level, vector 0x41 */
     assert_int_equal(0, partition_ioapic_read(v, 0x10, 4) & 0x4000);
     v->lapic.svr |= 0x100;
     vlapic_post(&v->lapic, 0x41, true);
