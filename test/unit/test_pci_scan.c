@@ -1,0 +1,403 @@
+/* drivers/pci_scan.c: a machine of configuration spaces in memory; BARs, capabilities, buses and groups. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "core/base/bits.h"
+#include "core/base/errors.h"
+#include "drivers/pci_scan.h"
+
+#define MAX       24
+#define ROOT_PORT 4
+#define DOWN_PORT 6
+#define TO_PCI    7
+
+struct space {
+    u32 id;
+    u8 bytes[PCI_EXTENDED_BYTES];
+    u8 holds[PCI_CONFIG_BYTES]; /* bits that can be written */
+};
+static struct space spaces[MAX];
+static u32 spaces_used;
+static bool decoding; /* a BAR was written while it was decoded */
+
+static struct space *space_of(u32 id) {
+    for (u32 i = 0; i < spaces_used; i++)
+        if (spaces[i].id == id) return &spaces[i];
+    return NULL;
+}
+
+static u32 config_read(void *ctx, u32 id, u32 offset, u32 size) {
+    const struct space *s = space_of(id);
+    u32 value = ~0u;
+
+    (void)ctx;
+    assert_true(offset + size <= PCI_EXTENDED_BYTES && offset % size == 0);
+    if (s) memcpy(&value, s->bytes + offset, size);
+    return value & (0xffffffffu >> (32 - 8 * size));
+}
+
+static void config_write(void *ctx, u32 id, u32 offset, u32 size, u32 value) {
+    struct space *s = space_of(id);
+
+    (void)ctx;
+    assert_non_null(s);
+    if (offset >= 0x10 && offset < 0x28 && !(s->bytes[0xe] & 1)) decoding |= s->bytes[4] & 3;
+    for (u32 i = 0; i < size; i++) {
+        u32 at = offset + i;
+        u8 mask = at < PCI_CONFIG_BYTES ? s->holds[at] : 0xff;
+
+        s->bytes[at] = (u8)((s->bytes[at] & ~mask) | (value >> 8 * i & mask));
+    }
+}
+static const struct pci_access access = {NULL, config_read, config_write};
+
+static void put(u32 id, u32 offset, u32 size, u32 value) { memcpy(space_of(id)->bytes + offset, &value, size); }
+static void hold(u32 id, u32 offset, u32 size, u32 mask) { memcpy(space_of(id)->holds + offset, &mask, size); }
+
+static void add(u32 id) {
+    struct space *s = &spaces[spaces_used++];
+
+    assert_true(spaces_used <= MAX);
+    memset(s, 0, sizeof(*s));
+    s->id = id;
+    put(id, 0, 4, 0x12348086);
+    put(id, 4, 2, 7);
+    hold(id, 4, 2, 0x547);
+    put(id, 8, 4, 0x02000005);
+    put(id, 0x2c, 4, 0x00020001);
+}
+static void set_bar(u32 id, u32 number, u32 value, u32 mask) {
+    put(id, 0x10 + 4 * number, 4, value);
+    hold(id, 0x10 + 4 * number, 4, mask);
+}
+static void bridge(u32 id, u32 secondary, u32 subordinate) {
+    add(id);
+    put(id, 0xe, 1, space_of(id)->bytes[0xe] | 1);
+    put(id, 0x18, 4, subordinate << 16 | secondary << 8);
+}
+static void list(u32 id, u32 first) {
+    put(id, 6, 2, 0x10);
+    put(id, 0x34, 1, first);
+}
+static void express(u32 id, u32 type, bool flr) {
+    list(id, 0x80);
+    put(id, 0x80, 2, PCI_CAP_PCIE);
+    put(id, 0x82, 2, type << 4 | 2);
+    put(id, 0x84, 4, flr ? 1u << 28 : 0);
+}
+static void acs(u32 id, u32 able) {
+    put(id, 0x100, 4, 0x140u << 20 | 1); /* advanced errors first */
+    put(id, 0x140, 4, PCI_EXT_ACS);
+    put(id, 0x144, 2, able);
+}
+
+static struct pci_function found[MAX];
+static u32 count;
+static void scan(void) {
+    count = 0;
+    decoding = false;
+    assert_int_equal(0, pci_scan(&access, 0, 0, 255, found, MAX, &count));
+    assert_int_equal(spaces_used, count);
+    pci_group(found, count);
+}
+static const struct pci_function *function(u32 id) {
+    for (u32 i = 0; i < count; i++)
+        if (found[i].id == id) return &found[i];
+    fail_msg("%x was not found", id);
+    return NULL;
+}
+static u32 group(u32 id) { return function(id)->group; }
+
+static int fresh(void **state) {
+    (void)state;
+    spaces_used = 0;
+    return 0;
+}
+
+/* --- BARs --- */
+
+static void assert_bar(const struct pci_bar *b, u64 base, u64 bytes, bool io, bool wide, bool prefetch) {
+    assert_int_equal(base, b->base);
+    assert_int_equal(bytes, b->bytes);
+    assert_int_equal(io, b->io);
+    assert_int_equal(wide, b->wide);
+    assert_int_equal(prefetch, b->prefetch);
+}
+
+static void test_bars(void **state) {
+    struct space before;
+
+    (void)state;
+    add(0x18);
+    set_bar(0x18, 0, 0xfeb00000, 0xfffe0000);
+    set_bar(0x18, 1, 0x0000c041, 0x0000ffc0); /* upper half hardwired to 0 */
+    set_bar(0x18, 2, 0x0000000c, 0x00000000); /* 8 GiB, prefetchable */
+    set_bar(0x18, 3, 0x00000038, 0xfffffffe);
+    set_bar(0x18, 4, 0xe0000004, 0xfffff000); /* 64 bits, 4 KiB */
+    set_bar(0x18, 5, 0x00000001, 0xffffffff);
+    put(0x18, 0x30, 4, 0xfea00001);
+    hold(0x18, 0x30, 4, 0xfffc0001);
+    before = spaces[0];
+    scan();
+    assert_bar(&found[0].bars[0], 0xfeb00000, KIB(128), false, false, false);
+    assert_bar(&found[0].bars[1], 0xc040, 64, true, false, false);
+    assert_bar(&found[0].bars[2], 0x3800000000, GIB(8), false, true, true);
+    assert_bar(&found[0].bars[3], 0, 0, false, false, false);
+    assert_bar(&found[0].bars[4], 0x1e0000000, KIB(4), false, true, false);
+    assert_bar(&found[0].bars[5], 0, 0, false, false, false);
+    assert_bar(&found[0].rom, 0xfea00000, KIB(256), false, false, false);
+    before.bytes[0x30] = 0; /* the ROM is no longer decoded, nothing else has changed */
+    assert_memory_equal(before.bytes, spaces[0].bytes, PCI_EXTENDED_BYTES);
+    assert_false(decoding);
+}
+
+static void test_odd_bars(void **state) {
+    (void)state;
+    add(0x18);
+    set_bar(0x18, 0, 0x00000001, 0x00000000); /* an I/O BAR without an address bit */
+    set_bar(0x18, 1, 0x0000e001, 0xffffff00); /* with 32 of them */
+    set_bar(0x18, 2, 0x00000004, 0x00000000); /* 64 bits, none of which holds */
+    set_bar(0x18, 5, 0xfe000004, 0xff000000); /* whose upper half would be another register */
+    scan();
+    assert_int_equal(0, found[0].bars[0].bytes);
+    assert_bar(&found[0].bars[1], 0xe000, 256, true, false, false);
+    assert_int_equal(0, found[0].bars[2].bytes);
+    assert_int_equal(0xfe000000, (u32)found[0].bars[5].base);
+    assert_int_equal(0, found[0].rom.bytes);
+}
+
+/* --- functions and buses --- */
+
+static void test_functions(void **state) {
+    struct pci_function few[2];
+    u32 n = 0;
+
+    (void)state;
+    add(0x00);
+    add(0x10);
+    put(0x10, 0xe, 1, 0x80);
+    add(0x12);
+    add(0x17);
+    add(0x20);
+    bridge(0x28, 1, 2);
+    bridge(0x100, 2, 2);
+    add(0x208);
+    add(0xff00);
+    put(0xff00, 0x3d, 1, 2);
+    scan();
+    assert_true(function(0x10)->multifunction && !function(0x20)->multifunction);
+    assert_int_equal(0x8086, found[0].vendor);
+    assert_int_equal(0x1234, found[0].device);
+    assert_int_equal(0x020000, found[0].class_code);
+    assert_int_equal(5, found[0].revision);
+    assert_int_equal(1, found[0].subsystem_vendor);
+    assert_int_equal(2, found[0].subsystem);
+    assert_int_equal(1, function(0x28)->secondary);
+    assert_int_equal(2, function(0x28)->subordinate);
+    assert_int_equal(1, function(0x28)->header);
+    assert_int_equal(2, function(0xff00)->pin);
+    assert_null(pci_parent(found, count, function(0x20)));
+    assert_ptr_equal(function(0x28), pci_parent(found, count, function(0x100)));
+    assert_ptr_equal(function(0x100), pci_parent(found, count, function(0x208)));
+    assert_int_equal(7, space_of(0x28)->bytes[4]); /* bridges decode on */
+    few[1].id = 77;
+    assert_int_equal(-E_NOMEM, pci_scan(&access, 0, 0, 255, few, 1, &n));
+    assert_int_equal(9, n);
+    assert_true(few[0].id == 0 && few[1].id == 77);
+    n = 0;
+    assert_int_equal(-E_NOMEM, pci_scan(&access, 0, 0, 255, NULL, 0, &n));
+    assert_int_equal(9, n);
+    n = 0;
+    assert_int_equal(0, pci_scan(&access, 0, 1, 2, found, MAX, &n));
+    assert_int_equal(2, n);
+}
+
+/* Without function 0 a device is not there; others of a single-function device are not looked at. */
+static void test_absent(void **state) {
+    (void)state;
+    add(0x19);
+    add(0x20);
+    add(0x21);
+    count = 0;
+    assert_int_equal(0, pci_scan(&access, 0, 0, 255, found, MAX, &count));
+    assert_int_equal(1, count);
+    put(0x20, 0xe, 1, 2); /* CardBus: only its name */
+    set_bar(0x20, 0, 0xfe000000, 0xfffff000);
+    count = 0;
+    assert_int_equal(0, pci_scan(&access, 0, 0, 255, found, MAX, &count));
+    assert_true(found[0].header == 2 && found[0].bars[0].bytes == 0);
+}
+
+/* --- capabilities --- */
+
+static void test_capabilities(void **state) {
+    (void)state;
+    add(0x18);
+    set_bar(0x18, 1, 0xfe000000, 0xffffc000);
+    list(0x18, 0x40);
+    put(0x18, 0x40, 4, 0x00005001);
+    put(0x18, 0x50, 4, 0x01867005); /* 64 bits, maskable, 8 vectors */
+    put(0x18, 0x70, 4, 0x00078011);
+    put(0x18, 0x74, 4, 0x00002001);
+    put(0x18, 0x78, 4, 0x00003001);
+    put(0x18, 0x80, 4, 0x00029010);
+    put(0x18, 0x84, 4, 0);
+    put(0x18, 0x90, 4, 0x03060013); /* FLR by advanced features */
+    put(0x18, 0x100, 4, 0x00010010);
+    scan();
+    assert_true(found[0].pm == 0x40 && found[0].msi == 0x50 && found[0].msix == 0x70);
+    assert_true(found[0].pcie == 0x80 && found[0].af == 0x90 && found[0].sriov == 0x100);
+    assert_true(found[0].msi_64 && found[0].msi_maskable && found[0].msi_vectors == 8 && found[0].flr);
+    assert_true(found[0].msix_entries == 8 && found[0].msix_bar == 1 && found[0].msix_offset == 0x2000);
+    assert_true(found[0].msix_pba_bar == 1 && found[0].msix_pba_offset == 0x3000);
+    put(0x18, 6, 2, 0); /* no list */
+    scan();
+    assert_true(!found[0].pm && !found[0].msix && !found[0].flr);
+}
+
+/* A table in no BAR, in an I/O BAR, or beyond the end: it would be looked for elsewhere. */
+static void test_wrong_msix(void **state) {
+    static const u32 wrong[][2] = {{6, 0x800}, {7, 0x800},      {0x1000, 0x800}, {0xfd0, 0x800}, {1, 0x800},
+                                   {2, 0x800}, {0, 0xfffffff8}, {0, 0x1000},     {0, 7},         {0xfffffff8, 0}};
+
+    (void)state;
+    add(0x18);
+    set_bar(0x18, 0, 0xfe000000, 0xfffff000);
+    set_bar(0x18, 2, 0x0000c001, 0x0000ff00);
+    list(0x18, 0x70);
+    put(0x18, 0x70, 4, 0x00030011);
+    for (u32 i = 0; i < ARRAY_SIZE(wrong); i++) {
+        put(0x18, 0x74, 4, wrong[i][0]);
+        put(0x18, 0x78, 4, wrong[i][1]);
+        scan();
+        assert_int_equal(0, found[0].msix);
+        assert_int_equal(0, found[0].msix_entries);
+    }
+    put(0x18, 0x74, 4, 0xfc0);
+    put(0x18, 0x78, 4, 0xff8 - 0x38);
+    scan();
+    assert_int_equal(0x70, found[0].msix);
+}
+
+static void test_loops(void **state) {
+    (void)state;
+    add(0x18);
+    list(0x18, 0x40);
+    put(0x18, 0x40, 4, 0x00005009);
+    put(0x18, 0x50, 4, 0x00004009);
+    assert_int_equal(0, pci_find_capability(&access, 0x18, PCI_CAP_MSI));
+    assert_int_equal(0x40, pci_find_capability(&access, 0x18, PCI_CAP_VENDOR));
+    list(0x18, 0x3c); /* into the header */
+    assert_int_equal(0, pci_find_capability(&access, 0x18, PCI_CAP_VENDOR));
+    put(0x18, 0x100, 4, 0x20010001);
+    put(0x18, 0x200, 4, 0x10010002);
+    assert_int_equal(0, pci_find_extended(&access, 0x18, PCI_EXT_ACS));
+    assert_int_equal(0x200, pci_find_extended(&access, 0x18, 2));
+    put(0x18, 0x200, 4, 0x0fc10002); /* back into the first 256 bytes */
+    assert_int_equal(0, pci_find_extended(&access, 0x18, PCI_EXT_ACS));
+    assert_int_equal(0, pci_find_extended(&access, 0x20, PCI_EXT_ACS)); /* nobody there */
+    put(0x18, 0x100, 4, 0);
+    assert_int_equal(0, pci_find_extended(&access, 0x18, 2));
+}
+
+/* Whatever the registers say: it ends, and what it says can be used. */
+static void test_noise(void **state) {
+    (void)state;
+    srand(1);
+    add(0x18);
+    for (u32 i = 0; i < 20000; i++) {
+        for (u32 k = 0; k < 256; k++) {
+            spaces[0].bytes[k] = (u8)rand();
+            spaces[0].holds[k] = (u8)rand();
+        }
+        put(0x18, 0xe, 1, rand() & 1);
+        put(0x18, 0, 4, 0x12348086);
+        count = 0;
+        if (pci_scan(&access, 0, 0, 0, found, MAX, &count)) fail();
+        assert_int_equal(1, count);
+        for (u32 k = 0; k < PCI_BARS; k++) assert_int_equal(0, found[0].bars[k].bytes & (found[0].bars[k].bytes - 1));
+        if (!found[0].msix) continue;
+        assert_true(found[0].msix_bar < PCI_BARS && found[0].msix_pba_bar < PCI_BARS);
+        assert_true(found[0].msix_offset + 16u * found[0].msix_entries <= found[0].bars[found[0].msix_bar].bytes);
+    }
+}
+
+/* --- groups --- */
+
+static void test_multifunction(void **state) {
+    (void)state;
+    for (u32 i = 0; i < 3; i++) add(0x18 + i);
+    put(0x18, 0xe, 1, 0x80);
+    add(0x20);
+    scan();
+    assert_true(group(0x18) == 0x18 && group(0x19) == 0x18 && group(0x1a) == 0x18 && group(0x20) == 0x20);
+    for (u32 i = 0; i < 3; i++) {
+        express(0x18 + i, 0, true);
+        acs(0x18 + i, i == 2 ? 0x04 : 0x0c); /* the last one cannot do it all */
+    }
+    scan();
+    assert_int_equal(0x0c, space_of(0x18)->bytes[0x146]);
+    assert_int_equal(0, space_of(0x1a)->bytes[0x146]);
+    assert_true(group(0x18) == 0x18 && group(0x19) == 0x18 && group(0x1a) == 0x18); /* through the last one */
+    acs(0x1a, 0x1f);
+    scan();
+    assert_true(group(0x18) == 0x18 && group(0x19) == 0x19 && group(0x1a) == 0x1a);
+    assert_true(function(0x18)->flr);
+}
+
+static void below(u32 type, u32 able) {
+    fresh(NULL);
+    bridge(0xe0, 1, 1);
+    if (type) express(0xe0, type, false);
+    if (able) acs(0xe0, able);
+    add(0x100);
+    add(0x108);
+    add(0x18);
+    scan();
+    assert_int_equal(0x18, group(0x18));
+}
+
+static void test_ports(void **state) {
+    (void)state;
+    below(ROOT_PORT, 0x1d);
+    assert_int_equal(0x1d, space_of(0xe0)->bytes[0x146]);
+    assert_true(group(0xe0) == 0xe0 && group(0x100) == 0x100 && group(0x108) == 0x108);
+    below(DOWN_PORT, 0x1f);
+    assert_true(group(0xe0) == 0xe0 && group(0x100) == 0x100);
+    below(ROOT_PORT, 0x0d); /* no forwarding upward */
+    assert_true(group(0xe0) == 0xe0 && group(0x100) == 0xe0 && group(0x108) == 0xe0);
+    below(ROOT_PORT, 0);
+    assert_true(group(0x100) == 0xe0 && group(0x108) == 0xe0);
+    below(TO_PCI, 0x1f); /* conventional PCI below: the bridge's name for all */
+    assert_true(group(0x100) == 0xe0 && group(0x108) == 0xe0);
+    below(0, 0);
+    assert_true(group(0x100) == 0xe0 && group(0x108) == 0xe0);
+}
+
+/* A chain joins all: bridge behind bridge. */
+static void test_chain(void **state) {
+    (void)state;
+    bridge(0xe0, 1, 2);
+    bridge(0x100, 2, 2);
+    add(0x200);
+    add(0x18);
+    scan();
+    assert_true(group(0xe0) == 0xe0 && group(0x100) == 0xe0 && group(0x200) == 0xe0 && group(0x18) == 0x18);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_bars, fresh),          cmocka_unit_test_setup(test_odd_bars, fresh),
+        cmocka_unit_test_setup(test_functions, fresh),     cmocka_unit_test_setup(test_absent, fresh),
+        cmocka_unit_test_setup(test_capabilities, fresh),  cmocka_unit_test_setup(test_wrong_msix, fresh),
+        cmocka_unit_test_setup(test_loops, fresh),         cmocka_unit_test_setup(test_noise, fresh),
+        cmocka_unit_test_setup(test_multifunction, fresh), cmocka_unit_test_setup(test_ports, fresh),
+        cmocka_unit_test_setup(test_chain, fresh),
+    };
+
+    return cmocka_run_group_tests_name("pci scan", tests, NULL, NULL);
+}
