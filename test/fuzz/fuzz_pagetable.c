@@ -1,7 +1,7 @@
 /* The page-table builder against a flat list of ranges, in each format. Input: format, largest
- * leaf, table pages, then records of 12 bytes, each a call of pt_map. Holds: the answer is the one
- * that the list gives; -E_NOMEM only when the pages are used up; a walk as the processor makes it
- * (rights of all levels, reserved bits, memory type) finds at each border of each range what the
+ * leaf, table pages, then records of 12 bytes, each a call of pt_map, or of pt_unmap with a part of
+ * a range. Holds: the answer is the one that the list gives; -E_NOMEM only when the pages are used up; a walk as the
+ * processor makes it (rights of all levels, reserved bits, memory type) finds at each border of each range what the
  * list says; pt_lookup agrees; the leaves add up to the bytes mapped. */
 #include <string.h>
 
@@ -194,11 +194,44 @@ static u64 take_address(struct input *in) {
     }
 }
 
+/* True if a leaf goes on from the page before va. */
+static bool cut_by(u64 va) {
+    u32 level = pt_lookup(&w.pt, va).leaf_level;
+
+    return level && va % (PAGE_4K << (9 * (level - 1)));
+}
+
+static void unmap(u64 which, u64 skip, u64 count) {
+    struct range *r = &w.ranges[which % w.count], gone, rest;
+    u64 pages = r->bytes / PAGE_4K;
+    bool whole;
+
+    skip %= pages;
+    gone = (struct range){.va = r->va + skip * PAGE_4K, .bytes = min_u64(count, pages - skip) * PAGE_4K};
+    rest = (struct range){.va = gone.va + gone.bytes, .at = r->at + (gone.va + gone.bytes - r->va)};
+    rest.bytes = r->va + r->bytes - rest.va;
+    rest.rights = r->rights;
+    rest.memtype = r->memtype;
+    whole = !gone.bytes || (!cut_by(gone.va) && (!rest.bytes || !cut_by(rest.va)));
+    REQUIRE(pt_unmap(&w.pt, gone.va, gone.bytes) == (whole ? 0 : -E_INVAL));
+    if (whole && gone.bytes) {
+        r->bytes = gone.va - r->va;
+        if (rest.bytes) w.ranges[w.count++] = rest;
+        if (!r->bytes) *r = w.ranges[--w.count];
+    }
+    check_range(&gone);
+    REQUIRE(w.pt.pages == w.pool.used);
+}
+
 static void step(struct input *in) {
     u64 how = take(in, 1), size = take(in, 1), count = take(in, 2);
     struct range r = {.rights = (u32)(how & 15), .memtype = how & 16 ? MEM_UC : MEM_WB};
     int rc;
 
+    if ((how & 0x60) == 0x60 && w.count) {
+        unmap(size, take(in, 2), count);
+        return;
+    }
     r.va = take_address(in);
     r.at = take_address(in);
     r.bytes = (count & (size & 4 ? 0xfff : 0x3f)) << (12 + 9 * (size & 3));

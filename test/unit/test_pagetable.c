@@ -427,12 +427,72 @@ static void test_leftover_table(void **state) {
     stop(&f);
 }
 
+static void test_unmap(void **state) {
+    struct fixture f;
+
+    (void)state;
+    for (u32 k = 0; k < ARRAY_SIZE(formats); k++) {
+        start(&f, formats[k], 3);
+        assert_int_equal(0, map(&f, GIB(1) - MIB(2) - PAGE_4K, GIB(3) - MIB(2) - PAGE_4K, GIB(1) + MIB(4)));
+        check_leaves(&f, 512, 1, 1);
+        assert_int_equal(-E_INVAL, pt_unmap(&f.pt, 0, 1));
+        assert_int_equal(-E_INVAL, pt_unmap(&f.pt, BIT(48) - PAGE_4K, 2 * PAGE_4K));
+        assert_int_equal(-E_INVAL, pt_unmap(&f.pt, GIB(1), PAGE_4K));           /* cuts the 1 GiB leaf at its end, */
+        assert_int_equal(-E_INVAL, pt_unmap(&f.pt, GIB(2) - PAGE_4K, PAGE_4K)); /* at its start, */
+        assert_int_equal(-E_INVAL, pt_unmap(&f.pt, 0, GIB(1) - PAGE_4K));       /* and the 2 MiB leaf after others */
+        check_leaves(&f, 512, 1, 1);
+        assert_int_equal(0, pt_unmap(&f.pt, GIB(1) - MIB(2), MIB(2)));
+        assert_int_equal(GIB(3), pt_lookup(&f.pt, GIB(1)).at.v);
+        assert_int_equal(1, pt_lookup(&f.pt, GIB(1) - MIB(2) - 1).leaf_level);
+        assert_int_equal(0, pt_unmap(&f.pt, 0, GIB(4)));
+        check_leaves(&f, 0, 0, 0);
+        f.pool.left = 0; /* the tables are there */
+        assert_int_equal(0, map(&f, GIB(1) - MIB(2) - PAGE_4K, 0, PAGE_4K));
+        stop(&f);
+    }
+}
+
+/* Maps and unmaps at random in 16 MiB, beside a flat list of pages. */
+static void test_random_unmap(void **state) {
+    enum { PAGES = 4096 };
+    static u64 flat[PAGES]; /* where a page is mapped to, + 1; 0: it is not */
+    struct fixture f;
+
+    (void)state;
+    srand(2);
+    start(&f, &pt_ept, 2);
+    memset(flat, 0, sizeof(flat));
+    for (u32 round = 0; round < 2000; round++) {
+        u64 first = (u64)rand() % PAGES, count = 1 + (u64)rand() % min_u64(PAGES - first, 1200);
+        u64 at = ((u64)rand() % 4096 * 512 + (rand() & 1 ? first % 512 : (u64)rand() % 512)) * PAGE_4K;
+        struct pt_lookup low = pt_lookup(&f.pt, first * PAGE_4K);
+        bool fits = low.leaf_level < 2 || first % 512 == 0, free = true;
+
+        low = pt_lookup(&f.pt, (first + count) * PAGE_4K - 1);
+        fits &= low.leaf_level < 2 || (first + count) % 512 == 0;
+        for (u64 i = first; i < first + count; i++) free &= !flat[i];
+        if (rand() & 1) {
+            assert_int_equal(free ? 0 : -E_OVERLAP, map(&f, first * PAGE_4K, at, count * PAGE_4K));
+            for (u64 i = 0; free && i < count; i++) flat[first + i] = at + i * PAGE_4K + 1;
+        } else {
+            assert_int_equal(fits ? 0 : -E_INVAL, pt_unmap(&f.pt, first * PAGE_4K, count * PAGE_4K));
+            for (u64 i = 0; fits && i < count; i++) flat[first + i] = 0;
+        }
+        for (u64 i = round & 7; i < PAGES; i += 8) {
+            low = pt_lookup(&f.pt, i * PAGE_4K);
+            if (low.leaf_level ? low.at.v + 1 != flat[i] : flat[i]) fail_msg("page %u differs", (u32)i);
+        }
+    }
+    stop(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encoding),       cmocka_unit_test(test_names),        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_leaf_sizes),     cmocka_unit_test(test_random),       cmocka_unit_test(test_random_nomem),
         cmocka_unit_test(test_nomem),          cmocka_unit_test(test_init_nomem),   cmocka_unit_test(test_overlap),
-        cmocka_unit_test(test_leftover_table), cmocka_unit_test(test_three_levels),
+        cmocka_unit_test(test_leftover_table), cmocka_unit_test(test_three_levels), cmocka_unit_test(test_unmap),
+        cmocka_unit_test(test_random_unmap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
