@@ -12,7 +12,7 @@ GFLAGS   := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mg
 .PHONY: guests
 ## make guests        bare-metal programs for partitions: build/guests/*.elf
 guests: $(GUESTS:%=$(O)/guests/%.elf)
-.SECONDARY: $(GOBJS) $(patsubst %.c,$(O)/guests/obj/%.o,$(wildcard guests/probe/*.c guests/attack/*.c)) $(patsubst %.S,$(O)/guests/obj/%.o,$(wildcard guests/probe/*.S)) $(GUESTS:%=$(O)/guests/obj/guests/%.o)
+.SECONDARY: $(GOBJS) $(patsubst %.c,$(O)/guests/obj/%.o,$(wildcard guests/probe/*.c guests/attack/*.c guests/dma/*.c)) $(patsubst %.S,$(O)/guests/obj/%.o,$(wildcard guests/probe/*.S)) $(GUESTS:%=$(O)/guests/obj/guests/%.o)
 
 $(O)/guests/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -23,6 +23,7 @@ $(O)/guests/obj/%.o: %.S
 # A program of several files keeps the others in a folder of its name.
 $(O)/guests/probe.elf: $(patsubst %,$(O)/guests/obj/%.o,$(basename $(sort $(wildcard guests/probe/*.[cS]))))
 $(O)/guests/attack.elf: $(patsubst %.c,$(O)/guests/obj/%.o,$(sort $(wildcard guests/attack/*.c)))
+$(O)/guests/dma.elf: $(patsubst %.c,$(O)/guests/obj/%.o,$(sort $(wildcard guests/dma/*.c)))
 $(O)/guests/crowd.elf: $(O)/guests/obj/guests/crowd/legacy.o
 $(O)/guests/%.elf: $(O)/guests/obj/guests/%.o $(GOBJS) guests/lib/guest.ld
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--gc-sections \

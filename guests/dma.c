@@ -1,0 +1,133 @@
+/* Tries to reach others through the devices that it owns; the attempts lie in guests/dma. Ends with
+ * `dma: done attempts N blocked N expected N breaches N` and powers off.
+ *
+ * Options: mem= the partition's memory (16M), ram= the machine's, victim= and victim_bytes= machine addresses of
+ * another partition, self= its own machine address if DMA is
+ * not translated, only= and skip= attempts by name, separated by commas, long, do=restart: see run_restarts. */
+#include "core/base/string.h"
+#include "guests/dma/dma.h"
+
+static struct { u64 attempts, blocked, expected, breaches; } total;
+static u64 breaches_here;
+static char first_breach[160];
+
+static void count(bool ok, u64 *good, const char *format, va_list args) {
+    total.attempts++;
+    if (ok) {
+        ++*good;
+        return;
+    }
+    total.breaches++;
+    if (!breaches_here++) fmt_v(first_breach, sizeof(first_breach), format, args);
+}
+
+void check(bool ok, const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    count(ok, &total.blocked, format, args);
+    va_end(args);
+}
+
+void expect(bool ok, const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    count(ok, &total.expected, format, args);
+    va_end(args);
+}
+
+u64 breaches(void) { return total.breaches; }
+
+u64 memory_bytes(void) { return option_number("mem", MIB(16)); }
+
+u64 noise(void) {
+    static u64 x = 0x9e3779b97f4a7c15; /* xorshift64: Marsaglia, Xorshift RNGs */
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+/* --- the second CPU */
+
+static void (*volatile helper_work)(void);
+static volatile u32 helper_turns;
+
+static void help(u32 index) {
+    (void)index;
+    interrupts_on();
+    for (;;) {
+        void (*work)(void) = helper_work;
+
+        if (work) work();
+        helper_turns++;
+        cpu_pause();
+    }
+}
+
+void helper_do(void (*work)(void)) { helper_work = work; }
+
+void helper_stop(void) {
+    u32 turns = helper_turns;
+    u64 end = rdtsc() + ns_to_ticks(2000000000);
+
+    helper_work = NULL;
+    while (helper_turns - turns < 2 && rdtsc() < end) cpu_pause();
+}
+
+/* --- attempts */
+
+/* Is name in the list that the option holds? */
+static bool listed(const char *option, const char *name) {
+    char text[256], *word = text;
+
+    if (!option_text(option, text, sizeof(text))) return false;
+    for (char *c = text;; c++) {
+        char end = *c;
+
+        if (end && end != ',') continue;
+        *c = 0;
+        if (str_equal(word, name)) return true;
+        if (!end) return false;
+        word = c + 1;
+    }
+}
+
+static void run_list(const struct attempt *list) {
+    for (; list->name; list++) {
+        u64 before = total.attempts;
+
+        if (option_given("only") && !listed("only", list->name)) continue;
+        if (listed("skip", list->name)) {
+            print("dma: %s left out\n", list->name);
+            continue;
+        }
+        breaches_here = 0;
+        list->run();
+        if (breaches_here)
+            print("dma: %s BREACH %lu of %lu, first: %s\n", list->name, breaches_here, total.attempts - before,
+                  first_breach);
+        else
+            print("dma: %s ok %lu\n", list->name, total.attempts - before);
+    }
+}
+
+void guest_main(void) {
+    find_functions();
+    print("dma: %u functions, %u of them edu\n", function_count, edu_count);
+    if (!edu_count) return;
+    count_interrupts();
+    if (option_is("do", "restart")) {
+        run_restarts();
+        return;
+    }
+    if (acpi.cpu_count > 1) (void)smp_start(help);
+    run_list(memory_attempts);
+    run_list(message_attempts);
+    run_list(bar_attempts);
+    run_list(config_attempts);
+    print("dma: done attempts %lu blocked %lu expected %lu breaches %lu\n", total.attempts, total.blocked,
+          total.expected, total.breaches);
+}
