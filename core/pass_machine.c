@@ -96,7 +96,9 @@ static void give(u32 partition, const struct config_range *c) {
         pass.grant[i] = c;
         given++;
     }
-    if (!given) refuse_pci(c, "the machine has no such function", "the boot log above lists those that there are");
+    if (!given)
+        refuse_pci(c, "the machine has no such function",
+                   "put mullion.inventory behind mullion.elf: it lists those that there are");
 }
 
 /* Two owners in one group could reach each other's devices, and through them memory. */
