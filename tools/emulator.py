@@ -25,6 +25,8 @@ import threading
 import time
 import tty
 
+import image
+
 BOCHS_BIOS = "/usr/share/bochs/BIOS-bochs-latest"
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
@@ -66,12 +68,13 @@ class Emulator:
     """One run. The log is what the machine prints on its console, as bytes, in a file and in
     memory; it grows while the machine runs."""
 
-    def __init__(self, iso, log, cpus, memory, limit=None):
-        """iso: path. log: path, overwritten. memory: MiB. limit: seconds after which the process
-        is killed whatever else happens, None for an interactive run."""
+    def __init__(self, iso, log, cpus, memory, limit=None, medium="cdrom"):
+        """iso: path of what is booted, by medium: "cdrom", "disk", or in QEMU "net", where it is the
+        folder that tools/mullion-image --netboot made. log: path, overwritten. memory: MiB.
+        limit: seconds after which the process is killed whatever else happens, None for an interactive run."""
         self.iso = os.path.abspath(iso)
         self.log_path = pathlib.Path(log)
-        self.cpus, self.memory, self.limit = cpus, memory, limit
+        self.cpus, self.memory, self.limit, self.medium = cpus, memory, limit, medium
         self.echo = None  # a binary stream that receives a copy of the log
         self.process = None
         self._log = bytearray()
@@ -285,13 +288,24 @@ class Qemu(Emulator):
     """AMD-V: TCG with SVM and NPT, or nested KVM (then the vendor is the host's)."""
 
     def __init__(self, iso, log, cpus=2, memory=512, limit=None, cpu="max,+svm,+npt", kvm=False,
-                 icount=False, uefi=False, single_thread=False, extra=(), binary=None):
+                 icount=False, uefi=False, single_thread=False, extra=(), binary=None, medium="cdrom",
+                 mac="52:54:00:12:34:56"):
         """icount: one instruction is one tick, exact from run to run with one CPU. extra:
-        further arguments. binary: another QEMU."""
-        super().__init__(iso, log, cpus, memory, limit)
+        further arguments. binary: another QEMU. mac: of the card that the network boots by."""
+        super().__init__(iso, log, cpus, memory, limit, medium)
+        self.mac = mac
         self.cpu, self.kvm, self.icount, self.uefi = cpu, kvm, icount, uefi
         self.single_thread, self.extra = single_thread, list(extra)
         self.binary = binary or os.environ.get("QEMU", "qemu-system-x86_64")
+
+    def _medium(self):
+        if self.medium == "cdrom":
+            return ["-cdrom", self.iso]
+        if self.medium == "disk":
+            return ["-drive", f"file={self.iso},format=raw,snapshot=on"]
+        file = image.BOOTFILES["BC_EFI" if self.uefi else "x86PC"]
+        return ["-netdev", f"user,id=boot,tftp={self.iso},bootfile=/{file}",
+                "-device", f"virtio-net-pci,netdev=boot,bootindex=0,mac={self.mac}"]
 
     def command(self):
         accelerator = "kvm" if self.kvm else "tcg"
@@ -302,7 +316,7 @@ class Qemu(Emulator):
                    "-m", str(self.memory), "-display", "none", "-vga", "none",
                    "-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1",
                    "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4",
-                   "-cdrom", self.iso]
+                   *self._medium()]
         if self.icount:
             command += ["-icount", "shift=0,sleep=off", "-rtc", "base=2020-01-01,clock=vm"]
             if self.cpus > 1:
@@ -331,9 +345,9 @@ romimage: file={bios}
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 cpu: model={cpu}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=1
 memory: guest={memory}, host={memory}
-boot: cdrom
+boot: {medium}
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path="{iso}", status=inserted
+ata0-master: {drive}
 com1: enabled=1, mode=term, dev={terminal}
 port_e9_hack: enabled=1
 clock: sync=none, time0=1700000000
@@ -350,10 +364,10 @@ class Bochs(Emulator):
     COM1, with what the boot loader prints, goes to LOG.com1 and takes the keystrokes."""
 
     def __init__(self, iso, log, cpus=2, memory=512, limit=None, cpu="corei7_skylake_x",
-                 ips=20000000, locked_off=False, extra="", binary=None):
+                 ips=20000000, locked_off=False, extra="", binary=None, medium="cdrom"):
         """locked_off: the firmware switches VMX off and locks it. extra: further lines of the
         bochsrc."""
-        super().__init__(iso, log, cpus, memory, limit)
+        super().__init__(iso, log, cpus, memory, limit, medium)
         self.cpu, self.ips, self.locked_off, self.extra = cpu, ips, locked_off, extra
         self.binary = binary or os.environ.get("BOCHS", "bochs")
 
@@ -373,8 +387,12 @@ class Bochs(Emulator):
         self._keyboard, self._slave = pty.openpty()
         tty.setraw(self._slave)
         here = self.scratch()
-        text = BOCHSRC.format(cpu=self.cpu, cpus=self.cpus, ips=self.ips, memory=self.memory,
-                              bios=self._bios(), iso=self.iso, terminal=os.ttyname(self._slave),
+        # A disk's geometry is found out from its size; what is written to it goes to a file of this run.
+        drive = {"cdrom": f'type=cdrom, path="{self.iso}", status=inserted',
+                 "disk": f'type=disk, mode=volatile, path="{self.iso}", journal="{here}/changes", cylinders=0'}
+        text = BOCHSRC.format(medium=self.medium, drive=drive[self.medium],
+                              cpu=self.cpu, cpus=self.cpus, ips=self.ips, memory=self.memory,
+                              bios=self._bios(), terminal=os.ttyname(self._slave),
                               log=self.log_path.absolute().with_suffix(".bochs"))
         pathlib.Path(here, "bochsrc").write_text(text + self.extra)
         pathlib.Path(here, "go").write_text("c\n")

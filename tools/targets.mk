@@ -2,12 +2,16 @@
 
 CONFIG  ?= configs/demo.toml
 ISO     ?= $(O)/mullion.iso
+DISK    ?= $(O)/mullion.img
+NETBOOT ?= $(O)/netboot
+# Options of the hypervisor in what these three make.
+CMDLINE ?=
 PYTHON  := /usr/bin/python3
 PYTEST  := $(PYTHON) -B -m pytest -p no:cacheprovider
 # One file, or -k EXPRESSION, or any other option of pytest.
 T       ?=
 
-.PHONY: inventory run run-bochs iso test test-long break boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
+.PHONY: inventory run run-bochs iso disk pxe test test-long break boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
 
 setup-run setup-run-bochs setup-test: setup-%:
 	@tools/setup $*
@@ -33,10 +37,15 @@ run: setup-run
 run-bochs: setup-run-bochs
 	@$(MAKE) --no-print-directory images
 	@tools/run --bochs $(CONFIG)
-## make iso           build/mullion.iso, for a machine or another emulator (CONFIG=, ISO=)
-iso: setup-run
+## make iso           build/mullion.iso, for a machine or another emulator (CONFIG=, ISO=, CMDLINE=)
+## make disk          build/mullion.img, the same for a disk or a USB stick (CONFIG=, DISK=, CMDLINE=)
+## make pxe           build/netboot, the same for a TFTP server, with dnsmasq.conf (CONFIG=, NETBOOT=, CMDLINE=, MAC=, SUBNET=)
+iso: MADE = --iso '$(ISO)'
+disk: MADE = --disk '$(DISK)'
+pxe: MADE = --netboot '$(NETBOOT)' $(if $(MAC),--mac '$(MAC)') --dnsmasq $(SUBNET)
+iso disk pxe: setup-run
 	@$(MAKE) --no-print-directory images
-	@tools/run --iso-only $(ISO) $(CONFIG)
+	@tools/mullion-image '$(CONFIG)' $(MADE) --cmdline='$(CMDLINE)'
 ## make inventory     what an emulated machine has, as a partition file to start from (DEVICES="-device ..." adds to it)
 inventory: setup-run
 	@$(MAKE) --no-print-directory -s all
