@@ -250,9 +250,10 @@ def make_disk(contents, out):
 # --- the folder of a TFTP server
 
 NET_MODULES = [*LOADER, "tftp", "test", "configfile"]
+# -s opens the file, while -f would look it up in its folder, which TFTP cannot list.
 NET_START = """\
 set machine=/mullion/$net_default_mac
-if [ ! -f $machine/grub.cfg ]; then set machine=/mullion/default; fi
+if [ ! -s $machine/grub.cfg ]; then set machine=/mullion/default; fi
 source $machine/grub.cfg
 """
 BOOTFILES = {"x86PC": "mullion/grub/i386-pc/core.0", "BC_EFI": "mullion/grub/x86_64-efi/core.efi",
