@@ -198,6 +198,7 @@ static int read_piece(struct access *a, u64 la, u32 size, u64 *value, struct ins
         memcpy(value, ram, size);
         return 0;
     }
+    if (partition_hpet(a->v, at.v, size, false, value)) return 0;
     *value = device_read(a->v, at.v, size < 4 ? size : 4);
     if (size == 8) *value |= (u64)device_read(a->v, at.v + 4, 4) << 32;
     return 0;
@@ -214,6 +215,7 @@ static int write_piece(struct access *a, u64 la, u32 size, u64 value, struct ins
         memcpy(ram, &value, size);
         return 0;
     }
+    if (partition_hpet(a->v, at.v, size, true, &value)) return 0;
     device_write(a->v, at.v, size < 4 ? size : 4, (u32)value);
     if (size == 8) device_write(a->v, at.v + 4, 4, (u32)(value >> 32));
     return 0;

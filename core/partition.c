@@ -101,6 +101,16 @@ void partition_ioapic_write(struct vcpu *v, u32 offset, u32 size, u32 value) {
     board_unlock(v);
 }
 
+bool partition_hpet(struct vcpu *v, u64 at, u32 size, bool write, u64 *value) {
+    struct partition *p = v->partition;
+
+    if (at - GUEST_HPET_BASE >= VHPET_BYTES || !p->config->hpet || at % 8 + size > 8) return false;
+    spin_lock(&p->board_lock);
+    vboard_hpet(&p->board, (u32)(at - GUEST_HPET_BASE), size, write, value, vcpu_guest_ns(v));
+    board_unlock(v);
+    return true;
+}
+
 u32 partition_memory_read(struct vcpu *v, u64 at, u32 size) {
     struct partition *p = v->partition;
     u32 value = ~0u;
@@ -210,7 +220,7 @@ int partition_load(struct partition *p, struct image_error *error) {
     for (u32 i = 0; i < p->memory.count; i++)
         if ((p->regions[i].rights & RIGHT_WRITE) && gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
             panic("%s: region %u cannot be cleared", p->config->name, i);
-    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), p->pci ? &window : NULL,
+    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), p->pci ? &window : NULL, p->config->hpet,
                          &request.rsdp)) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
         return -E_RANGE;

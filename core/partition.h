@@ -73,6 +73,8 @@ u32 partition_port_in(struct vcpu *v, u16 port, u32 size);
 void partition_port_out(struct vcpu *v, u16 port, u32 size, u32 value);
 u32 partition_ioapic_read(struct vcpu *v, u32 offset, u32 size);
 void partition_ioapic_write(struct vcpu *v, u32 offset, u32 size, u32 value);
+/* Registers of the HPET, whole: its 64 bits are one access. False if `at` is none of them. */
+bool partition_hpet(struct vcpu *v, u64 at, u32 size, bool write, u64 *value);
 void partition_eoi(struct vcpu *v, u8 vector);
 /* A message from a device or the I/O APIC; ctx: the partition. Any of its cores. */
 void partition_message(void *ctx, const struct apic_msg *msg);

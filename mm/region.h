@@ -58,6 +58,7 @@ int gmem_zero(const struct gmem *mem, gpa_t at, u64 bytes) must_check;
 #define GUEST_ECAM_BASE    0xfe900000ull /* PCI configuration space of bus 0: 1 MiB */
 #define GUEST_ECAM_BYTES   0x100000ull
 #define GUEST_IOAPIC_BASE  0xfec00000ull
+#define GUEST_HPET_BASE    0xfed00000ull
 #define GUEST_LAPIC_BASE   0xfee00000ull
 
 /* One aligned piece of host memory that backs part of a partition. */

@@ -153,7 +153,7 @@ static struct acpi_madt *add_madt(struct area *a, const u32 *apic_ids, u32 count
 }
 
 /* The list of tables twice: readers of ACPI 1.0's tables look for the one of 32-bit addresses only. */
-#define LIST_MAX 4
+#define LIST_MAX 5
 struct lists {
     struct {
         struct acpi_header header;
@@ -200,6 +200,18 @@ static bool add_pci(struct area *a, const struct guest_pci *pci, u64 *tables) {
     return true;
 }
 
+/* The timer that core/vdev/vhpet.h makes; NULL when the area is full. */
+static struct acpi_hpet *add_hpet(struct area *a) {
+    struct acpi_hpet *h = take(a, sizeof(*h), 16);
+
+    if (!h) return NULL;
+    h->block_id = 0x8086a201; /* IA-PC HPET 1.0a, 2.3.4, the low half */
+    h->address = (struct acpi_gas){.space = ACPI_SPACE_MEMORY, .bit_width = 64, .address = GUEST_HPET_BASE};
+    h->minimum_tick = 128; /* no less than an exit */
+    seal(&h->header, "HPET", sizeof(*h), 1);
+    return h;
+}
+
 static void fill_rsdp(struct acpi_rsdp *r, u64 rsdt, u64 xsdt) {
     memcpy(r->signature, "RSD PTR ", sizeof(r->signature));
     memcpy(r->oem_id, "MULLN ", sizeof(r->oem_id));
@@ -212,7 +224,7 @@ static void fill_rsdp(struct acpi_rsdp *r, u64 rsdt, u64 xsdt) {
 }
 
 int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id,
-                     const struct guest_pci *pci, gpa_t *rsdp) {
+                     const struct guest_pci *pci, bool hpet, gpa_t *rsdp) {
     /* The rights in the region list are the guest's; what is written here is its firmware. */
     struct area a = {gmem_ptr(mem, gpa(GUEST_BIOS_BASE), BIOS_BYTES, false), 0, BIOS_BYTES};
     struct lists *lists;
@@ -221,6 +233,8 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     struct acpi_facs *facs;
     struct acpi_fadt *fadt;
     struct acpi_madt *madt;
+    struct acpi_hpet *timer;
+    u32 count = 2;
     u8 *dsdt;
 
     if (!a.base || vcpu_count > BIOS_BYTES / sizeof(struct madt_lapic)) return -E_RANGE;
@@ -233,7 +247,9 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     if (!dsdt) /* the largest of them; the others fit if it does */
         return -E_RANGE;
     madt = add_madt(&a, apic_ids, vcpu_count, ioapic_id);
-    if (!madt || (pci && !add_pci(&a, pci, tables + 2))) return -E_RANGE;
+    timer = madt && hpet ? add_hpet(&a) : NULL;
+    if (timer) tables[count++] = address_of(&a, timer);
+    if (!madt || (hpet && !timer) || (pci && !add_pci(&a, pci, tables + count))) return -E_RANGE;
 
     memcpy(dsdt, dsdt_aml, dsdt_aml_bytes);
     memcpy(facs->signature, "FACS", sizeof(facs->signature));
@@ -242,7 +258,7 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
     fill_fadt(fadt, address_of(&a, facs), address_of(&a, dsdt));
     tables[0] = address_of(&a, fadt);
     tables[1] = address_of(&a, madt);
-    fill_lists(lists, tables, pci ? 4 : 2);
+    fill_lists(lists, tables, pci ? count + 2 : count);
     fill_rsdp(r, address_of(&a, &lists->rsdt), address_of(&a, &lists->xsdt));
     *rsdp = gpa(address_of(&a, r));
     return 0;

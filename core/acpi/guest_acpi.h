@@ -13,7 +13,7 @@ struct guest_pci {
 
 /* RSDP (revision 2), XSDT, FADT with PM1, PM timer, reset register, MADT (local APICs or x2APICs,
  * IOAPIC, overrides for line 0 and the SCI, LINT1 NMI), FACS, DSDT (AML from core/acpi/dsdt.asl).
- * pci: if there is a PCI bus, MCFG and an SSDT (core/acpi/pci.asl) with it; else NULL. apic_ids: one per vCPU. Returns
- * 0 and where the RSDP is, or -E_RANGE. */
+ * hpet: its table too. pci: if there is a PCI bus, MCFG and an SSDT (core/acpi/pci.asl) with it; else NULL. apic_ids:
+ * one per vCPU. Returns 0 and where the RSDP is, or -E_RANGE. */
 int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id,
-                     const struct guest_pci *pci, gpa_t *rsdp) must_check;
+                     const struct guest_pci *pci, bool hpet, gpa_t *rsdp) must_check;

@@ -152,11 +152,14 @@ struct acpi_facs {
     u8 version, reserved[31];
 } ACPI_PACKED;
 
-/* Up to the address; the rest is not used. */
+/* IA-PC HPET Specification 1.0a, The ACPI 2.0 HPET Description Table. */
 struct acpi_hpet {
     struct acpi_header header;
     u32 block_id;
     struct acpi_gas address;
+    u8 number;
+    u16 minimum_tick;
+    u8 protection;
 } ACPI_PACKED;
 
 /* Memory-mapped configuration space: PCI Firmware Specification 3.2, MCFG Table Description. One of these for each

@@ -80,6 +80,7 @@ struct config_partition {
     u32 port_count;
     struct config_range *pci; /* PCI functions passed straight through: see CONFIG_PCI_DEVICE */
     u32 pci_count;
+    bool hpet;           /* a high precision event timer */
     u32 dma_unprotected; /* its devices may reach all memory and forge interrupts where no IOMMU prevents it */
     u32 groups_split;    /* an isolation group may be divided between this and another partition that says so */
     u32 reset_optional;  /* functions that cannot be reset are used all the same */

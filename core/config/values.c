@@ -9,6 +9,7 @@
 
 #define STRING  (1u << TOML_STRING)
 #define INTEGER (1u << TOML_INTEGER)
+#define BOOLEAN (1u << TOML_BOOLEAN)
 #define ARRAY   (1u << TOML_ARRAY)
 #define TABLE   (1u << TOML_TABLE)
 
@@ -123,6 +124,12 @@ static void take_choice(struct reader *r, const struct key_rule *rule, const str
         return;
     }
     unfit(r, rule, node);
+}
+
+static void take_bool(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
+    (void)r;
+    (void)rule;
+    *(bool *)field = node->boolean;
 }
 
 static void take_memory(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
@@ -363,6 +370,7 @@ const struct key_rule config_partition_keys[] = {
     {"modules", ARRAY, "a list of modules", "modules = [\"disk.img\"]", take_modules, PLACED(modules),
      .most = CONFIG_MAX_MODULE},
     {"debug-exit", STRING | INTEGER, "a port", "debug-exit = \"0xf4\"", take_number, PLACED(debug_exit)},
+    {"hpet", BOOLEAN, "true or false", "hpet = true", take_bool, FIELD(hpet)},
     {"ports", ARRAY, "a list of ports", "ports = [0x378, \"0x379-0x37a\"]", take_list, FIELD(ports), .list = &ports},
     {"pci", ARRAY, "a list of PCI functions", "pci = [\"00:03.0\"]", take_list, FIELD(pci), .list = &functions},
     {"dma", STRING, "\"remapped\" or \"unprotected\"", "dma = \"unprotected\"", take_choice, FIELD(dma_unprotected),

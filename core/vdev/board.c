@@ -17,7 +17,10 @@ static void set_line(struct vboard *b, u32 line, bool level) {
 /* Edges that came and went since the last look are one pulse. The line then stays high until the
  * next look: a fall right behind the edge would take the request back at the 8259. */
 static void update_pit(struct vboard *b) {
-    if (vpit_take_edge(&b->pit)) {
+    bool edge = vpit_take_edge(&b->pit);
+
+    if (vhpet_legacy(&b->hpet)) return;
+    if (edge) {
         set_line(b, BOARD_IRQ_PIT, false);
         set_line(b, BOARD_IRQ_PIT, true);
         return;
@@ -25,7 +28,20 @@ static void update_pit(struct vboard *b) {
     set_line(b, BOARD_IRQ_PIT, vpit_out0(&b->pit));
 }
 
-static void update_rtc(struct vboard *b) { set_line(b, BOARD_IRQ_RTC, vrtc_line(&b->rtc)); }
+static void update_rtc(struct vboard *b) {
+    if (!vhpet_legacy(&b->hpet)) set_line(b, BOARD_IRQ_RTC, vrtc_line(&b->rtc));
+}
+
+/* Lines 0 and 8 are the HPET's while it replaces their devices. */
+static void update_hpet(struct vboard *b) {
+    static const u8 lines[] = {BOARD_IRQ_PIT, BOARD_IRQ_RTC, 10, 11};
+    u32 edges, up = vhpet_lines(&b->hpet, &edges);
+
+    for (u32 i = vhpet_legacy(&b->hpet) ? 0 : 2; i < ARRAY_SIZE(lines); i++) {
+        if (edges >> lines[i] & 1) set_line(b, lines[i], false);
+        set_line(b, lines[i], up >> lines[i] & 1);
+    }
+}
 
 static void update_pm(struct vboard *b) { set_line(b, BOARD_IRQ_SCI, vpm_sci(&b->pm)); }
 
@@ -37,6 +53,7 @@ void vboard_init(struct vboard *b, const struct vboard_config *config, const str
     vpit_reset(&b->pit);
     vrtc_reset(&b->rtc, config->wall_clock, config->memory);
     vpm_reset(&b->pm);
+    vhpet_reset(&b->hpet);
     vuart_reset(&b->com1, config->com1_tx, config->com1_rx);
     vkbc_reset(&b->kbc);
     vpci_init(&b->pci, config->pci, config->pci_count, config->pci_host);
@@ -170,6 +187,16 @@ void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 
     vioapic_write(&b->ioapic, offset, value, b->host);
 }
 
+void vboard_hpet(struct vboard *b, u32 offset, u32 size, bool write, u64 *value, u64 now) {
+    if (write)
+        vhpet_write(&b->hpet, offset, size, *value, now);
+    else
+        *value = vhpet_read(&b->hpet, offset, size, now);
+    update_hpet(b);
+    update_pit(b);
+    update_rtc(b);
+}
+
 void vboard_pci_line(struct vboard *b, u32 pin, bool asserted) {
     vioapic_set_line(&b->ioapic, pin, !asserted, b->host);
 }
@@ -186,6 +213,7 @@ u8 vboard_pic_ack(struct vboard *b, u64 now) {
 
 u64 vboard_deadline(const struct vboard *b) {
     u64 deadline = min_u64(vpit_deadline(&b->pit), vrtc_deadline(&b->rtc));
+    deadline = min_u64(deadline, vhpet_deadline(&b->hpet));
     return min_u64(deadline, vpm_deadline(&b->pm));
 }
 
@@ -196,6 +224,8 @@ void vboard_tick(struct vboard *b, u64 now) {
     update_rtc(b);
     vpm_tick(&b->pm, now);
     update_pm(b);
+    vhpet_tick(&b->hpet, now);
+    update_hpet(b);
     vuart_tick(&b->com1);
     update_com1(b);
 }

@@ -1,13 +1,14 @@
 /* The small PC around the vCPUs of one partition: 8259 pair, 8254, RTC and CMOS, ACPI PM timer and
  * PM1 block, keyboard-controller and 0xcf9 reset, 16550 UARTs, PCI configuration,
  * IOAPIC. Pure. Under the partition's board lock. Each device is a file of its own
- * (vpic, vpit, vrtc, vpm, vkbc, vuart, vioapic, vpci); this one routes ports and lines. */
+ * (vpic, vpit, vrtc, vpm, vhpet, vkbc, vuart, vioapic, vpci); this one routes ports and lines. */
 #pragma once
 
 #include "core/base/ring.h"
 #include "core/base/types.h"
 #include "core/vdev/vdev.h"
 #include "core/vdev/vfwcfg.h"
+#include "core/vdev/vhpet.h"
 #include "core/vdev/vioapic.h"
 #include "core/vdev/vkbc.h"
 #include "core/vdev/vpci.h"
@@ -43,6 +44,7 @@ struct vboard {
     struct vpit pit;
     struct vrtc rtc;
     struct vpm pm;
+    struct vhpet hpet; /* without effect unless the guest is let at its registers */
     struct vuart com1;
     struct vkbc kbc;
     struct vpci pci;
@@ -61,6 +63,8 @@ void vboard_out(struct vboard *b, u16 port, u32 size, u32 value, u64 now);
 /* IOAPIC page, offset 0 to 0xfff. */
 u32 vboard_ioapic_read(struct vboard *b, u32 offset, u32 size, u64 now);
 void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 now);
+/* HPET, offset 0 to 0x3ff, size 1 to 8 within 8 bytes. */
+void vboard_hpet(struct vboard *b, u32 offset, u32 size, bool write, u64 *value, u64 now);
 /* The line of the machine behind this pin is asserted (host->eoi tells when the guest has ended its interrupt, and the
  * line is let go), or let go without the guest's doing. */
 void vboard_pci_line(struct vboard *b, u32 pin, bool asserted);

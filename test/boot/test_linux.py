@@ -74,3 +74,14 @@ def test_two_vcpus_vmx(boot, modules):
     told = reports(machine)
     assert len(told) >= 4, "the control loop fell silent"
     assert told[-1][1] == 0, f"{told[-1][1]} of {told[-1][0]} periods missed"
+
+
+def test_hpet(boot, linux, initrd):
+    """An HPET, where the file asks for one, is all that Linux needs to keep time and to be woken."""
+    machine = boot(partition("linux", [0], "vmlinuz", memory=f"{MEMORY}M", more='initrd = "initrd"\nhpet = true',
+                             cmdline="console=ttyS0 mullion.test=hpet clocksource=hpet nolapic_timer"),
+                   {"vmlinuz": linux, "initrd": initrd})
+    said = machine.wait_for(r"^\[linux\] hpet: clocksource (\S+), timer (\S+), (\d+) interrupts in ([1-4]) s\n", 1200)
+    assert said.group(1, 2) == ("hpet", "hpet")
+    assert int(said.group(3)) >= 20
+    machine.wait_for(r"^\[mullion\] linux: powered off\n", 120)

@@ -295,11 +295,78 @@ static void test_pci_functions(void **state) {
     assert_false(f.intr);
 }
 
+static void hpet(struct fixture *f, u32 offset, u64 value, u64 now) {
+    vboard_hpet(&f->b, offset, 8, true, &value, now);
+}
+
+/* IA-PC HPET 1.0a, 2.3.5, LEG_RT_CNF: the 8254 and the RTC lose their lines and get them back. */
+static void test_hpet_legacy(void **state) {
+    struct fixture f;
+    u64 counter;
+
+    (void)state;
+    start(&f);
+    open_pic(&f);
+    redirect(&f, 2, 0x40);
+    redirect(&f, 8, 0x48);
+    out(&f, 0x43, 0x34, 0); /* the 8254 ticks */
+    out(&f, 0x40, 0x00, 0);
+    out(&f, 0x40, 0x10, 0);
+    hpet(&f, 0x10, 3, 0);
+    vboard_tick(&f.b, 20000000);
+    assert_int_equal(0, f.messages);
+    assert_false(f.intr);
+    hpet(&f, 0x100, 4, 20000000);
+    hpet(&f, 0x120, 4, 20000000);
+    hpet(&f, 0x108, 2000100, 20000000);
+    hpet(&f, 0x128, 2000200, 20000000);
+    assert_int_equal(20001000, vboard_deadline(&f.b));
+    vboard_tick(&f.b, 20001000);
+    assert_int_equal(1, f.messages);
+    assert_int_equal(0x40, f.last.vector);
+    assert_true(f.intr);
+    assert_int_equal(0x20, vboard_pic_ack(&f.b, 20001000));
+    vboard_tick(&f.b, 20002000);
+    assert_int_equal(2, f.messages);
+    assert_int_equal(0x48, f.last.vector);
+    vboard_hpet(&f.b, 0xf0, 8, false, &counter, 20002000);
+    assert_int_equal(2000200, counter);
+    hpet(&f, 0x108, 2000300, 20002000); /* the line is up since the last one: a new edge all the same */
+    vboard_tick(&f.b, 20003000);
+    assert_int_equal(3, f.messages);
+    assert_int_equal(0x40, f.last.vector);
+    hpet(&f, 0x10, 1, 20003000);
+    f.messages = 0;
+    vboard_tick(&f.b, 40000000); /* the 8254 again */
+    assert_int_equal(1, f.messages);
+    assert_int_equal(0x40, f.last.vector);
+}
+
+/* Line 10, level: up at the I/O APIC and the 8259 pair until the status is written. */
+static void test_hpet_level(void **state) {
+    struct fixture f;
+
+    (void)state;
+    start(&f);
+    redirect(&f, 10, 0x8050);
+    hpet(&f, 0x140, 2 | 4 | 10 << 9, 0);
+    hpet(&f, 0x148, 100, 0);
+    hpet(&f, 0x10, 1, 0);
+    vboard_tick(&f.b, 1000);
+    assert_int_equal(1, f.messages);
+    vboard_eoi(&f.b, 0x50, 1000);
+    assert_int_equal(2, f.messages); /* still up */
+    hpet(&f, 0x20, 4, 1000);
+    vboard_eoi(&f.b, 0x50, 1000);
+    assert_int_equal(2, f.messages);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ports),      cmocka_unit_test(test_pci_ports),   cmocka_unit_test(test_power),
-        cmocka_unit_test(test_timer_line), cmocka_unit_test(test_rtc_line),    cmocka_unit_test(test_sci_line),
-        cmocka_unit_test(test_com1_line),  cmocka_unit_test(test_ioapic_page), cmocka_unit_test(test_pci_functions),
+        cmocka_unit_test(test_hpet_legacy), cmocka_unit_test(test_hpet_level),    cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_pci_ports),   cmocka_unit_test(test_power),         cmocka_unit_test(test_timer_line),
+        cmocka_unit_test(test_rtc_line),    cmocka_unit_test(test_sci_line),      cmocka_unit_test(test_com1_line),
+        cmocka_unit_test(test_ioapic_page), cmocka_unit_test(test_pci_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

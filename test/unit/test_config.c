@@ -41,20 +41,21 @@ static void test_example(void **state) {
 }
 
 static void test_all_keys(void **state) {
-    struct config *c = parse("[machine]\nfocus = \"raw_1\"\nconsole = \"com2\"\n"
-                             "[partition.raw_1]\n"
-                             "cpus = [7, 0, 3]\nmemory = 4194304\naddress = \"0x40000000\"\n"
-                             "kernel = 'raw.bin'\nformat = \"flat\"\nload = \"0x200000\"\n"
-                             "entry = 0x200010\nports = [0x80, \"0x84\", \"0x300-0x30F\"]\n"
-                             "pci = [\"00:1f.7\", \"0001:ff:00.1\"]\n"
-                             "[partition.raw_1.restart]\non = \"always\"\n"
-                             "[partition.B-2]\n"
-                             "cpus=[1]\nmemory=\"1G\"\naddress=1077936128\nkernel=\"k\"\n"
-                             "format=\"linux\"\nrestart.on=\"reset\"\nrestart.limit=4294967295\n"
-                             "[partition.c]\ncpus=[2]\nmemory=\"1024K\"\nkernel=\"k\"\n"
-                             "format=\"elf\"\nrestart={on=\"never\"}\n"
-                             "[partition.d]\ncpus=[4]\nmemory=\"2M\"\nkernel=\"k\"\n"
-                             "format=\"flat\"\nmode=\"real\"\ndebug-exit=\"0xf4\"\nmodules=[\"a\", \"b\"]\n");
+    struct config *c =
+        parse("[machine]\nfocus = \"raw_1\"\nconsole = \"com2\"\n"
+              "[partition.raw_1]\n"
+              "cpus = [7, 0, 3]\nmemory = 4194304\naddress = \"0x40000000\"\n"
+              "kernel = 'raw.bin'\nformat = \"flat\"\nload = \"0x200000\"\n"
+              "entry = 0x200010\nports = [0x80, \"0x84\", \"0x300-0x30F\"]\n"
+              "pci = [\"00:1f.7\", \"0001:ff:00.1\"]\n"
+              "[partition.raw_1.restart]\non = \"always\"\n"
+              "[partition.B-2]\n"
+              "cpus=[1]\nmemory=\"1G\"\naddress=1077936128\nkernel=\"k\"\n"
+              "format=\"linux\"\nrestart.on=\"reset\"\nrestart.limit=4294967295\n"
+              "[partition.c]\ncpus=[2]\nmemory=\"1024K\"\nkernel=\"k\"\n"
+              "format=\"elf\"\nrestart={on=\"never\"}\n"
+              "[partition.d]\ncpus=[4]\nmemory=\"2M\"\nkernel=\"k\"\n"
+              "format=\"flat\"\nmode=\"real\"\ndebug-exit=\"0xf4\"\nhpet=true\nmodules=[\"a\", \"b\"]\n");
     struct config_partition *p = c->partitions;
 
     (void)state;
@@ -85,6 +86,7 @@ static void test_all_keys(void **state) {
     assert_int_equal(IMAGE_ELF, p->format);
     p++;
     assert_true(p->load_address == MIB(1) && p->entry == MIB(1));
+    assert_true(p->hpet && !p[-1].hpet);
     assert_true(p->mode == START_REAL && p->debug_exit == 0xf4 && p[-1].debug_exit == NEVER);
     assert_true(p->module_count == 2 && p[-1].module_count == 0);
     assert_string_equal("b", p->modules[1]);
@@ -204,6 +206,7 @@ static void test_optional_keys(void **state) {
         {"debug-exit = 0x3fd", 14, "port 0x3fd belongs to", "leave"},
         {"debug-exit = 0x5fe", 14, "port 0x600 belongs to", "leave"},
         {"debug-exit = 0xf4\nports = [0xf7]", 14, "debug-exit is one of the machine's ports", "leave"},
+        {"hpet = 1", 8, "hpet must be true or false", "hpet = true"},
         {"debug-exit = true", 14, "debug-exit must be a port", "0xf4"},
         {"load = 0x1000000\nformat = \"flat\"", 8, "load 0x1000000 lies outside", "0xffffff"},
         {"entry = 0x1fffff\nload = 0x200000\nformat = \"flat\"", 9, "lies before the image", "\"0x200000\""},

@@ -1,9 +1,10 @@
 /* Core's exit handlers under a scripted vendor, through the real run loop: what each exit does to the vCPU. */
 #include "test/fake/core_fixture.h"
 
-static const char config[] = "[machine]\nconsole = \"com1\"\n"
-                             "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
-                             "load = 0x100000\nentry = 0x100000\nports = [0x378]\nrestart = { on = \"always\" }\n";
+static const char config[] =
+    "[machine]\nconsole = \"com1\"\n"
+    "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
+    "load = 0x100000\nentry = 0x100000\nhpet = true\nports = [0x378]\nrestart = { on = \"always\" }\n";
 
 static int setup(void **state) {
     (void)state;
@@ -342,6 +343,17 @@ static void test_devices(void **state) {
     CODE("\x8b\x43\x10"); /* mov eax, [rbx + 16] */
     play_skips(stage2(0xfec00010, ACCESS_READ, false), 3);
     assert_int_equal(0x20, v->hw.gpr[AX] & 0xff);
+    v->hw.gpr[BX] = 0xfed000f0; /* HPET: a counter of 64 bits is one access */
+    v->hw.gpr[AX] = 0xffffffff;
+    CODE("\x48\x89\x03"); /* mov [rbx], rax */
+    play_skips(stage2(0xfed000f0, ACCESS_WRITE, false), 3);
+    v->hw.gpr[AX] = 1;
+    CODE("\x48\x89\x83\x20\xff\xff\xff"); /* mov [rbx - 0xe0], rax: on */
+    play_skips(stage2(0xfed00010, ACCESS_WRITE, false), 7);
+    fake_hw.tsc += 1000000000;
+    CODE("\x48\x8b\x03"); /* mov rax, [rbx] */
+    play_skips(stage2(0xfed000f0, ACCESS_READ, false), 3);
+    assert_in_range(v->hw.gpr[AX], BIT(32), BIT(32) + 200000000);
     v->hw.gpr[BX] = 0xd0000000;
     CODE("\x48\x8b\x03"); /* mov rax, [rbx]: nobody */
     play_skips(stage2(0xd0000000, ACCESS_READ, false), 3);

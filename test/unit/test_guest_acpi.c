@@ -10,6 +10,7 @@
 #include "core/acpi/guest_acpi.h"
 #include "core/base/bits.h"
 #include "core/base/errors.h"
+#include "core/vdev/vhpet.h"
 
 #define MEMORY MIB(2)
 
@@ -95,7 +96,7 @@ static void test_fadt(void **state) {
     gpa_t rsdp;
 
     (void)state;
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 2, 2, NULL, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 2, 2, NULL, false, &rsdp));
     f = table(get(xsdt(rsdp) + 36, 8), "FACP");
     assert_int_equal(276, get(f + 4, 4));
     assert_int_equal(6, f[8]);
@@ -141,7 +142,7 @@ static void test_madt(void **state) {
 
     (void)state;
     regions[1].rights = RIGHT_READ; /* the guest's right, not the firmware's */
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 4, 4, NULL, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 4, 4, NULL, false, &rsdp));
     m = table(get(xsdt(rsdp) + 44, 8), "APIC");
     assert_int_equal(44 + 2 * 8 + 2 * 16 + sizeof(tail), get(m + 4, 4));
     assert_int_equal(0xfee00000, get(m + 36, 4));
@@ -160,14 +161,14 @@ static void test_range(void **state) {
 
     (void)state;
     for (u32 i = 0; i < 20000; i++) ids[i] = i;
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 8000, 0, NULL, &rsdp));
-    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 8400, 0, NULL, &rsdp));
-    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 20000, 0, NULL, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 8000, 0, NULL, false, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 8400, 0, NULL, false, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 20000, 0, NULL, false, &rsdp));
     mem.count = 1;
-    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 1, 0, NULL, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_build(&mem, ids, 1, 0, NULL, false, &rsdp));
     mem.count = 3;
-    while (guest_acpi_build(&mem, ids, n, 0, &pci, &rsdp) == 0) n++;
-    assert_int_equal(0, guest_acpi_build(&mem, ids, n, 0, NULL, &rsdp)); /* MCFG and SSDT were too much */
+    while (guest_acpi_build(&mem, ids, n, 0, &pci, false, &rsdp) == 0) n++;
+    assert_int_equal(0, guest_acpi_build(&mem, ids, n, 0, NULL, false, &rsdp)); /* MCFG and SSDT were too much */
     free(ids);
 }
 
@@ -181,7 +182,7 @@ static void test_pci(void **state) {
     gpa_t rsdp;
 
     (void)state;
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 1, 1, &wide, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 1, 1, &wide, false, &rsdp));
     assert_int_equal(36 + 32, get(table(get(host + rsdp.v + 24, 8), "XSDT") + 4, 4));
     m = table(xsdt_entry(rsdp, 2), "MCFG");
     assert_int_equal(60, get(m + 4, 4));
@@ -197,15 +198,36 @@ static void test_pci(void **state) {
     assert_true(get(window + 30, 8) == 0); /* translation */
     assert_true(get(window + 38, 8) == 0x4000000000);
     assert_int_equal(0x79, window[46]);
-    assert_int_equal(0, guest_acpi_build(&mem, ids, 1, 1, &narrow, &rsdp));
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 1, 1, &narrow, false, &rsdp));
     assert_true(table(xsdt_entry(rsdp, 3), "SSDT") == s);
     assert_int_equal(0x0079, get(window, 2)); /* the resources end where the window was */
+}
+
+/* IA-PC HPET Specification 1.0a, The ACPI 2.0 HPET Description Table. */
+static void test_hpet(void **state) {
+    const struct guest_pci pci = {0, 0};
+    const u32 ids[] = {0};
+    const u8 *t;
+    gpa_t rsdp;
+
+    (void)state;
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 1, 1, &pci, true, &rsdp));
+    assert_int_equal(36 + 40, get(table(get(host + rsdp.v + 24, 8), "XSDT") + 4, 4));
+    t = table(xsdt_entry(rsdp, 2), "HPET");
+    assert_int_equal(56, get(t + 4, 4));
+    assert_int_equal(1, t[8]);
+    assert_int_equal(VHPET_ID, get(t + 36, 4));
+    assert_true(t[40] == 0 && t[41] == 64 && get(t + 44, 8) == 0xfed00000);
+    assert_true(t[52] == 0 && get(t + 53, 2) > 0 && t[55] == 0);
+    assert_non_null(table(xsdt_entry(rsdp, 3), "MCFG"));
+    assert_non_null(table(xsdt_entry(rsdp, 4), "SSDT"));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_fadt), TEST(test_madt), TEST(test_range), TEST(test_pci)};
+    const struct CMUnitTest tests[] = {TEST(test_fadt), TEST(test_madt), TEST(test_range), TEST(test_pci),
+                                       TEST(test_hpet)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
