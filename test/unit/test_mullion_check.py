@@ -52,7 +52,7 @@ def test_caret_counts_characters_and_tabs_as_one(check):
     refused(check('[partition.a]\n\t"\u00e9" = 1\n'),
             "f.toml:2:2: [partition.a] has no key ?", '     "\u00e9" = 1', "     ^",
             "  remedy: known keys are cpus, memory, address, kernel, initrd, cmdline, format, load, entry, mode, modules, "
-            "debug-exit, ports, pci, dma, pci-groups, pci-reset, pci-fault, restart")
+            "debug-exit, hpet, ports, pci, dma, pci-groups, pci-reset, pci-fault, restart")
 
 
 def test_long_line_is_cut_around_the_mistake(check):
