@@ -23,6 +23,10 @@ CHECKER = BUILD / "tools/mullion-check"
 GRUB = pathlib.Path("/usr/lib/grub")
 KNOWN = {"vmlinuz": BUILD / "linux/vmlinuz", "initrd": BUILD / "initrd.img"}
 
+# Made when a file first names it: what Debian's packages give.
+STOCK = ["tools/fetch-linux", "stock"]
+MADE = {"vmlinuz-stock": [STOCK], "initrd-pci.img": [STOCK, ["tools/make-initrd", "pci"]]}
+
 # What the boot loader needs, and no more, which is smaller and quicker.
 LOADER = ["multiboot2", "normal", "serial", "terminal"]
 # The UEFI image of an ISO asks for every partition map by name, and prints an error for each that is absent.
@@ -68,7 +72,10 @@ def partitions(config):
 
 def find_module(name, beside):
     """The file of a module: beside the partition file, else where this tree builds it; None if nowhere."""
-    candidates = [beside / name, KNOWN.get(name), BUILD / "guests" / name, BUILD / name]
+    candidates = [beside / name, KNOWN.get(name), BUILD / "guests" / name, BUILD / name, BUILD / "linux" / name]
+    if not (beside / name).exists():
+        for command in MADE.get(name, []):
+            subprocess.run([str(TOP / command[0]), *command[1:]], check=True, cwd=TOP)
     if "/" not in name:
         candidates += sorted(path for path in (BUILD / "guests").rglob("*") if path.name == name)
     return next((path for path in candidates if path and path.exists()), None)
