@@ -18,7 +18,7 @@ PURE    := $(sort $(wildcard core/base/*.c core/vdev/*.c core/config/*.c core/in
 HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c \
                                                   boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S)))
 # Pure code of the host tools: unit tests and fuzzers have it too.
-TOOLED  := tools/report.c
+TOOLED  := tools/report.c tools/inventory.c tools/inventory_check.c
 # Generated pure code.
 PURE    += $(O)/gen/dsdt.c $(O)/gen/pci.c
 
@@ -94,7 +94,9 @@ unit: unit-build
 tools: $(O)/tools/mullion-check
 
 TLFLAGS := -std=gnu11 -O2 -g -DHOST_BUILD $(WARN) -I.
-TLOBJS  := $(patsubst %.c,$(O)/host/%.o,tools/mullion-check.c $(TOOLED) $(filter core/base/% core/config/%,$(PURE)))
+TLOBJS  := $(patsubst %.c,$(O)/host/%.o,$(wildcard tools/*.c) $(filter core/base/% core/config/% mm/frames.c,$(PURE)))
+$(O)/host/tools/mullion-check.o: $(O)/version
+$(O)/host/tools/mullion-check.o: TLFLAGS += -DMULLION_VERSION='"$(VERSION)"'
 $(O)/host/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(TLFLAGS) -MMD -MP -c $< -o $@

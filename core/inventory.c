@@ -20,9 +20,9 @@ static void print_function(const struct pci_function *f) {
 
     pci_name(name, sizeof(name), f->id);
     pci_name(group, sizeof(group), f->group);
-    log_line("#: pci %s %04x:%04x class %06x group %s%s%s%s%s # %s", name, f->vendor, f->device, f->class_code, group,
-             f->msi ? " msi" : "", f->msix ? " msi-x" : "", f->flr ? " flr" : "", f->header ? " bridge" : "",
-             class_name(f->class_code));
+    log_line("#: pci %s %04x:%04x class %06x group %s%s%s%s%s%s # %s", name, f->vendor, f->device, f->class_code, group,
+             f->msi ? " msi" : "", f->msix ? " msi-x" : "", f->flr ? " flr" : "", f->pm ? " pm" : "",
+             f->header ? " bridge" : "", class_name(f->class_code));
     for (u32 i = 0; i < PCI_BARS; i++)
         if (f->bars[i].bytes)
             log_line("#: bar %s %u %s 0x%llx 0x%llx", name, i,
@@ -34,7 +34,7 @@ static void print_function(const struct pci_function *f) {
 
 /* One entry for each device that could be given away; commented out, so that the file boots as it stands. */
 static void print_choices(void) {
-    log_line("# pci = [ # whole groups at a time; pci-reset = \"optional\" for those without flr");
+    log_line("# pci = [ # whole groups at a time; pci-reset = \"optional\" for those without flr or pm");
     for (u32 i = 0; i < pass.count; i++) {
         const struct pci_function *f = &pass.functions[i];
         char name[16];

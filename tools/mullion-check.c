@@ -1,33 +1,43 @@
 /* mullion-check: checks a partition file on the host with the sources that the hypervisor reads it
  * with, and prints who owns what. Exit codes: 0 good, 1 a mistake in the file, 2 the command
- * itself. Prints either one mistake or the whole report, never a part. */
+ * itself. Prints either one mistake or the whole report, never a part. This file: the command line and the files. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/errors.h"
 #include "core/config/config.h"
 #include "core/config/schema.h"
+#include "tools/inventory.h"
 #include "tools/report.h"
+
+#ifndef MULLION_VERSION
+#define MULLION_VERSION "unknown"
+#endif
 
 enum { EXIT_GOOD = 0, EXIT_MISTAKE = 1, EXIT_USAGE = 2 };
 
-static const char help[] = "usage: mullion-check FILE [--modules DIR-OR-LIST] [--cpus N] [--memory SIZE]\n"
-                           "\n"
+static const char help[] = "Usage: mullion-check FILE [OPTION]...\n"
                            "Checks a Mullion partition file and prints who owns each core, memory range, port,\n"
-                           "interrupt and module.\n"
+                           "interrupt, PCI function and module.\n"
                            "\n"
+                           "  --machine LIST    the machine is what tools/inventory printed into this file\n"
                            "  --modules DIR     the modules are the files of this directory\n"
                            "  --modules A,B,C   the modules are these names\n"
                            "  --cpus N          the machine has N cores\n"
                            "  --memory SIZE     the machine has this much memory for partitions: 512M, 4G\n"
+                           "  --json            print the report, or the mistake, for programs\n"
+                           "  --svg OUT         also draw the machine into this file\n"
+                           "  --strict          warnings are mistakes\n"
                            "  --help            print this text\n"
+                           "  --version         print the version\n"
                            "\n"
                            "Without an option, what it tells is not checked. Exit code: 0 if the file is good, 1 if\n"
-                           "it has a mistake, 2 if the command is wrong or a file cannot be read.\n";
+                           "it has a mistake, 2 if the command is wrong or a file cannot be read or written.\n";
 
 struct names {
     char **list;
@@ -35,9 +45,23 @@ struct names {
 };
 
 struct options {
-    const char *file, *modules;
+    const char *file, *modules, *inventory, *svg;
     struct config_machine machine;
     u64 memory; /* bytes free for partitions, 0: not checked */
+    bool json, strict;
+};
+
+/* A run: everything that is learned on the way to the report. */
+struct run {
+    const struct options *options;
+    const char *text;
+    size_t length;
+    struct inventory *machine;
+    struct placement *places;
+    struct config *config;
+    struct config_error *warnings;
+    u32 warning_count;
+    u8 *arenas[3]; /* of the file, of the inventory, of the placement */
 };
 
 static void *grow(void *old, size_t bytes) {
@@ -98,6 +122,14 @@ static int take_option(struct options *o, const char *name, const char *value) {
         o->modules = value;
         return 0;
     }
+    if (!strcmp(name, "--machine")) {
+        o->inventory = value;
+        return 0;
+    }
+    if (!strcmp(name, "--svg")) {
+        o->svg = value;
+        return 0;
+    }
     if (!strcmp(name, "--memory")) {
         if (!config_parse_size(value, strlen(value), &o->memory) || !o->memory)
             return usage("--memory needs a size such as 512M, not ", value);
@@ -110,9 +142,18 @@ static int take_option(struct options *o, const char *name, const char *value) {
     return 0;
 }
 
+/* Options without a value. */
+static bool take_flag(struct options *o, const char *name) {
+    bool json = !strcmp(name, "--json"), strict = !strcmp(name, "--strict");
+
+    o->json |= json;
+    o->strict |= strict;
+    return json || strict;
+}
+
 /* "--name value" and "--name=value". */
 static int parse_options(int argc, char **argv, struct options *o) {
-    static const char *const known[] = {"--modules", "--cpus", "--memory"};
+    static const char *const known[] = {"--modules", "--cpus", "--memory", "--machine", "--svg"};
 
     for (int i = 1; i < argc; i++) {
         const char *match = NULL, *value;
@@ -123,7 +164,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
             o->file = argv[i];
             continue;
         }
-        for (size_t k = 0; k < 3; k++)
+        if (take_flag(o, argv[i])) continue;
+        for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
             if (strlen(known[k]) == length && !strncmp(argv[i], known[k], length)) match = known[k];
         if (!match) return usage("no such option: ", argv[i]);
         value = argv[i][length] ? argv[i] + length + 1 : i + 1 < argc ? argv[++i] : NULL;
@@ -176,11 +218,131 @@ static void print_source(const char *text, size_t length, const struct config_er
     fprintf(stderr, "\n    %*s\n", (int)(e->column - first + 1), "^");
 }
 
-static int mistake(const char *file, const char *text, size_t length, const struct config_error *e) {
-    fprintf(stderr, "%s:%u:%u: %s\n", file, e->line, e->column, e->what);
-    print_source(text, length, e);
+static int mistake(const struct run *r, const struct config_error *e) {
+    fprintf(stderr, "%s:%u:%u: %s\n", r->options->file, e->line, e->column, e->what);
+    print_source(r->text, r->length, e);
     fprintf(stderr, "  remedy: %s\n", e->remedy);
+    if (r->options->json) {
+        json_mistake(stdout, r->options->file, e);
+        fflush(stdout);
+    }
     return EXIT_MISTAKE;
+}
+
+static int failed(const char *path, const char *why) {
+    fprintf(stderr, "mullion-check: %s: %s\n", path, why);
+    return EXIT_USAGE;
+}
+
+static int load_machine(struct run *r) {
+    const char *path = r->options->inventory;
+    struct arena arena = {0};
+    struct config_error error = {0};
+    size_t length;
+    char *text = read_file(path, &length);
+    int rc;
+
+    if (!text) return EXIT_USAGE;
+    arena.size = INVENTORY_ARENA_BYTES(length);
+    arena.base = r->arenas[1] = grow(NULL, arena.size);
+    rc = length > CONFIG_MAX_BYTES ? -E_INVAL : inventory_parse(&arena, text, length, &r->machine, &error);
+    if (length > CONFIG_MAX_BYTES)
+        failed(path, "more than 1 MiB: this is no inventory");
+    else if (rc) {
+        failed(path, error.what);
+        if (error.line) {
+            fprintf(stderr, "  line %u:\n", error.line);
+            print_source(text, length, &error);
+        }
+        fprintf(stderr, "  remedy: %s\n", error.remedy);
+    }
+    free(text);
+    return rc ? EXIT_USAGE : EXIT_GOOD;
+}
+
+static bool earlier(const struct config_error *a, const struct config_error *b) {
+    return a->line < b->line || (a->line == b->line && a->column < b->column);
+}
+
+/* Of all checks of the machine the mistake that stands first. */
+static int check_machine(struct run *r, struct config_error *error) {
+    struct config_error other;
+    struct arena arena = {0};
+    u32 count = r->config->partition_count, ranges;
+    int rc = config_check_machine(r->config, &r->options->machine, error);
+
+    if (r->options->memory && config_check_memory(r->config, r->options->memory, &other)) {
+        if (!rc || earlier(&other, error)) *error = other;
+        rc = -E_INVAL;
+    }
+    if (!r->machine) return rc;
+    ranges = r->machine->memory_count;
+    arena.size = (size_t)count * (sizeof(*r->places) + 16 + (3 * ranges + 2) * sizeof(struct piece)) +
+                 (4 * (size_t)(ranges + count) + 64) * sizeof(struct frame_range) + KIB(4);
+    arena.base = r->arenas[2] = grow(NULL, arena.size);
+    r->places = arena_alloc(&arena, count * sizeof(*r->places));
+    if (!r->places) return -E_NOMEM;
+    if (inventory_check(r->machine, r->config, &arena, r->places, &other)) {
+        if (!rc || earlier(&other, error)) *error = other;
+        rc = -E_INVAL;
+    }
+    return rc;
+}
+
+/* Kept in the order of the file. */
+static void add_warning(void *ctx, const struct config_error *warning) {
+    struct run *r = ctx;
+    u32 at = r->warning_count++;
+
+    r->warnings = grow(r->warnings, r->warning_count * sizeof(*r->warnings));
+    for (; at && earlier(warning, &r->warnings[at - 1]); at--) r->warnings[at] = r->warnings[at - 1];
+    r->warnings[at] = *warning;
+}
+
+static int warn(struct run *r) {
+    const struct warnings warnings = {add_warning, r};
+
+    inventory_warn(r->machine, r->config, &warnings);
+    if (r->options->strict && r->warning_count) return mistake(r, &r->warnings[0]);
+    for (u32 i = 0; i < r->warning_count; i++) {
+        const struct config_error *e = &r->warnings[i];
+
+        fprintf(stderr, "%s:%u:%u: warning: %s\n", r->options->file, e->line, e->column, e->what);
+        print_source(r->text, r->length, e);
+        fprintf(stderr, "  remedy: %s\n", e->remedy);
+    }
+    return EXIT_GOOD;
+}
+
+/* Under another name first: a picture is whole or not there. */
+static int draw(const struct ownership *o, const char *path) {
+    size_t length = strlen(path);
+    struct stat status;
+    char *name;
+    FILE *f = NULL;
+    int fd, error = 0;
+    mode_t mask;
+
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return failed(path, S_ISDIR(status.st_mode) ? strerror(EISDIR) : "this is no regular file");
+    name = grow(NULL, length + 8);
+    memcpy(name, path, length);
+    memcpy(name + length, ".XXXXXX", 8);
+    fd = mkstemp(name);
+    if (fd < 0) {
+        error = errno;
+    } else {
+        mask = umask(0);
+        umask(mask);
+        f = fchmod(fd, 0666 & ~mask) ? NULL : fdopen(fd, "w");
+        if (f) svg_report(f, o);
+        if (!f || ferror(f) || fflush(f)) error = errno ? errno : EIO;
+        if ((f ? fclose(f) : close(fd)) && !error) error = errno;
+        if (!error && rename(name, path)) error = errno;
+        if (error) unlink(name);
+    }
+    free(name);
+    return error ? failed(path, strerror(error)) : EXIT_GOOD;
 }
 
 static void print_line(void *ctx, const char *text) {
@@ -188,44 +350,62 @@ static void print_line(void *ctx, const char *text) {
     puts(text);
 }
 
-static int check(const struct options *o, const char *text, size_t length) {
-    struct arena arena = {.size = CONFIG_ARENA_BYTES(length)};
+static int report(const struct run *r) {
+    const struct options *o = r->options;
+    const struct ownership all = {o->file, r->config, r->machine, r->places, r->warnings, r->warning_count};
+    int rc = o->svg ? draw(&all, o->svg) : EXIT_GOOD;
+
+    if (rc) return rc;
+    if (o->json) {
+        json_report(stdout, &all);
+    } else {
+        config_report(r->config, print_line, NULL);
+        if (r->machine) inventory_report(&all, print_line, NULL);
+    }
+    if (!fflush(stdout) && !ferror(stdout)) return EXIT_GOOD;
+    return failed("standard output", strerror(errno));
+}
+
+static int check(struct run *r) {
+    struct arena arena = {.size = CONFIG_ARENA_BYTES(r->length)};
     struct config_error error = {0};
-    struct config *config;
     int rc;
 
-    arena.base = grow(NULL, arena.size);
-    rc = config_parse(&arena, text, length, &config, &error);
-    if (!rc) rc = config_check_machine(config, &o->machine, &error);
-    if (!rc && o->memory) rc = config_check_memory(config, o->memory, &error);
-    if (rc) {
-        rc = mistake(o->file, text, length, &error);
-    } else {
-        config_report(config, print_line, NULL);
-        rc = fflush(stdout) ? EXIT_USAGE : EXIT_GOOD;
-        if (rc) fprintf(stderr, "mullion-check: cannot write: %s\n", strerror(errno));
-    }
-    free(arena.base);
-    return rc;
+    arena.base = r->arenas[0] = grow(NULL, arena.size);
+    rc = config_parse(&arena, r->text, r->length, &r->config, &error);
+    if (!rc) rc = check_machine(r, &error);
+    if (rc == -E_NOMEM) return failed(r->options->file, "out of memory");
+    if (rc) return mistake(r, &error);
+    rc = warn(r);
+    return rc ? rc : report(r);
 }
 
 int main(int argc, char **argv) {
     struct options o = {0};
     struct names names = {0};
-    size_t length;
-    char *text;
+    struct run r = {.options = &o};
+    char *text = NULL;
     int rc = EXIT_USAGE;
 
-    for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help")) return fputs(help, stdout) < 0 || fflush(stdout) ? EXIT_USAGE : EXIT_GOOD;
+    for (int i = 1; i < argc; i++) {
+        bool version = !strcmp(argv[i], "--version");
+
+        if (version || !strcmp(argv[i], "--help"))
+            return fputs(version ? "mullion-check (Mullion) " MULLION_VERSION "\n" : help, stdout) < 0 || fflush(stdout)
+                       ? EXIT_USAGE
+                       : EXIT_GOOD;
+    }
     if (parse_options(argc, argv, &o) || (o.modules && read_modules(o.modules, &names))) goto out;
-    text = read_file(o.file, &length);
-    if (!text) goto out;
+    text = read_file(o.file, &r.length);
+    if (!text || (o.inventory && load_machine(&r))) goto out;
+    r.text = text;
     o.machine.modules = (const char *const *)names.list;
     o.machine.module_count = (u32)names.count;
-    rc = check(&o, text, length);
-    free(text);
+    rc = check(&r);
 out:
+    free(text);
+    free(r.warnings);
+    for (size_t i = 0; i < 3; i++) free(r.arenas[i]);
     for (size_t i = 0; i < names.count; i++) free(names.list[i]);
     free(names.list);
     return rc;

@@ -112,3 +112,43 @@ void config_report(const struct config *config, void (*line)(void *ctx, const ch
         for (u32 k = 0; k < p->module_count; k++) row(&r, "module", p->modules[k], p->name, "module");
     }
 }
+
+static void report_function(const struct report *r, const struct config *config, const struct inventory_function *f) {
+    char which[64], name[16];
+
+    inventory_name(name, sizeof(name), f->id);
+    fmt(which, sizeof(which), "%s %04x:%04x %s", name, f->vendor, f->device, f->kind);
+    row(r, "function", which,
+        f->owner              ? config->partitions[f->owner - 1].name
+        : inventory_shared(f) ? "hypervisor"
+                              : "nobody",
+        "");
+}
+
+void inventory_report(const struct ownership *o, void (*line)(void *ctx, const char *text), void *ctx) {
+    const struct config *config = o->config;
+    struct report r = {line, ctx};
+    char which[48];
+
+    for (u32 core = 0; core < o->machine->core_count; core++) {
+        if (config_core_owner(config, core)) continue;
+        fmt(which, sizeof(which), "%u", core);
+        row(&r, "core", which, "nobody", "");
+    }
+    for (u32 i = 0; o->places && i < config->partition_count; i++)
+        for (u32 k = 0; k < o->places[i].count; k++) {
+            const struct piece *piece = &o->places[i].pieces[k];
+
+            fmt(which, sizeof(which), "0x%llx-0x%llx", (unsigned long long)piece->base.v,
+                (unsigned long long)(piece->base.v + piece->bytes - 1));
+            row(&r, "placed", which, config->partitions[i].name, problem_size(piece->bytes).text);
+        }
+    for (u32 i = 0; i < o->machine->function_count; i++) report_function(&r, config, &o->machine->functions[i]);
+}
+
+u32 config_core_owner(const struct config *config, u32 core) {
+    for (u32 i = 0; i < config->partition_count; i++)
+        for (u32 k = 0; k < config->partitions[i].cpu_count; k++)
+            if (config->partitions[i].cpus[k].base == core) return i + 1;
+    return 0;
+}

@@ -1,7 +1,9 @@
 """tools/mullion-check as a user runs it: what it prints, where, and its exit codes."""
+import json
 import os
 import re
 import subprocess
+import xml.etree.ElementTree as xml
 
 import pytest
 
@@ -98,7 +100,7 @@ def test_wrong_commands(args):
 def test_help():
     result = run("--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("usage: mullion-check FILE")
+    assert result.stdout.startswith("Usage: mullion-check FILE")
 
 
 def test_full_disk_is_not_success(check, tmp_path):
@@ -121,3 +123,163 @@ def test_examples_of_the_documentation_hold(check):
     assert check(re.sub("^    ", "", example, flags=re.M)).returncode == 0
     report = text.split("$ build/tools/mullion-check configs/demo.toml\n")[1].split("\n\n")[0]
     assert re.sub("^    ", "", report, flags=re.M).strip() == run(ROOT + "/configs/demo.toml").stdout.strip()
+
+
+# --- a known machine ---
+
+MACHINE = """#: begin
+#: cores 4
+#: core 0 apic 0
+#: memory 0x163000 0x3fe7c000
+#: memory 0x100000000 0x40000000
+#: vendor svm: revision 1
+#: iommu amd-vi interrupts
+#: pci 00:00.0 8086:29c0 class 060000 group 00:00.0 # bridge
+#: pci 00:01.0 8086:10d3 class 020000 group 00:01.0 msi msi-x flr pm # network
+#: bar 00:01.0 0 mem32 0xfeb80000 0x20000
+#: pci 00:02.0 8086:10d3 class 020000 group 00:02.0 msi # network
+#: pci 00:03.0 8086:2922 class 010601 group 00:03.0 flr # storage
+#: pci 00:03.1 8086:2930 class 0c0500 group 00:03.0 flr # serial bus
+#: pci 0001:02:00.0 1af4:1000 class 020000 group 0001:02:00.0 # network
+[partition.first]
+#: end
+"""
+TWO = GOOD + 'pci = ["%s"]\n[partition.b]\ncpus = [2]\nmemory = "16M"\nkernel = "k"\npci = ["%s"]\n'
+
+
+@pytest.fixture
+def on_machine(check, tmp_path):
+    def call(text, *args, machine=MACHINE):
+        (tmp_path / "m.txt").write_text(machine)
+        return check(text, "--machine", "m.txt", *args)
+    return call
+
+
+def test_machine_file_is_reported(on_machine):
+    result = on_machine(TWO % ("00:01.0", "0001:02:00.0"))
+    assert (result.returncode, result.stderr) == (0, "")
+    for line in ("core +3 +nobody", "placed +0x13f000000-0x13fffffff +a, 16M", "placed +0x13e000000-0x13effffff +b, 16M",
+                 "function +00:00.0 8086:29c0 bridge +hypervisor", "function +00:01.0 8086:10d3 network +a",
+                 "function +0001:02:00.0 1af4:1000 network b", "function +00:02.0 8086:10d3 network +nobody"):
+        assert re.search(f"^{line}$", result.stdout, re.M), line
+
+
+@pytest.mark.parametrize("change, place, what, remedy", [
+    (("[0, 1]", "[0, 4]"), "2:12", "core 4 does not exist: the machine has 4 cores", "write core numbers from 0 to 3"),
+    (('"16M"', '"3G"'), "3:10", "too little memory for partition a: it wants 3072 MiB, 2046 MiB are free",
+     "give the machine more memory or lower `memory`"),
+    (('kernel', 'address = "0xc0000000"\nkernel'), "4:11", "partition a: memory at 0xc0000000 is not free on this machine",
+     "choose another address, or leave `address` out"),
+    (("", 'pci = ["00:07.0"]'), "5:8", "pci: the machine has no such function", "the inventory lists those that there are"),
+    (("", 'pci = ["8086:10d4"]'), "5:8", "pci: the machine has no such function",
+     "the inventory lists those that there are"),
+    (("", 'pci = ["00:00.0"]'), "5:8", "pci: 00:00.0 is a bridge or an IOMMU, which serves others as well",
+     "name functions that are devices"),
+    (("", 'pci = ["00:02.0"]'), "5:8", "pci: 00:02.0 has no way to be reset",
+     'pci-reset = "optional" uses it all the same'),
+])
+def test_what_the_machine_refuses(on_machine, change, place, what, remedy):
+    text = GOOD.replace(*change, 1) if change[0] else GOOD + change[1] + "\n"
+    line, column = map(int, place.split(":"))
+    refused(on_machine(text), f"f.toml:{place}: {what}", "    " + text.splitlines()[line - 1],
+            " " * (3 + column) + "^", f"  remedy: {remedy}")
+
+
+def test_isolation_groups(on_machine):
+    text = TWO % ("00:03.0", "00:03.1")
+    refused(on_machine(text),
+            "f.toml:10:8: pci: 00:03.0 and 00:03.1 can reach each other without the IOMMU, yet belong to a and b",
+            '    pci = ["00:03.1"]', "           ^",
+            '  remedy: give both to one partition; or set pci-groups = "split" in both: each can then harm the other')
+    split = on_machine(text.replace("pci =", 'pci-groups = "split"\npci ='))
+    assert split.returncode == 0
+    assert "f.toml:6:8: warning: pci: 00:03.0 of a and 00:03.1 of b can reach each other" in split.stderr
+    alone = on_machine(GOOD + 'pci = ["00:03.0"]\n')
+    assert alone.returncode == 0
+    assert "00:03.0 of a and 00:03.1 of nobody can reach each other without the IOMMU" in alone.stderr
+    assert "  remedy: give it to a as well" in alone.stderr
+    refused(on_machine(TWO % ("8086:10d3", "00:01.0")), "f.toml:5:8: pci: 00:02.0 has no way to be reset",
+            '    pci = ["8086:10d3"]', "           ^", '  remedy: pci-reset = "optional" uses it all the same')
+    text = (TWO % ("8086:10d3", "00:01.0")).replace("pci =", 'pci-reset = "optional"\npci =', 1)
+    assert on_machine(text).stderr.startswith("f.toml:11:8: pci: 00:01.0 belongs to partition a already")
+
+
+def test_machines_that_cannot_confine(on_machine):
+    text = GOOD + 'pci = ["00:01.0"]\n'
+    none = MACHINE.replace("iommu amd-vi interrupts", "iommu none: the machine has no IOMMU")
+    refused(on_machine(text, machine=none), "f.toml:5:8: pci: the machine has no IOMMU", '    pci = ["00:01.0"]',
+            "           ^", '  remedy: dma = "unprotected" would let its devices reach all memory')
+    weak = MACHINE.replace(" interrupts", "")
+    refused(on_machine(text, machine=weak), "f.toml:5:8: pci: the IOMMU does not remap interrupts",
+            '    pci = ["00:01.0"]', "           ^", '  remedy: dma = "unprotected" would let its devices forge them')
+    for machine, what in ((none, "reaches all memory of this machine: it has no IOMMU in use"),
+                          (weak, "can forge interrupts: the IOMMU does not remap them")):
+        result = on_machine(text + 'dma = "unprotected"\n', machine=machine)
+        assert result.returncode == 0
+        assert result.stderr.splitlines()[0] == "f.toml:5:8: warning: pci: 00:01.0 " + what
+
+
+def test_warnings(check):
+    result = check(GOOD.replace("16M", "3M"))
+    assert result.returncode == 0 and result.stdout.startswith("what ")
+    assert result.stderr.splitlines() == [
+        "f.toml:3:10: warning: partition a gets no 2 MiB pages: the first 2 MiB of a guest are mapped by 4 KiB",
+        '    memory = "3M"', "             ^", '  remedy: write "4M" or more, if it is to be fast']
+    assert "the last 1M of its memory get no 2 MiB page" in check(GOOD.replace("16M", "17M")).stderr
+    refused(check(GOOD.replace("16M", "17M"), "--strict"),
+            "f.toml:3:10: partition a: the last 1M of its memory get no 2 MiB page", '    memory = "17M"',
+            "             ^", '  remedy: write "18M"')
+    assert check(GOOD, "--strict").returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", MACHINE.replace("#: end\n", ""), MACHINE.replace("cores 4", "cores x"),
+                                  MACHINE.replace("group 00:02.0", "group 00:02"), "#: end\n", "\0" * 99])
+def test_inventory_that_is_none(on_machine, text):
+    result = on_machine(GOOD, machine=text)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("mullion-check: m.txt: ")
+    assert result.stderr.splitlines()[-1].startswith("  remedy: take it anew")
+
+
+def test_files_that_cannot_be_used(check, tmp_path):
+    (tmp_path / "d").mkdir()
+    for args in (("--machine", "none"), ("--machine", "d"), ("--machine", "f.toml"), ("--svg", "d"),
+                 ("--svg", "no/such/a.svg"), ("--svg", "/dev/full"), ("--svg", "f.toml/a.svg")):
+        result = check(GOOD, *args)
+        assert (result.returncode, result.stdout) == (2, ""), args
+        assert result.stderr.startswith(f"mullion-check: {args[1]}: "), args
+    assert sorted(os.listdir(tmp_path)) == ["d", "f.toml"] and not os.listdir(tmp_path / "d")
+
+
+def test_json(on_machine, check):
+    said = json.loads(on_machine(TWO % ("00:01.0", "8086:2930#0"), "--json").stdout)
+    assert (said["format"], said["file"], said["error"], said["focus"]) == (1, "f.toml", None, "a")
+    assert [p["cpus"] for p in said["partitions"]] == [[0, 1], [2]]
+    assert said["partitions"][0]["placed"] == [{"base": 0x13f000000, "bytes": 16 << 20}]
+    assert {f["id"]: f["owner"] for f in said["machine"]["functions"] if f["owner"]} == {"00:01.0": "a", "00:03.1": "b"}
+    assert [w["line"] for w in said["warnings"]] == [10]
+    odd = json.loads(check(GOOD + 'cmdline = "\\"\\\\ \u00e9"\n', "--json").stdout)
+    assert odd["partitions"][0]["cmdline"] == '"\\ \u00e9'
+    assert odd["machine"] is None and odd["warnings"] == []
+    wrong = check("x = 1\n", "--json")
+    assert wrong.returncode == 1
+    assert json.loads(wrong.stdout)["error"] == {"line": 1, "column": 1, "what": "the file has no key x",
+                                                 "remedy": "known keys are machine, partition"}
+
+
+def test_svg(on_machine, check, tmp_path):
+    for call in (on_machine, check):
+        result = call(TWO % ("00:01.0", "00:03.1"), "--svg", "out.svg")
+        assert result.returncode == 0
+        text = (tmp_path / "out.svg").read_text()
+        xml.fromstring(text)
+        assert "core 2" in text and ">b<" in text and "16M" in text and "00:03.1" in text
+        assert not re.search(r"href|url\((?!#)|@import", text)
+        # Two texts on one line do not touch: the fixed-pitch ones are 7.3 wide.
+        rows = {}
+        for x, y, inside in re.findall(r'<text x="(\d+)" y="(\d+)" class="[bt]"[^>]*>([^<]*)<', text):
+            rows.setdefault(y, []).append((int(x), int(x) + 7.3 * len(inside)))
+        for row in rows.values():
+            row.sort()
+            assert all(a[1] <= b[0] for a, b in zip(row, row[1:])), row
+    assert sorted(os.listdir(tmp_path)) == ["f.toml", "m.txt", "out.svg"]
