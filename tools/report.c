@@ -102,6 +102,13 @@ void config_report(const struct config *config, void (*line)(void *ctx, const ch
     for (u32 i = 0; i < config->partition_count; i++) report_memory(&r, &config->partitions[i]);
     report_ports(&r, config);
     row(&r, "interrupt", "all machine lines", "hypervisor", "partitions get virtual ones");
+    for (u32 i = 0; i < config->sriov_count; i++) {
+        char which[48], what[48];
+
+        config_pci_text(which, sizeof(which), config->sriov[i].function);
+        fmt(what, sizeof(what), "hypervisor, enables %u virtual functions", (u32)config->sriov[i].vfs);
+        row(&r, "sriov", which, what, "");
+    }
     for (u32 i = 0; i < config->partition_count; i++) report_pci(&r, &config->partitions[i]);
     /* A module is copied at start, so that two partitions may name the same one. */
     for (u32 i = 0; i < config->partition_count; i++) {

@@ -91,10 +91,19 @@ struct config_partition {
         debug_exit_at;
 };
 
+/* Virtual functions that the machine is to have. */
+struct config_sriov {
+    u64 function; /* identity of the physical function */
+    u64 vfs;
+    struct config_place at, function_at;
+};
+
 struct config {
     u32 console;       /* machine port of the UART, or 0 */
     const char *focus; /* partition that has the keyboard at start, or NULL: the first */
     struct config_place focus_at;
+    struct config_sriov *sriov;
+    u32 sriov_count;
     struct config_partition *partitions;
     u32 partition_count;
 };

@@ -293,6 +293,24 @@ static void take_list(struct reader *r, const struct key_rule *rule, const struc
     *(u32 *)(void *)(partition + list->count) = array->count;
 }
 
+/* --- virtual functions --- */
+
+static void take_function(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
+    struct config_range range = {0};
+
+    if (parse_pci(node, &range) && range.bytes == 1 && !(range.base & BIT(63)) && !range.gsi)
+        *(u64 *)field = range.base;
+    else
+        unfit(r, rule, node);
+}
+
+static void take_vfs(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
+    *(u64 *)field = (u64)node->integer;
+    if (node->integer < 1 || node->integer > CONFIG_MAX_VFS) unfit(r, rule, node);
+}
+
+static void take_sriov(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field);
+
 /* --- the tables --- */
 
 static void take_restart(struct reader *r, const struct key_rule *rule, const struct toml_node *table, void *field);
@@ -343,11 +361,22 @@ static const struct key_rule restart_keys[] = {
     {0},
 };
 
+static const struct key_rule sriov_keys[] = {
+    {"function", STRING, "a PCI function", "function = \"00:04.0\"", take_function,
+     .field = offsetof(struct config_sriov, function), .place = offsetof(struct config_sriov, function_at),
+     .needed = true},
+    {"vfs", INTEGER, "a number of virtual functions, 1 to 256", "vfs = 4", take_vfs,
+     .field = offsetof(struct config_sriov, vfs), .needed = true},
+    {0},
+};
+
 const struct key_rule config_machine_keys[] = {
     {"console", STRING, "\"com1\" to \"com4\" or \"none\"", "console = \"com1\"", take_choice, MACHINE(console),
      .choices = consoles},
     {"focus", STRING, "the name of a partition", "focus = \"linux\"", take_text, MACHINE(focus),
      .place = offsetof(struct config, focus_at), .most = CONFIG_MAX_NAME},
+    {"sriov", TABLE | ARRAY, "a table, or a list of tables", "sriov = [{ function = \"00:04.0\", vfs = 4 }]",
+     take_sriov, .field = 0},
     {0},
 };
 
@@ -397,4 +426,28 @@ static void take_restart(struct reader *r, const struct key_rule *rule, const st
     else if (limit && p->restart_on == RESTART_NEVER)
         problem_add(&r->problems, limit->at,
                     "a limit has no meaning if nothing is restarted\nremove limit, or write on = \"crash\"");
+}
+
+/* One table, or a list of them. */
+static void take_sriov(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *to) {
+    const struct toml_node *n = node->kind == TOML_ARRAY ? node->first : node;
+    u32 count = node->kind == TOML_ARRAY ? node->count : 1;
+    struct config *config = to;
+
+    config->sriov = reader_alloc(r, count * sizeof(*config->sriov));
+    for (u32 i = 0; i < count && config->sriov; i++, n = n->next) {
+        u32 before = r->problems.count;
+
+        if (n->kind != TOML_TABLE) {
+            problem_add(&r->problems, n->at, "an element of sriov must be a table, not %s\nwrite for example %s",
+                        toml_kind_name(n->kind), rule->example);
+            return;
+        }
+        config->sriov[i].at = n->at;
+        config_read_table(r, n, "sriov", sriov_keys, &config->sriov[i]);
+        for (const struct key_rule *key = sriov_keys; key->name && r->problems.count == before; key++)
+            if (!toml_find(n, key->name, strlen(key->name)))
+                problem_add(&r->problems, n->at, "sriov has no %s\nwrite for example %s", key->name, rule->example);
+        config->sriov_count++;
+    }
 }

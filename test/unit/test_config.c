@@ -237,6 +237,49 @@ static void test_optional_keys(void **state) {
            5, 11, "ends beyond 52 bits", "leave address out");
 }
 
+static void test_sriov(void **state) {
+#define REST "\n[partition.a]\ncpus = [0]\nmemory = \"4M\"\nkernel = \"k\"\n"
+    static const struct {
+        const char *line;
+        u32 column;
+        const char *what, *remedy;
+    } list[] = {
+        {"sriov = 4", 9, "sriov must be a table, or a list of tables, not an integer", "vfs = 4"},
+        {"sriov = [\"00:04.0\"]", 10, "an element of sriov must be a table, not a string", "vfs = 4"},
+        {"sriov = {}", 9, "sriov has no function", "00:04.0"},
+        {"sriov = [{ function = \"00:04.0\" }]", 10, "sriov has no vfs", "vfs = 4"},
+        {"sriov = { vfs = 4 }", 9, "sriov has no function", "00:04.0"},
+        {"sriov = { function = 4, vfs = 4 }", 22, "function must be a PCI function, not an integer", "00:04.0"},
+        {"sriov = { function = \"00:04.*\", vfs = 4 }", 22, "function must be a PCI function, not 00:04.*", "00:04.0"},
+        {"sriov = { function = \"8086:10c9\", vfs = 4 }", 22, "function must be a PCI function", "00:04.0"},
+        {"sriov = { function = \"00:04.0 irq 3\", vfs = 4 }", 22, "function must be a PCI function", "00:04.0"},
+        {"sriov = { function = \"00:04.0\", vfs = 0 }", 39, "vfs must be a number of virtual functions", "vfs = 4"},
+        {"sriov = { function = \"00:04.0\", vfs = -1 }", 39, "vfs must be", "vfs = 4"},
+        {"sriov = { function = \"00:04.0\", vfs = 257 }", 39, "1 to 256, not 257", "vfs = 4"},
+        {"sriov = { function = \"00:04.0\", vf = 4 }", 33, "sriov has no key vf", "mean vfs?"},
+    };
+    struct config *c;
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(list); i++) {
+        char text[300];
+
+        snprintf(text, sizeof(text), "[machine]\n%s" REST, list[i].line);
+        expect(text, 2, list[i].column, list[i].what, list[i].remedy);
+    }
+    c = parse("[machine]\nsriov = { function = \"00:04.0\", vfs = 4 }" REST);
+    assert_int_equal(1, c->sriov_count);
+    assert_true(c->sriov[0].function == 4 << 3 && c->sriov[0].vfs == 4);
+    assert_true(c->sriov[0].function_at.line == 2 && c->sriov[0].function_at.column == 22);
+    c = parse("[machine]\nsriov = [{ function = \"0001:03:00.1\", vfs = 256 }, {vfs=1, function=\"01:00.0\"}]" REST);
+    assert_int_equal(2, c->sriov_count);
+    assert_true(c->sriov[0].function == 0x10301 && c->sriov[0].vfs == 256);
+    assert_true(c->sriov[1].function == 0x100 && c->sriov[1].vfs == 1);
+#undef REST
+    c = parse(example);
+    assert_int_equal(0, c->sriov_count);
+}
+
 static void test_ports(void **state) {
     static const struct {
         u32 first, last;
@@ -283,7 +326,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_example), cmocka_unit_test(test_all_keys), cmocka_unit_test(test_cpus),
         cmocka_unit_test(test_memory),  cmocka_unit_test(test_modules),  cmocka_unit_test(test_optional_keys),
-        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_sriov),   cmocka_unit_test(test_ports),
     };
     return cmocka_run_group_tests(tests, NULL, free_memory);
 }
