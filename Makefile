@@ -13,7 +13,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # Pure code: compiled into the hypervisor, the host tools, the unit tests and the fuzzers.
 PURE    := $(sort $(wildcard core/base/*.c core/vdev/*.c core/config/*.c core/insn/*.c core/image/*.c core/acpi/*.c \
                              core/policy/*.c mm/*.c) boot/multiboot2.c) \
-           $(addprefix drivers/,acpi.c aml_s5.c pci_scan.c dmar.c ivrs.c)
+           $(addprefix drivers/,acpi.c aml_s5.c pci_scan.c pci_sriov.c pci_vf.c dmar.c ivrs.c)
 # Hypervisor code: needs the machine.
 HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c \
                                                   boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S)))

@@ -22,13 +22,13 @@ static bool is_large(const struct pci_bar *b) { return b->wide && b->bytes >= LA
 
 /* The bridge whose bus may be reset: all below it belongs to the same partition. */
 static const struct pci_function *own_bridge(const struct pci_function *f, u8 owner) {
-    const struct pci_function *bridge = pci_parent(pass.functions, pass.count, f);
+    const struct pci_function *bridge = f->virtual ? NULL : pci_parent(pass.functions, pass.count, f);
 
     for (u32 i = 0; bridge && i < pass.count; i++) {
         u32 bus = PCI_BUS(pass.functions[i].id);
 
         if (pass.functions[i].id >> 16 != f->id >> 16 || bus < bridge->secondary || bus > bridge->subordinate) continue;
-        if (pass.owner[i] != owner) return NULL;
+        if (pass.owner[i] != owner || pass.functions[i].virtual) return NULL;
     }
     return bridge;
 }

@@ -17,6 +17,8 @@ extern struct pass_machine pass;
 
 /* Functions that serve others as well, and so are nobody's. */
 bool pass_is_shared(const struct pci_function *f);
+/* Enables virtual functions and adds them to pass.functions. Refuses the file if that cannot be. Boot core. */
+void pass_enable_vfs(const struct config_sriov *c);
 /* "00:1f.2", with the segment before it if it is not 0. */
 void pci_name(char *out, size_t size, u32 id);
 

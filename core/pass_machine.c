@@ -36,10 +36,16 @@ static bool buses_behind(u32 id, u8 *first, u8 *last) {
     return false;
 }
 
+static u32 physical(u32 id) {
+    for (u32 i = 0; i < pass.count; i++)
+        if (pass.functions[i].id == id && pass.functions[i].virtual) return pass.functions[i].physical;
+    return id;
+}
+
 static void setup_iommu(void) {
     const struct host_acpi *acpi = machine.boot->acpi;
     const struct iommu_ops *ops = acpi->iommu_amd ? &amdvi_ops : &vtd_ops;
-    const struct iommu_env env = {take_shared, share_registers, buses_behind, lapic_is_x2apic()};
+    const struct iommu_env env = {take_shared, share_registers, buses_behind, lapic_is_x2apic(), physical};
     char summary[160];
 
     fmt(pass.why, sizeof(pass.why), "%s", acpi->iommu_why[0] ? acpi->iommu_why : "the machine has no IOMMU");
@@ -160,6 +166,7 @@ void passthrough_setup(const struct config *config) {
     bool wanted = false;
 
     for (u32 i = 0; i < config->partition_count; i++) wanted |= config->partitions[i].pci_count != 0;
+    for (u32 i = 0; i < config->sriov_count; i++) pass_enable_vfs(&config->sriov[i]);
     pass.stop = take_shared(config->partition_count + 1);
     pass.grant = hostspace_take((pass.count + 1) * sizeof(*pass.grant));
     for (u32 i = 0; i < config->partition_count; i++)

@@ -199,6 +199,8 @@ void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at,
         const struct pass_function *f = &p->pci->functions[i];
 
         if (pci_page(f->real->id)) map(ctx, pci_page(f->real->id), PAGE_4K, MEM_UC);
+        for (u32 n = 0; n < f->real->vfs.count; n++) /* a reset of f looks there */
+            map(ctx, pci_page(pci_vf_id(&f->real->vfs, n)), PAGE_4K, MEM_UC);
         if (f->bridge && pci_page(f->bridge->id)) map(ctx, pci_page(f->bridge->id), PAGE_4K, MEM_UC);
         if (f->trap_bytes) map(ctx, f->real->bars[f->real->msix_bar].base + f->trap_offset, f->trap_bytes, MEM_UC);
     }

@@ -77,6 +77,7 @@ static struct state {
     struct ivrs ivrs;
 } * state __attribute__((section(".late")));
 static void *(*take)(u64 bytes) __attribute__((section(".late")));
+static u32 (*physical)(u32 id) __attribute__((section(".late")));
 
 static u64 reg_read(const struct unit *u, u32 reg) { return iommu_read64(u->registers + reg); }
 static void reg_write(const struct unit *u, u32 reg, u64 value) { iommu_write64(u->registers + reg, value); }
@@ -181,6 +182,7 @@ static int setup(const void *acpi, const struct iommu_env *env, char *summary, s
     int code;
 
     take = env->take;
+    physical = env->physical;
     state = take(sizeof(*state));
     code = ivrs_parse(acpi, &state->ivrs, why, why_size);
     if (code) return code;
@@ -228,13 +230,14 @@ static bool same_alias(const struct function *a, const struct function *b) {
 
 static int prepare(u32 id, u32 interrupts) {
     struct function *f = &state->functions[state->function_count];
-    u32 unit;
+    u32 unit, known = physical ? physical(id) : id;
     int code;
 
     if (state->function_count == MAX_FUNCTIONS) return -E_NOMEM;
     *f = (struct function){.id = id, .ids = {id & 0xffff}, .count = interrupts};
-    code = find(id) ? -E_OVERLAP : ivrs_find(&state->ivrs, id, &unit, &f->ids[1]);
+    code = find(id) ? -E_OVERLAP : ivrs_find(&state->ivrs, known, &unit, &f->ids[1]);
     if (code) return code;
+    if (f->ids[1] == (known & 0xffff)) f->ids[1] = f->ids[0]; /* no alias */
     f->unit = &state->units[unit];
     for (const struct function *other = state->functions; other < f; other++)
         if (same_alias(f, other)) {

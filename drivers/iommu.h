@@ -11,12 +11,15 @@
 
 /* For the boot core, in setup and prepare only. take: zeroed memory below 4 GiB, page aligned, in the direct map,
  * writable by every core that drives devices; never NULL. registers: makes device registers reachable, uncached, at
- * address + DIRECT_BASE. buses: first and last bus behind a bridge, false if `id` is none; may be NULL. */
+ * address + DIRECT_BASE. buses: first and last bus behind a bridge, false if `id` is none; may be NULL. physical: the
+ * identity by which the ACPI tables know a function: for a virtual one, that of the one that enabled it; may be NULL.
+ */
 struct iommu_env {
     void *(*take)(u64 bytes);
     void (*registers)(u64 address, u64 bytes);
     bool (*buses)(u32 id, u8 *first, u8 *last);
     bool x2apic; /* cores are addressed by 32-bit ids */
+    u32 (*physical)(u32 id);
 };
 
 /* A DMA or interrupt request that was refused. */

@@ -7,6 +7,7 @@
 #include "core/base/spinlock.h"
 #include "drivers/clock.h"
 #include "drivers/pci_scan.h"
+#include "drivers/pci_vf.h"
 
 #define ADDRESS        0xcf8
 #define DATA           0xcfc
@@ -112,13 +113,22 @@ u32 pci_discover(struct pci_function *out, u32 max) {
 
 /* --- reset --- */
 
+/* A reset of a physical function disables its virtual ones (SR-IOV 1.1, FLR That Targets a PF). */
+static void restore_virtual(const struct pci_function *f) {
+    pci_sriov_enable(&pci_machine, f);
+    clock_wait_us(RESET_US);
+    for (u32 n = 0; n < f->vfs.count; n++)
+        put(pci_vf_id(&f->vfs, n), PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF | PCI_COMMAND_MEMORY);
+}
+
+/* A virtual function's BARs and memory enable are hardwired, but for the latter in QEMU 7.2. */
 void pci_restore(const struct pci_function *f) {
-    u32 command = PCI_COMMAND_INTX_OFF;
+    u32 command = PCI_COMMAND_INTX_OFF | (f->virtual ? PCI_COMMAND_MEMORY : 0);
 
     for (u32 i = 0; i < PCI_BARS; i++) {
         const struct pci_bar *bar = &f->bars[i];
 
-        if (!bar->bytes) continue;
+        if (!bar->bytes || f->virtual) continue;
         put(f->id, PCI_REG_BAR0 + 4 * i, 4, (u32)bar->base);
         if (bar->wide) put(f->id, PCI_REG_BAR0 + 4 * i + 4, 4, (u32)(bar->base >> 32));
         command |= bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
@@ -160,7 +170,7 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
     int error;
 
     put(f->id, PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF);
-    error = start_reset(f, bridge);
+    error = pci_sriov_in_use(&pci_machine, f) ? 0 : start_reset(f, bridge);
     for (u32 us = 0; !error; us += STEP_US) {
         u32 ids = get(f->id, PCI_REG_VENDOR, 4);
 
@@ -170,5 +180,6 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
         clock_wait_us(STEP_US);
     }
     pci_restore(f);
+    if (!error && f->vfs.count && !pci_sriov_in_use(&pci_machine, f)) restore_virtual(f);
     return error;
 }

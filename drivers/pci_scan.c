@@ -105,7 +105,7 @@ static u16 enable_acs(const struct pci_access *a, const struct pci_function *f) 
     return (u16)at;
 }
 
-static void read_capabilities(const struct pci_access *a, struct pci_function *f) {
+void pci_read_capabilities(const struct pci_access *a, struct pci_function *f) {
     f->pm = (u16)pci_find_capability(a, f->id, PCI_CAP_PM);
     f->msi = (u16)pci_find_capability(a, f->id, PCI_CAP_MSI);
     f->msix = (u16)pci_find_capability(a, f->id, PCI_CAP_MSIX);
@@ -136,6 +136,12 @@ static void read_capabilities(const struct pci_access *a, struct pci_function *f
     if (f->af && (read(a, f->id, f->af + 3u, 1) & AF_FLR)) f->flr = true;
 }
 
+void pci_check_msix(struct pci_function *f) {
+    if (!msix_fits(f, f->msix_bar, f->msix_offset, 16u * f->msix_entries) ||
+        !msix_fits(f, f->msix_pba_bar, f->msix_pba_offset, (f->msix_entries + 63u) / 64 * 8))
+        f->msix = f->msix_entries = f->msix_bar = 0;
+}
+
 static void read_function(const struct pci_access *a, u32 id, struct pci_function *f) {
     u32 ids = read(a, id, PCI_REG_VENDOR, 4), kind = read(a, id, PCI_REG_HEADER, 1), class_code;
 
@@ -160,11 +166,9 @@ static void read_function(const struct pci_access *a, u32 id, struct pci_functio
         f->subsystem_vendor = (u16)subsystem;
         f->subsystem = (u16)(subsystem >> 16);
     }
-    read_capabilities(a, f);
+    pci_read_capabilities(a, f);
     measure_bars(a, f);
-    if (!msix_fits(f, f->msix_bar, f->msix_offset, 16u * f->msix_entries) ||
-        !msix_fits(f, f->msix_pba_bar, f->msix_pba_offset, (f->msix_entries + 63u) / 64 * 8))
-        f->msix = f->msix_entries = f->msix_bar = 0;
+    pci_check_msix(f);
 }
 
 int pci_scan(const struct pci_access *a, u32 segment, u32 first, u32 last, struct pci_function *out, u32 max,
@@ -210,7 +214,8 @@ static bool together(const struct pci_function *functions, u32 count, const stru
                      const struct pci_function *b) {
     const struct pci_function *above = pci_parent(functions, count, a);
 
-    if (a->id >> 3 == b->id >> 3) return !a->acs || !b->acs;
+    /* SR-IOV 1.1, Access Control Services: functions that reach virtual ones by themselves must have ACS. */
+    if (a->id >> 3 == b->id >> 3 && !a->virtual && !b->virtual) return !a->acs || !b->acs;
     if (above == b) return !isolates(b);
     /* One bus below a bridge: the bridge speaks for all, and they hear each other. */
     return above && PCI_BUS(a->id) == PCI_BUS(b->id) && a->id >> 16 == b->id >> 16 && !isolates(above);

@@ -211,7 +211,7 @@ static const struct function *find(u32 id) {
 static int vtd_prepare(u32 id, u32 interrupts) {
     struct function *f = &functions[function_count];
     bool ioapic;
-    int unit = dmar_find(&dmar, id, &ioapic);
+    int unit = dmar_find(&dmar, env.physical ? env.physical(id) : id, &ioapic);
     struct unit *u;
     u64 *entry;
 

@@ -44,6 +44,7 @@
 #define PCI_CAP_MSIX   0x11
 #define PCI_CAP_AF     0x13
 #define PCI_EXT_ACS    0x0d
+#define PCI_EXT_ARI    0x0e
 #define PCI_EXT_SRIOV  0x10
 
 #define PCI_BARS 6u
@@ -60,6 +61,18 @@ struct pci_bar {
     u64 base, bytes; /* bytes 0: there is none, or it is the upper half of the one before */
     bool io, wide, prefetch;
 };
+
+/* What the virtual functions of one have in common; numbered from 0. PCI Express Base 4.0, SR-IOV Extended Capability.
+ */
+struct pci_vfs {
+    u32 first, stride; /* identities: first + n * stride */
+    u16 count;         /* 0: there are none, the rest means nothing */
+    u16 device;
+    bool ari;
+    struct pci_bar bars[PCI_BARS]; /* of number 0; the others follow one by one */
+};
+
+static inline u32 pci_vf_id(const struct pci_vfs *vfs, u32 n) { return vfs->first + n * vfs->stride; }
 
 struct pci_function {
     u32 id;
@@ -80,8 +93,10 @@ struct pci_function {
     u32 msix_offset, msix_pba_offset;
     u8 pcie_type; /* device/port type; PCI Express Base 4.0, PCI Express Capabilities Register */
     bool flr;
-    bool virtual; /* a virtual function: its identity is synthesised */
-    u32 group;    /* isolation group: the smallest id among those that cannot be told apart or kept apart */
+    bool virtual; /* its ids and BARs are those of `physical`, which enabled it: its own registers do not hold them */
+    u32 physical; /* identity */
+    struct pci_vfs vfs;
+    u32 group; /* isolation group: the smallest id among those that cannot be told apart or kept apart */
 };
 
 /* A message that a device writes to interrupt: SDM Vol 3A, Message Signalled Interrupts. */

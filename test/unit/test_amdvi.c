@@ -139,6 +139,31 @@ static void test_alias(void **unused) {
     assert_int_equal(0, amdvi_ops.attach(BEHIND + 1, 6, one));
 }
 
+/* A virtual function is of the unit of the physical one, whatever the IVRS says of its own number, and has an alias
+ * only where that has one. */
+static u32 physical_of(u32 id) { return id == BEHIND + 2 ? EDU : id == EDU + 8 ? BEHIND : id; }
+
+static void test_virtual_function(void **unused) {
+    hpa_t one;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    physical = physical_of;
+    one = table(MIB(16));
+    assert_int_equal(0, amdvi_ops.prepare(EDU, 3));
+    assert_int_equal(0, amdvi_ops.prepare(BEHIND + 2, 3));
+    assert_int_equal(0, amdvi_ops.attach(BEHIND + 2, 5, one));
+    assert_int_equal(MIB(16), dma(0, BEHIND + 2, GIB(1), true));
+    assert_int_equal(NONE, dma(0, BRIDGE, GIB(1), true));
+    assert_int_equal(NONE, dma(0, EDU, GIB(1), true));
+    assert_int_equal(0, amdvi_ops.detach(BEHIND + 2));
+    assert_int_equal(NONE, dma(0, BEHIND + 2, GIB(1), true));
+    assert_int_equal(0, amdvi_ops.prepare(EDU + 8, 3));
+    assert_int_equal(0, amdvi_ops.attach(EDU + 8, 6, one));
+    assert_int_equal(MIB(16), dma(0, BRIDGE, GIB(1), true));
+    assert_int_equal(NONE, dma(0, EDU, GIB(1), true));
+}
+
 /* --- interrupts --- */
 
 static void check_interrupts(u32 top_id) {
@@ -336,6 +361,7 @@ int main(void) {
         TEST(test_setup_refused),
         TEST(test_setup_timeout),
         TEST(test_dma),
+        TEST(test_virtual_function),
         TEST(test_alias),
         TEST(test_interrupts_x2apic),
         TEST(test_interrupts_wide),

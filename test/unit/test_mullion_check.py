@@ -116,6 +116,12 @@ def test_demo_file():
                "vmlinuz,initrd,control-loop.elf").returncode == 0
 
 
+def test_virtual_functions():
+    result = run(ROOT + "/configs/sriov.toml")
+    assert result.returncode == 0
+    assert "sriov      0000:00:05.0                 hypervisor, enables 4 virtual functions\n" in result.stdout
+
+
 def test_examples_of_the_documentation_hold(check):
     with open(ROOT + "/docs/partition-file.md") as f:
         text = f.read()

@@ -17,7 +17,7 @@
 
 static struct table t;
 static char summary[200], why[200];
-static struct iommu_env env = {machine_take, machine_registers, NULL, false};
+static struct iommu_env env = {machine_take, machine_registers, NULL, false, NULL};
 
 static void fill_table(u8 flags) {
     machine_start();
@@ -160,6 +160,31 @@ static void test_common(void **state) {
     machines[0].cap &= ~CAP_PAGES_2M;
     assert_int_equal(0, setup());
     assert_int_equal(1, vtd_ops.max_leaf());
+}
+
+/* A virtual function belongs to the unit of the physical one (VT-d 4.1, Device Scope Structure). */
+static u32 physical_gpu(u32 id) { return id == GPU + 1 ? GPU : id; }
+
+static void test_virtual_function(void **state) {
+    (void)state;
+    fill_table(1);
+    assert_int_equal(0, setup());
+    assert_int_equal(0, vtd_ops.prepare(GPU + 1, 1)); /* nobody says so: the unit of all others */
+    assert_int_equal(0, vtd_ops.attach(GPU + 1, 6, hpa(TABLE)));
+    check_dma(1, GPU + 1, 0, 0, 0);
+    fill_table(1);
+    env.physical = physical_gpu;
+    assert_int_equal(0, setup());
+    env.physical = NULL;
+    assert_int_equal(0, vtd_ops.prepare(GPU, 1));
+    assert_int_equal(0, vtd_ops.prepare(GPU + 1, 1));
+    assert_int_equal(0, vtd_ops.attach(GPU, 5, hpa(TABLE + PAGE_4K)));
+    assert_int_equal(0, vtd_ops.attach(GPU + 1, 6, hpa(TABLE)));
+    check_dma(1, GPU + 1, 6, TABLE, 4);
+    check_dma(1, GPU, 5, TABLE + PAGE_4K, 4);
+    check_dma(0, GPU + 1, 0, 0, 0);
+    assert_int_equal(0, vtd_ops.detach(GPU));
+    check_dma(1, GPU + 1, 6, TABLE, 4);
 }
 
 static void test_no_interrupt_remapping(void **state) {
@@ -448,6 +473,7 @@ int main(void) {
         cmocka_unit_test(test_left_on),
         cmocka_unit_test(test_capabilities),
         cmocka_unit_test(test_common),
+        cmocka_unit_test(test_virtual_function),
         cmocka_unit_test(test_no_interrupt_remapping),
         cmocka_unit_test(test_attach),
         cmocka_unit_test(test_refused),
