@@ -3,7 +3,8 @@
  *
  * Options: mem= the partition's memory (16M), ram= the machine's, victim= and victim_bytes= machine addresses of
  * another partition, self= its own machine address if DMA is
- * not translated, only= and skip= attempts by name, separated by commas, long, do=restart: see run_restarts. */
+ * not translated, only= and skip= attempts by name, separated by commas, wait_ms= before
+ * the first, long, do=restart: see run_restarts. */
 #include "core/base/string.h"
 #include "guests/dma/dma.h"
 
@@ -124,6 +125,7 @@ void guest_main(void) {
         return;
     }
     if (acpi.cpu_count > 1) (void)smp_start(help);
+    delay_us(option_number("wait_ms", 0) * 1000);
     run_list(memory_attempts);
     run_list(message_attempts);
     run_list(bar_attempts);

@@ -111,7 +111,7 @@ static void dma_hypervisor(void) {
     add_range(memory_bytes(), end, MIB(1));
     add_range(end - MIB(8), end, MIB(1) / 8);
     try_list(PROBE_WRITE | PROBE_READ, "hypervisor");
-    add_range(memory_bytes() + 0x8000, end, MIB(1) / (option_given("long") ? 16 : 2));
+    add_range(memory_bytes() + 0x8000, end, MIB(1) / (option_given("long") ? 16 : 1));
     try_list(PROBE_READ, "hypervisor");
 }
 
@@ -143,7 +143,7 @@ static void dma_apics(void) {
 
 static void dma_bars(void) {
     for (u32 i = 0; i < function_count; i++) add((u64)functions[i].registers);
-    add_range(WINDOW, ECAM_BASE, MIB(8));
+    add_range(WINDOW, ECAM_BASE, MIB(16));
     add_range(0xfe000000, ECAM_BASE + MIB(3), MIB(1) / 8);
     add(0xfed00000);
     add(0xfed1c000);

@@ -119,10 +119,18 @@ def test_fault_stops(boot, guest):
 
 def test_unprotected_memory(boot, guest):
     """The same program where nothing is in its way: it says so, and so does the victim."""
-    machine = start(boot, guest, [], f"only=dma-victim self={ATTACKER:#x}", more='dma = "unprotected"',
+    machine = start(boot, guest, [], f"only=dma-victim wait_ms=3000 self={ATTACKER:#x}", more='dma = "unprotected"',
                     target=(VICTIM + (4 << 20), 4 << 20))
     done = machine.wait_for(r"dma: done attempts (\d+) blocked \d+ expected \d+ breaches (\d+)$")
     assert int(done.group(2)) > 10
     assert "reach all memory of this machine" in machine.text()
     machine.send("q")
     assert int(machine.wait_for(r"victim: done .* corrupt (\d+)$").group(1)) > 10
+
+
+def test_unprotected_messages(boot, guest):
+    """Messages that nothing remaps: INIT and SMI reach the cores of others, and the machine goes down."""
+    machine = start(boot, guest, [], f"only=forge-compatible wait_ms=3000 self={ATTACKER:#x}",
+                    more='dma = "unprotected"')
+    machine.wait_exit(60)
+    assert "dma: done" not in machine.text() and "victim: done" not in machine.text()

@@ -182,7 +182,8 @@ def refused(machine, what):
      r"mullion\.toml:\d+:8: pci: 00:05\.0 belongs to partition one already"),
     (["00:1f.2"], ["00:1f.3"], r"mullion\.toml:\d+:8: pci: 00:1f\.2 and 00:1f\.3 can reach each other "
      r"without the IOMMU, yet belong to one and two"),
-], ids=["absent", "no-kind", "no-second", "host-bridge", "isa-bridge", "root-port", "twice", "group"])
+    (["00:05.0 irq 23"], ["00:1f.2 irq 23"], r"mullion\.toml:\d+:8: pci: this interrupt line is another function's already"),
+], ids=["absent", "no-kind", "no-second", "host-bridge", "isa-bridge", "root-port", "twice", "group", "line"])
 def test_refused(boot, guest, first, second, what):
     """With line and column of the function in the file."""
     file = bus("one", 0, first) + (bus("two", 1, second) if second else "")
