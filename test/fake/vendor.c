@@ -64,10 +64,15 @@ static void vcpu_reset(struct vcpu_hw *hw, bool init) {
     hw->interrupted.type = EVENT_NONE;
 }
 
+/* A partition with functions is woken for ever, to look for refused accesses. */
+#define MAX_NAPS 1000
+static u32 naps; /* since something ran */
+
 static void run(struct vcpu_hw *hw, struct vm_exit *exit) {
     struct fake_vcpu *f = fake_of(hw);
 
     f->entries++;
+    naps = 0;
     if (f->queued.type) {
         f->taken = f->queued;
         f->taken_count++;
@@ -81,7 +86,10 @@ static void run(struct vcpu_hw *hw, struct vm_exit *exit) {
 
 static void idle(void) {
     fake_cpu.idles++;
-    if (!fake_cpu.wake || fake_hw.timer == NEVER) machine_stop(STOP_IDLE);
+    if (!fake_cpu.wake || fake_hw.timer == NEVER || ++naps > MAX_NAPS) {
+        naps = 0;
+        machine_stop(STOP_IDLE);
+    }
     if (fake_hw.tsc < fake_hw.timer) fake_hw.tsc = fake_hw.timer;
     fake_hw.timer = NEVER;
     host_interrupt(VECTOR_TIMER);

@@ -1,6 +1,7 @@
 /* Core under an arbitrary guest, whatever the processor says about it: exits, registers, code and events through the
- * real run loop and handlers, on the fake machine. Input: records that each start with an operation. Holds: no panic,
- * nothing that waits for ever, and the partition beside it keeps every byte. */
+ * real run loop and handlers, on the fake machine; two PCI functions are its own. Input: records that each start with
+ * an operation. Holds: no panic, nothing that waits for ever, the partition beside it keeps every byte, and stage 2
+ * leads to its own memory and to the functions' only. */
 #include <string.h>
 
 #include "core/base/bits.h"
@@ -9,11 +10,12 @@
 #include "core/base/x86.h"
 #include "drivers/lapic.h"
 #include "test/fake/boot.h"
+#include "test/fake/pci.h"
 #include "test/fuzz/fuzz.h"
 
 static const char config[] =
     "[partition.one]\ncpus = [0, 1]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x100000\n"
-    "entry = 0x100000\nrestart = { on = \"always\" }\n"
+    "entry = 0x100000\nrestart = { on = \"always\" }\npci = [\"00:03.0 irq 20\", \"00:04.0\"]\n"
     "[partition.two]\ncpus = [2]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x100000\n"
     "entry = 0x100000\n";
 
@@ -22,10 +24,32 @@ static u8 *others_block, *others_memory; /* copies */
 static void *block_of(const struct partition *p) { return (void *)(p->block.v + DIRECT_BASE); }
 static void *memory_of(const struct partition *p) { return (void *)(p->pieces[0].base.v + DIRECT_BASE); }
 
+#define BARS  MIB(40) /* of both functions */
+#define TABLE (BARS + 0x11000)
+
+static void make_bus(void) {
+    struct fake_function *f = fake_pci_add(0x18, 0x1234, 1, 0x020000);
+
+    fake_iommu.present = true;
+    fake_pci_bar(f, 0, KIB(16), 0, BARS);
+    fake_pci_bar(f, 1, KIB(16), 4, BARS + 0x10000);
+    fake_pci_bar(f, 3, 32, 1, 0xc000);
+    fake_pci_bar(f, PCI_BARS, KIB(64), 0, BARS + 0x20000);
+    fake_pci_msi(f, true, false);
+    fake_pci_msix(f, 4, 1, 0x1000);
+    fake_pci_flr(f);
+    f = fake_pci_add(0x20, 0x1234, 2, 0x010802);
+    fake_pci_bar(f, 0, MIB(2), 0, BARS + MIB(2));
+    fake_pci_bar(f, PCI_BARS, KIB(64), 0, 0);
+    fake_pci_msi(f, false, true);
+    fake_pci_pm(f);
+}
+
 static void start(void) {
     const struct partition *two;
 
     hardware_make();
+    make_bus();
     REQUIRE(fake_boot(config, 3, MIB(32)) == STOP_SCRIPT);
     two = fake_partition(1);
     others_block = malloc(two->block_bytes);
@@ -72,7 +96,10 @@ static struct vm_exit an_exit(struct input *in) {
         e.cr.known = bits & 0x10;
         break;
     case EXIT_INTERRUPT:
-        e.vector = bits & 1 ? VECTOR_TIMER : bits & 2 ? VECTOR_UART : (u8)(VECTOR_KICK + bits % 15);
+        e.vector = (u8)(bits & 1   ? VECTOR_TIMER
+                        : bits & 2 ? VECTOR_UART
+                        : bits & 4 ? PASS_FIRST_VECTOR + (bits >> 3)
+                                   : VECTOR_KICK + bits % 15);
         break;
     case EXIT_EXCEPTION:
         e.event = (struct vm_event){bits & 1 ? EVENT_EXCEPTION : EVENT_SOFT_EXCEPTION, bits >> 3, bits & 2, bits, 1};
@@ -131,6 +158,37 @@ static void play(struct vcpu *v, const struct vm_exit *exits, u32 count) {
     }
 }
 
+/* Where the guest's address leads: its own memory, or BARs without the page of the MSI-X table. */
+static void check_stage2(u64 at) {
+    struct partition *p = fake_partition(0);
+    struct pt_lookup found = pt_lookup(&p->pci->stage2, at);
+
+    if (!found.leaf_level || found.at.v - p->pieces[0].base.v < p->pieces[0].bytes) return;
+    REQUIRE(found.at.v - BARS < MIB(4) && found.at.v - TABLE >= PAGE_4K);
+    REQUIRE(at >= GUEST_PCI_HOLE && at < GUEST_ECAM_BASE);
+}
+
+/* Configuration space, a BAR's place, or anywhere. */
+static void bus(struct input *in, struct vcpu *v, bool write) {
+    u32 how = (u32)take(in, 1), size = 1u << how % 3, offset = (u32)take(in, 2);
+    const struct passthrough *t = v->partition->pci;
+    u64 at = GUEST_ECAM_BASE + 0x8000 + (how & 4 ? 0x8000 : 0) + (offset & 0x1ff);
+
+    if (how & 8) at = (how & 16 ? t->functions[0].placed[how >> 5 & 1] : t->guest[0].home[1]) + offset % 0x4000;
+    if ((how & 0xf8) == 0x80) at = number(in);
+    fake_on_core(v->core);
+    if (write)
+        partition_memory_write(v, at, size, (u32)number(in));
+    else
+        (void)partition_memory_read(v, at, size);
+    for (u32 i = 0; i < t->count; i++)
+        for (u32 bar = 0; bar <= PCI_BARS; bar++) {
+            check_stage2(t->functions[i].placed[bar]);
+            check_stage2(t->functions[i].wanted[bar] + 0x1000);
+        }
+    check_stage2(at);
+}
+
 static void step(struct input *in) {
     u32 what = (u32)take(in, 1);
     struct vcpu *v = fake_vcpu(what >> 7);
@@ -154,6 +212,7 @@ static void step(struct input *in) {
         if (fake_script.cut.type > EVENT_SOFT_EXCEPTION) fake_script.cut.type = EVENT_NMI;
         if (fake_script.cut.type == EVENT_EXCEPTION) fake_script.cut.vector &= 31;
         break;
+    case 6: bus(in, v, what & 8); break;
     default:
         exit = an_exit(in);
         play(v, &exit, 1);
