@@ -19,7 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 TREE = TOP / "build/break"
 PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x"]
 
-MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER, CONFIG = (
+MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER, CONFIG, DMA, FORGED, BARS = (
     "Memory of others cannot be read, written or executed",
     "Nothing is left of a partition's last run or of what was in memory before",
     "A port that the file does not give does not exist",
@@ -37,6 +37,9 @@ MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGIST
     "A guest whose own timer is too fast still goes on",
     "A core, a port, a device has one owner",
     "Of a PCI function's real configuration space a guest changes bus master and INTx disable only; what is hidden reads 0",
+    "DMA of a device reaches its partition's own memory only, and none after the partition's end",
+    "A device cannot forge interrupts: its messages are its partition's",
+    "Device memory that a guest moves lies over nothing but its own window",
 )
 
 
@@ -173,6 +176,16 @@ BREAKS = [
      [("b->bytes && (fn->command & enable) &&", "b->bytes && enable &&")], unit("test_vpci")),
     ("pci: a small BAR shares its page", CONFIG, "core/vdev/vpci.c",
      [("max_u64(b->bytes, PAGE_4K)", "b->bytes")], unit("test_vpci")),
+    ("DMA stays open at the end", DMA, "core/passthrough.c",
+     [("pass.iommu && pass.iommu->detach(f->id)", "0 && pass.iommu->detach(f->id)")], unit("test_core_pci")),
+    ("DMA tables go on 2 MiB beyond the partition", DMA, "core/pass_build.c",
+     [("p->regions[i].hpa, p->regions[i].bytes,", "p->regions[i].hpa, p->regions[i].bytes + PAGE_2M,")],
+     boot("test_dma and amd")),
+    ("messages are not remapped", FORGED, "core/pass_irq.c",
+     [("if (pass.iommu && pass.iommu->remaps_interrupts())", "if (0 && pass.iommu->remaps_interrupts())")],
+     unit("test_core_pci")),
+    ("a BAR may lie anywhere", BARS, "core/passthrough.c", [("|| !in_window(t, at, b->bytes)", "")],
+     unit("test_core_pci")),
 ]
 
 
