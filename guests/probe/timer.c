@@ -234,6 +234,99 @@ static bool clock_leaves(void) {
     return true;
 }
 
+/* IA-PC HPET Specification 1.0a, 2.3: Register Definitions. */
+#define HPET_AT        0xfed00000u
+#define HPET_CONFIG    0x10
+#define HPET_STATUS    0x20
+#define HPET_COUNTER   0xf0
+#define HPET_TIMER(n)  (0x100 + 0x20 * (n))
+#define HPET_LEVEL     2u
+#define HPET_INTERRUPT 4u
+#define HPET_PERIODIC  8u
+#define HPET_SET       0x40u
+#define V_HPET         0x4b
+
+static u64 hpet(u32 reg) { return *(volatile u64 *)(HPET_AT + (u64)reg); }
+static void set_hpet(u32 reg, u64 v) { *(volatile u64 *)(HPET_AT + (u64)reg) = v; }
+
+static u32 hpet_ticks;
+static void on_hpet(struct trap_frame *frame) {
+    (void)frame;
+    hpet_ticks++;
+    lapic_eoi();
+}
+
+static u64 hpet_per_ms(void) { return 1000000000000 / (hpet(0) >> 32); }
+
+/* What it says of itself; a counter that stands still keeps what it is given, one that runs keeps its rate. */
+static bool hpet_counter(void) {
+    u64 before;
+
+    if (hpet(0) == ~0ull) {
+        value("none");
+        return true;
+    }
+    value("%u %u %u", (u32)hpet(0) >> 13 & 7, (u32)hpet(0) >> 8 & 31, (u32)(hpet(0) >> 32 <= 100000000));
+    set_hpet(HPET_CONFIG, 0);
+    set_hpet(HPET_COUNTER, 0x123456789abcdef0);
+    delay_us(10);
+    value("%lx", hpet(HPET_COUNTER));
+    set_hpet(HPET_COUNTER, 0xfffffff0);
+    set_hpet(HPET_CONFIG, 1);
+    delay_us(1000);
+    before = hpet(HPET_COUNTER) - 0xfffffff0;
+    value("%d", before > hpet_per_ms() / 2 && before < hpet_per_ms() * 100);
+    set_hpet(HPET_CONFIG, 0);
+    before = hpet(HPET_COUNTER);
+    delay_us(10);
+    value("%d", hpet(HPET_COUNTER) == before);
+    return true;
+}
+
+/* In the place of the 8254: an edge at pin 2, once; then every millisecond, on a grid. A level with its status. */
+static bool hpet_timers(void) {
+    u32 routes = (u32)(hpet(HPET_TIMER(2)) >> 32), pin = 31;
+    u64 ms, match;
+
+    if (hpet(0) == ~0ull) return true;
+    ms = hpet_per_ms();
+    interrupt_handler(V_HPET, on_hpet);
+    set_hpet(HPET_CONFIG, 2);
+    ioapic_route(2, V_HPET, 0, lapic_id());
+    wait_count(&hpet_ticks, ~0u, 1); /* an edge that the 8254 left does not count */
+    hpet_ticks = 0;
+    set_hpet(HPET_COUNTER, 0);
+    set_hpet(HPET_TIMER(0), HPET_INTERRUPT);
+    set_hpet(HPET_TIMER(0) + 8, ms);
+    set_hpet(HPET_CONFIG, 3);
+    value("%d", wait_count(&hpet_ticks, 1, 200));
+    wait_count(&hpet_ticks, 2, 5);
+    value("%u", hpet_ticks);
+    set_hpet(HPET_TIMER(0), HPET_INTERRUPT | HPET_PERIODIC | HPET_SET);
+    match = hpet(HPET_COUNTER) + ms;
+    set_hpet(HPET_TIMER(0) + 8, match);
+    set_hpet(HPET_TIMER(0) + 8, ms);
+    value("%d", wait_count(&hpet_ticks, 5, 500));
+    value("%d", (hpet(HPET_TIMER(0) + 8) - match) % ms == 0);
+    set_hpet(HPET_TIMER(0), 0);
+    set_hpet(HPET_CONFIG, 0);
+    ioapic_route(2, V_HPET, IOAPIC_MASKED, lapic_id());
+    while (pin && !(routes >> pin & 1)) pin--;
+    set_hpet(HPET_TIMER(2), HPET_LEVEL | HPET_INTERRUPT | (u64)pin << 9);
+    value("%d", (hpet(HPET_TIMER(2)) >> 9 & 31) == pin);
+    set_hpet(HPET_COUNTER, 0);
+    set_hpet(HPET_TIMER(2) + 8, ms);
+    set_hpet(HPET_CONFIG, 1);
+    value("%x", (u32)hpet(HPET_STATUS));
+    delay_us(20000);
+    value("%x", (u32)hpet(HPET_STATUS));
+    set_hpet(HPET_STATUS, 4);
+    value("%x", (u32)hpet(HPET_STATUS));
+    set_hpet(HPET_TIMER(2), 0);
+    set_hpet(HPET_CONFIG, 0);
+    return true;
+}
+
 const struct check timer_checks[] = {
     {"pit-modes", modes},
     {"pit-gate", gated},
@@ -243,5 +336,7 @@ const struct check timer_checks[] = {
     {"rtc-formats", rtc_formats},
     {"rtc-rollover", rtc_rollover},
     {"clock-leaves", clock_leaves},
+    {"hpet-counter", hpet_counter},
+    {"hpet-timers", hpet_timers},
     {0},
 };

@@ -41,7 +41,7 @@ def run_bare(vendor, guest, cpus, tmp_path, log):
 
 
 def run_partition(boot, vendor, guest, cpus):
-    machine = boot(partition("probe", list(range(cpus)), "probe.elf", memory="64M"),
+    machine = boot(partition("probe", list(range(cpus)), "probe.elf", memory="64M", more="hpet = true"),
                    {"probe.elf": guest("probe.elf")}, cpus=cpus, **in_counted_time(vendor))
     done = machine.wait_for(DONE, 900)
     return results(machine.text(), done)

@@ -62,6 +62,7 @@ static void step(struct fixture *f, const u8 *r, u64 *now) {
     static const u32 sizes[4] = {1, 1, 2, 4};
     u32 size = sizes[r[1] & 3], value = r[4] | (u32)r[5] << 8 | (u32)r[6] << 16 | (u32)r[7] << 24;
     u16 port = pick_port(r[2], r[3]);
+    u64 wide;
     u8 byte;
 
     *now += (u64)r[1] << (r[0] >> 3); /* up to 9 minutes at once */
@@ -75,6 +76,8 @@ static void step(struct fixture *f, const u8 *r, u64 *now) {
     case 2:
         (void)vboard_ioapic_read(&f->b, value & 0xfff, size, *now);
         vboard_eoi(&f->b, r[4], *now);
+        wide = (u64)r[6] << (r[7] & 63) | r[5];
+        vboard_hpet(&f->b, (r[2] & 0x1f) * 16 + (r[3] & 8), 8, r[3] & 1, &wide, *now);
         break;
     case 3:
         if (f->intr) (void)vboard_pic_ack(&f->b, *now);
