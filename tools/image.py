@@ -7,10 +7,12 @@ Everything is made under a temporary name beside its place and renamed at the en
 """
 
 import contextlib
+import ipaddress
 import os
 import pathlib
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import tempfile
@@ -126,7 +128,7 @@ class Contents:
             self._add("mullion.toml", readable(pathlib.Path(config_path), "the partition file"))
 
     def _add(self, string, path):
-        name = string if re.fullmatch(r"[\w.-]+", string, re.A) else re.sub(r"[^\w.-]", "_", pathlib.Path(string).name, 0, re.A)
+        name = re.sub(r"[^\w.-]", "_", pathlib.Path(string).name, flags=re.A)
         taken = {"grub", *(n.lower() for n in self.files)}  # FAT does not tell A from a
         if name.lower() in taken:
             name = f"{len(self.files)}-{name}"
@@ -241,7 +243,8 @@ def make_disk(contents, out):
         total = -(-(PARTITION_AT + sectors) // CYLINDER) * CYLINDER
         # GRUB's core expects to lie at sector 1, where it is put: see its boot.img and diskboot.img.
         start = (GRUB / "i386-pc/boot.img").read_bytes()[:440] + struct.pack("<IH", 0x4c4c554d, 0)
-        entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", ESP, b"\xfe\xff\xff", PARTITION_AT, total - PARTITION_AT)
+        far = b"\xfe\xff\xff"  # the cylinder, head and sector of what lies beyond them
+        entry = struct.pack("<B3sB3sII", 0x80, far, ESP, far, PARTITION_AT, total - PARTITION_AT)
         with open(scratch / "disk", "wb") as disk:
             os.posix_fallocate(disk.fileno(), 0, total * SECTOR)
             disk.write(start + entry + bytes(48) + b"\x55\xaa" + core)
@@ -256,7 +259,7 @@ def make_disk(contents, out):
 
 # --- the folder of a TFTP server
 
-NET_MODULES = [*LOADER, "tftp", "test", "configfile"]
+NET_MODULES = ["tftp", "test", "configfile"]
 # -s opens the file, while -f would look it up in its folder, which TFTP cannot list.
 NET_START = """\
 set machine=/mullion/$net_default_mac
@@ -267,9 +270,11 @@ BOOTFILES = {"x86PC": "mullion/grub/i386-pc/core.0", "BC_EFI": "mullion/grub/x86
              "X86-64_EFI": "mullion/grub/x86_64-efi/core.efi"}
 
 
-def make_netboot(contents, out, mac=None, subnet=None):
+def make_netboot(contents, out, mac=None, server=None, subnet=None):
     """Files for BIOS and UEFI under `out`, all in its folder mullion: grub/, and default/ or the folder of
-    the machine with this MAC address (lower case, colons). subnet: writes dnsmasq.conf for it too."""
+    the machine with this MAC address (lower case, colons). server: the TFTP server's address; without it GRUB asks
+    the one that DHCP names, which is the wrong one beside proxy-DHCP, and a grub/ that is there stays.
+    subnet: writes dnsmasq.conf for it too."""
     out = pathlib.Path(out).absolute()
     machine = mac or "default"
     with _beside(out / "mullion/new", out) as scratch:
@@ -277,16 +282,24 @@ def make_netboot(contents, out, mac=None, subnet=None):
         for name, path in contents.files.items():
             shutil.copyfile(path, scratch / machine / name)
         (scratch / machine / "grub.cfg").write_text(contents.configuration(f"/mullion/{machine}"))
-        for platform, more in (("i386-pc", ["pxe"]), ("x86_64-efi", ["efinet"])):
-            _run(["grub-mknetdir", f"--net-directory={scratch}/net", "--subdir=mullion/grub", "-d", GRUB / platform,
-                  f"--install-modules={' '.join([*NET_MODULES, *more])}", "--fonts=", "--themes=", "--locales="])
-        grub = scratch / "net/mullion/grub"
-        (grub / "grub.cfg").write_text(NET_START)
-        moves = [(scratch / machine, out / "mullion" / machine), (grub, out / "mullion/grub")]
+        moves = [(scratch / machine, out / "mullion" / machine)]
+        if server or not (out / "mullion/grub").exists():
+            _net_loader(scratch / "grub", scratch, server)
+            moves.append((scratch / "grub", out / "mullion/grub"))
         if subnet:
             (scratch / "dnsmasq.conf").write_text(dnsmasq(out, subnet))
             moves.append((scratch / "dnsmasq.conf", out / "dnsmasq.conf"))
         _replace_all(moves, scratch)
+
+
+def _net_loader(grub, scratch, server):
+    """Makes the folder `grub`: what the firmware fetches, and what that fetches then."""
+    prefix = f"(tftp,{server})/mullion/grub" if server else "/mullion/grub"
+    for target, more, place in (("i386-pc-pxe", ["pxe"], "i386-pc/core.0"),
+                                ("x86_64-efi", ["efinet"], "x86_64-efi/core.efi")):
+        (grub / place).parent.mkdir(parents=True)
+        shutil.copyfile(_loader(scratch, target, prefix, [*NET_MODULES, *more]), grub / place)
+    (grub / "grub.cfg").write_text(NET_START)
 
 
 def _replace_all(moves, scratch):
@@ -323,6 +336,16 @@ tftp-root={folder}
 pxe-prompt="Mullion",0
 {services}
 """
+
+
+def own_address(subnet):
+    """This machine's address towards a subnet, None without any."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(ipaddress.IPv4Address(subnet) + 1), 9))  # sends nothing
+            return probe.getsockname()[0]
+        except OSError:
+            return None
 
 
 def own_subnet(routes="/proc/net/route"):

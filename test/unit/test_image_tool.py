@@ -105,13 +105,18 @@ def test_disk(here):
 def test_netboot_by_mac_beside_what_is_there(here):
     (here / "net/others").mkdir(parents=True)
     made(here, "--netboot", "net")
-    made(here, "--netboot", "net", "--mac", "52-54-00-AB-cd-ef", "--dnsmasq", "10.1.2.0", "--cmdline", "no-x2apic")
+    made(here, "--netboot", "net", "--mac", "52-54-00-AB-cd-ef", "--dnsmasq", "10.1.2.0", "--server", "10.1.2.3",
+         "--cmdline", "no-x2apic")
+    core = (here / "net/mullion/grub/i386-pc/core.0").read_bytes()
     assert {p.name for p in (here / "net").iterdir()} == {"others", "mullion", "dnsmasq.conf"}
     assert {p.name for p in (here / "net/mullion").iterdir()} == {"grub", "default", "52:54:00:ab:cd:ef"}
     folder = here / "net/mullion/52:54:00:ab:cd:ef"
     assert (folder / "grub.cfg").read_text() == CONFIGURATION.replace("/boot/", "/mullion/52:54:00:ab:cd:ef/")
     assert {p.name for p in folder.iterdir()} == {"grub.cfg", "mullion.elf", "k.elf", "mullion.toml"}
     assert "no-x2apic" not in (here / "net/mullion/default/grub.cfg").read_text()
+    made(here, "--netboot", "net")  # keeps the server
+    assert (here / "net/mullion/grub/i386-pc/core.0").read_bytes() == core
+    assert b"(tftp,10.1.2.3)/mullion/grub" in (here / "net/mullion/grub/x86_64-efi/core.efi").read_bytes()
     text = (here / "net/dnsmasq.conf").read_text()
     assert f"tftp-root={here / 'net'}\n" in text and "dhcp-range=10.1.2.0,proxy\n" in text
     for file in re.findall(r'^pxe-service=.*,(.*)$', text, re.M):
@@ -132,8 +137,9 @@ def test_all_modules_once_by_path_too_and_console(here):
     for name in ("K.ELF", "sub/k.elf", "grub", "odd,+name"):
         (here / name).parent.mkdir(exist_ok=True)
         (here / name).write_text(name)
-    (here / "f.toml").write_text(FILE + 'initrd = "K.ELF"\nmodules = ["sub/k.elf", "grub", "odd,+name"]\nformat = "pvh"\n'
-                                 + FILE.replace(".a", ".b").replace("[0]", "[1]") + '[machine]\nconsole = "com2"\n')
+    second = FILE.replace(".a", ".b").replace("[0]", "[1]")
+    more = 'initrd = "K.ELF"\nmodules = ["sub/k.elf", "grub", "odd,+name"]\nformat = "pvh"\n'
+    (here / "f.toml").write_text(FILE + more + second + '[machine]\nconsole = "com2"\n')
     made(here, "--disk", "o.img")
     text = on_disk(here, "o.img", "/boot/grub/grub.cfg").decode()
     assert text.startswith("serial --unit=1 ")
@@ -214,7 +220,8 @@ def test_really_full_disk(here, kind):
     (here / "out").mkdir()
     words = " ".join([str(TOOL), "f.toml", "--hypervisor", "hv", *kind])
     script = f"mount -t tmpfs -o size=256k none out || exit 77; {words}; code=$?; ls -A out >left; exit $code"
-    result = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=here, capture_output=True, text=True, check=False)
+    result = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=here, capture_output=True, text=True,
+                            check=False)
     if result.returncode == 77 or "unshare" in result.stderr:
         pytest.skip("no mount namespaces here")
     assert result.returncode == 1
@@ -232,8 +239,9 @@ def test_folder_that_cannot_be_written(here, kind):
 @EACH
 def test_failing_tool_keeps_what_was_there(here, kind):
     made(here, *kind)
+    kind = [*kind, "--server", "10.1.2.3"] if "--netboot" in kind else kind  # to make GRUB again
     (here / "bin").mkdir()
-    for name in ("grub-mkrescue", "mformat", "grub-mknetdir"):
+    for name in ("grub-mkrescue", "mformat", "grub-mkimage"):
         (here / "bin" / name).write_text("#!/bin/sh\necho no room\nexit 3\n")
         (here / "bin" / name).chmod(0o755)
     refused(here, r"failed, code 3:\nno room", *kind, env=dict(os.environ, PATH=f"{here}/bin:{os.environ['PATH']}"))
@@ -256,5 +264,5 @@ def test_usage(here):
                       ["--netboot", "n", "--dnsmasq", "300.1.1.0"]):
         assert run(here, *arguments).returncode == 2
     text = subprocess.run([TOOL, "--help"], check=True, capture_output=True, text=True).stdout
-    for option in ("--iso", "--disk", "--netboot", "--mac", "--dnsmasq", "--cmdline", "--hypervisor", "Exit code"):
+    for option in ("--iso", "--disk", "--netboot", "--mac", "--dnsmasq", "--server", "--cmdline", "--hypervisor"):
         assert option in text
