@@ -80,6 +80,35 @@ static bool matches(const struct config_range *g, const struct inventory_functio
     return key - g->base < g->bytes;
 }
 
+static bool exists(const struct checking *c, u64 id) {
+    for (u32 i = 0; i < c->machine->function_count; i++)
+        if (c->machine->functions[i].id == id) return true;
+    return false;
+}
+
+/* Virtual functions come into being at start, so an inventory does not have them. Which ids they get it does not tell
+ * either: any behind the physical one, on its bus or a later one of the segment. By vendor and device: any. */
+static bool may_be_virtual(const struct checking *c, const struct config_range *g) {
+    for (u32 i = 0; i < c->config->sriov_count; i++) {
+        u64 physical = c->config->sriov[i].function;
+
+        if (g->base & BIT(63) || (g->base > physical && g->base >> 16 == physical >> 16)) return true;
+    }
+    return false;
+}
+
+static void check_sriov(struct checking *c) {
+    for (u32 i = 0; i < c->config->sriov_count; i++) {
+        const struct config_sriov *s = &c->config->sriov[i];
+        char name[16];
+
+        inventory_name(name, sizeof(name), (u32)s->function);
+        if (!exists(c, s->function))
+            problem_add(&c->problems, s->function_at,
+                        "sriov: %s: the machine has no such function\ncorrect the line, or remove it", name);
+    }
+}
+
 static void give(struct checking *c, u32 partition, const struct config_range *g) {
     u32 seen = 0, given = 0;
     bool refused = false;
@@ -108,7 +137,7 @@ static void give(struct checking *c, u32 partition, const struct config_range *g
         f->grant = g;
         given++;
     }
-    if (!given && !refused)
+    if (!given && !refused && !may_be_virtual(c, g))
         refuse(c, g, "the machine has no such function", "the inventory lists those that there are");
 }
 
@@ -170,6 +199,7 @@ int inventory_check(struct inventory *machine, const struct config *config, stru
     if (check_memory(&c, arena, places)) return -E_NOMEM;
     for (u32 i = 0; i < config->partition_count; i++)
         for (u32 k = 0; k < config->partitions[i].pci_count; k++) give(&c, i, &config->partitions[i].pci[k]);
+    check_sriov(&c);
     check_groups(&c);
     for (u32 i = 0; i < machine->function_count; i++)
         if (machine->functions[i].owner) check_function(&c, &machine->functions[i]);

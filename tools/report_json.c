@@ -89,7 +89,7 @@ static void functions(FILE *out, const struct config_partition *p) {
     }
     fputs("]", out);
     fprintf(out, ", \"dma\": \"%s\", \"pci-groups\": \"%s\", \"pci-reset\": \"%s\", \"pci-fault\": \"%s\",\n",
-            p->dma_unprotected ? "unprotected" : "protected", p->groups_split ? "split" : "whole",
+            p->dma_unprotected ? "unprotected" : "remapped", p->groups_split ? "split" : "whole",
             p->reset_optional ? "optional" : "required", p->stop_on_fault ? "stop" : "report");
 }
 

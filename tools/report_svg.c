@@ -10,7 +10,7 @@
 #define WIDTH      1000u
 #define MARGIN     30u
 #define INNER      (WIDTH - 2 * MARGIN)
-#define CHAR_WIDTH 7u /* of the 12 pixel text, at most */
+#define CHAR_WIDTH 73u /* of the 12 pixel text, fixed pitch, in tenths of a pixel */
 #define NAME_WIDTH (32 * CHAR_WIDTH / 10)
 #define WIDE_CORES 64u /* up to so many have a box with a name */
 

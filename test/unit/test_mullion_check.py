@@ -210,6 +210,13 @@ def test_isolation_groups(on_machine):
     assert on_machine(text).stderr.startswith("f.toml:11:8: pci: 00:01.0 belongs to partition a already")
 
 
+def test_virtual_functions_come_later(on_machine):
+    text = '[machine]\nsriov = [{ function = "%s", vfs = 2 }]\n' + TWO % ("00:03.5", "00:01.0")
+    assert on_machine(text % "00:03.0").returncode == 0
+    assert "f.toml:2:" in (said := on_machine(text % "00:04.0").stderr)
+    assert "sriov: 00:04.0: the machine has no such function" in said
+
+
 def test_machines_that_cannot_confine(on_machine):
     text = GOOD + 'pci = ["00:01.0"]\n'
     none = MACHINE.replace("iommu amd-vi interrupts", "iommu none: the machine has no IOMMU")
@@ -261,6 +268,7 @@ def test_json(on_machine, check):
     said = json.loads(on_machine(TWO % ("00:01.0", "8086:2930#0"), "--json").stdout)
     assert (said["format"], said["file"], said["error"], said["focus"]) == (1, "f.toml", None, "a")
     assert [p["cpus"] for p in said["partitions"]] == [[0, 1], [2]]
+    assert said["partitions"][0]["dma"] == "remapped"
     assert said["partitions"][0]["placed"] == [{"base": 0x13f000000, "bytes": 16 << 20}]
     assert {f["id"]: f["owner"] for f in said["machine"]["functions"] if f["owner"]} == {"00:01.0": "a", "00:03.1": "b"}
     assert [w["line"] for w in said["warnings"]] == [10]
@@ -281,11 +289,19 @@ def test_svg(on_machine, check, tmp_path):
         xml.fromstring(text)
         assert "core 2" in text and ">b<" in text and "16M" in text and "00:03.1" in text
         assert not re.search(r"href|url\((?!#)|@import", text)
-        # Two texts on one line do not touch: the fixed-pitch ones are 7.3 wide.
-        rows = {}
-        for x, y, inside in re.findall(r'<text x="(\d+)" y="(\d+)" class="[bt]"[^>]*>([^<]*)<', text):
-            rows.setdefault(y, []).append((int(x), int(x) + 7.3 * len(inside)))
-        for row in rows.values():
-            row.sort()
-            assert all(a[1] <= b[0] for a, b in zip(row, row[1:])), row
     assert sorted(os.listdir(tmp_path)) == ["f.toml", "m.txt", "out.svg"]
+
+
+def test_svg_of_many_partitions_overlaps_nowhere(on_machine, tmp_path):
+    text = "".join(f'[partition.p{i}-{"W" * (28 - len(str(i)))}]\ncpus = [{i}]\nmemory = "{4 << i % 5}M"\n'
+                   f'kernel = "{"M" * 99}"\n' for i in range(30))
+    result = on_machine(text, "--svg", "out.svg", machine=MACHINE.replace("cores 4", "cores 64"))
+    assert (result.returncode, result.stderr) == (0, "")
+    picture = (tmp_path / "out.svg").read_text()
+    assert len(set(re.findall(r'fill="(#\w{6})" stroke', picture))) == 12 and "url(#again)" in picture
+    rows = {}
+    for x, y, inside in re.findall(r'<text x="(\d+)" y="(\d+)" class="[bt]"[^>]*>([^<]*)<', picture):
+        rows.setdefault(y, []).append((int(x), int(x) + 7.3 * len(inside)))  # fixed pitch
+    for row in rows.values():
+        row.sort()
+        assert all(a[1] <= b[0] for a, b in zip(row, row[1:])) and row[-1][1] <= 1000, row
