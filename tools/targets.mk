@@ -50,6 +50,23 @@ iso disk pxe: setup-run
 inventory: setup-run
 	@$(MAKE) --no-print-directory -s all
 	@tools/inventory $(DEVICES)
+## make man           build/man/*.1, manual pages out of the tools' --help (needs help2man)
+.PHONY: man
+MANUALS := mullion-check mullion-image inventory run
+man: $(MANUALS:%=$(O)/man/%.1)
+$(O)/man/mullion-check.1: ABOUT := check a partition file and show who owns what
+$(O)/man/inventory.1:     ABOUT := print what a machine has
+$(O)/man/mullion-image.1: ABOUT := make what a machine boots from, out of a partition file
+$(O)/man/run.1:           ABOUT := run a partition file in an emulated machine
+$(O)/man/mullion-check.1: $(O)/tools/mullion-check
+$(O)/man/inventory.1: tools/inventory
+$(O)/man/run.1: tools/run
+$(O)/man/mullion-image.1: tools/mullion-image
+$(O)/man/%.1: tools/targets.mk $(O)/version
+	@mkdir -p $(@D)
+	@mkdir -p $(@D)/help
+	@printf '#!/bin/sh\n$(filter %/$*,$^) "$$@" | sed "s/^usage:/Usage:/; s/^options:/Options:/"\n' >$(@D)/help/$*; chmod +x $(@D)/help/$*
+	$(Q)help2man -N -n '$(ABOUT)' --version-string='$(VERSION)' -o $@ $(@D)/help/$*
 ## make lint          layers, headers, sizes, format, cppcheck and gcc's analyser
 lint: $(HVOBJS) analyse-fast
 	@$(PYTHON) -B test/check_layers.py --build $(O) --headers --sizes --format
