@@ -77,7 +77,8 @@ def find_module(name, beside):
     candidates = [beside / name, KNOWN.get(name), BUILD / "guests" / name, BUILD / name, BUILD / "linux" / name]
     if not (beside / name).exists():
         for command in MADE.get(name, []):
-            subprocess.run([str(TOP / command[0]), *command[1:]], check=True, cwd=TOP)
+            if subprocess.run([str(TOP / command[0]), *command[1:]], check=False, cwd=TOP).returncode:
+                raise Refused(f"module {name!r}: {' '.join(command)} does not make it")
     if "/" not in name:
         candidates += sorted(path for path in (BUILD / "guests").rglob("*") if path.name == name)
     return next((path for path in candidates if path and path.exists()), None)

@@ -18,12 +18,12 @@ _mullion_image() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     COMPREPLY=()
     case $before in
-    --mac | --dnsmasq | --cmdline) return ;;
+    --mac | --dnsmasq | --server | --cmdline) return ;;
     --netboot) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
     --iso | --disk | --hypervisor) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
     esac
     case $word in
-    -*) mapfile -t COMPREPLY < <(compgen -W "--iso --disk --netboot --mac --dnsmasq --cmdline --hypervisor --help" -- "$word") ;;
+    -*) mapfile -t COMPREPLY < <(compgen -W "--iso --disk --netboot --mac --dnsmasq --server --cmdline --hypervisor --help" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -f -X '!*.toml' -- "$word"; compgen -d -- "$word") ;;
     esac
 }
