@@ -112,6 +112,14 @@ static void check_port(struct reader *r, const struct config *config, const stru
                 (unsigned long long)max_u64(range->base, hit.first), hit.owner, hit.first, hit.last);
 }
 
+/* ISA interrupts of the UARTs: 4 for COM1 and COM3, 3 for COM2 and COM4. */
+static void check_line(struct reader *r, const struct config *config, const struct config_range *function) {
+    if (config->console && function->gsi == (config->console >= 0x300 ? 4 : 3))
+        problem_add(&r->problems, function->at,
+                    "irq %u is the line of the hypervisor's console\nname the function's own line, or leave irq out",
+                    function->gsi);
+}
+
 static void check_address(struct reader *r, const struct config *config, const struct config_partition *p) {
     if (!p->fixed || !p->memory) return;
     if (p->memory > CONFIG_MAX_ADDRESS - p->address)
@@ -190,6 +198,7 @@ void config_cross_check(struct reader *r, const struct config *config) {
         const struct config_partition *p = &config->partitions[i];
 
         for (u32 k = 0; k < p->port_count; k++) check_port(r, config, &p->ports[k]);
+        for (u32 k = 0; k < p->pci_count; k++) check_line(r, config, &p->pci[k]);
         check_address(r, config, p);
         check_flat(r, p);
         check_debug_exit(r, config, p);

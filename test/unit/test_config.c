@@ -299,6 +299,7 @@ static void test_ports(void **state) {
         {"ports = [\"0x0-0xffffffffffffffff\"]", 10, "is neither a port nor a range", "0xffff"},
         {"ports = [0x80, \"0x7f-0x82\"]", 16, "port 0x80 is listed twice in ports", "remove"},
         {"ports = [0x3f8]", 10, "port 0x3f8 belongs to the hypervisor's console", "0x3f8-0x3ff"},
+        {"pci = [\"00:05.0 irq 4\"]", 8, "irq 4 is the line of the hypervisor's console", "own line"},
         {"ports = [0x80, \"0x62-0x90\"]", 16, "port 0x64 belongs to the partition's own", "0x64"},
     };
     char text[80];
