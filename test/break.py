@@ -184,7 +184,7 @@ BREAKS = [
     ("messages are not remapped", FORGED, "core/pass_irq.c",
      [("if (pass.iommu && pass.iommu->remaps_interrupts())", "if (0 && pass.iommu->remaps_interrupts())")],
      unit("test_core_pci")),
-    ("a BAR may lie anywhere", BARS, "core/passthrough.c", [("|| !in_window(t, at, b->bytes)", "")],
+    ("a BAR may lie anywhere", BARS, "core/passthrough.c", [("|| !in_window(t, at, b->bytes)", "|| (0 && !in_window(t, at, b->bytes))")],
      unit("test_core_pci")),
 ]
 
