@@ -104,6 +104,22 @@ def test_linux_drives_devices(boot, modules, served, disk, iommu):
     assert_all_ended(machine)
 
 
+@pytest.mark.only_svm
+def test_interrupts_move(boot, modules, served, iommu):
+    """A card's interrupts are sent to the other vCPU and back while they come: none is lost, or TFTP would have sent
+    its last packet once more, a second later."""
+    folder, _ = served
+    file = linux("linux", 0, ["8086:10d3"], "move:e1000e", served, more='pci-reset = "optional"')
+    machine = boot(file.replace("[0]", "[0, 1]", 1), modules, cpus=2, memory=768,
+                   extra=IOMMUS[iommu] + network("net0", folder, "e1000e,addr=6"))
+    assert_steps(machine, "linux", ["move:e1000e"])
+    packets, moves, both = map(int, machine.wait_for(
+        r"^\[linux\] pci: count move:e1000e: (\d+) packets, (\d+) moves, both (\d)\n").groups())
+    sent = 2 * -(-FILE_BYTES // 1428)
+    assert sent <= packets <= sent + 10
+    assert both == 1 and moves >= 20
+
+
 # --- a bare-metal program with two small devices
 
 def bus(name, core, pci, cmdline="", more=""):
