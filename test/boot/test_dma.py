@@ -72,7 +72,7 @@ def start(boot, guest, devices, cmdline="", more="", restart='{ on = "never" }',
 
 
 def assert_blocked(machine, iommu, timeout):
-    done = machine.wait_for(r"dma: done attempts (\d+) blocked (\d+) expected (\d+) breaches (\d+)$", timeout)
+    done = machine.wait_for(r"dma: done attempts (\d+) blocked (\d+) expected (\d+) breaches (\d+)\n", timeout)
     attempts, blocked, expected, breaches = (int(x) for x in done.groups())
     assert breaches == 0, "\n".join(re.findall(r"dma: .* BREACH .*", machine.text()))
     assert attempts == blocked + expected and blocked > 1000 and expected > 200
@@ -101,7 +101,7 @@ def test_dma_long(boot, guest, iommu):
 def test_dma_under_way(boot, guest, iommu):
     """The attacker crashes or resets itself while its devices write."""
     machine = start(boot, guest, IOMMUS[iommu], "do=restart", restart='{ on = "always", limit = 9 }')
-    machine.wait_for(r"dma: round 6 breaches \d+$", 120)
+    machine.wait_for(r"dma: round 6 breaches \d+\n", 120)
     rounds = re.findall(r"dma: round (\d) breaches (\d+)$", machine.text(), re.M)
     assert {int(number) for number, _ in rounds} == set(range(7)) and {count for _, count in rounds} == {"0"}
     machine.wait_for(r"attacker: powered off")
@@ -121,11 +121,11 @@ def test_unprotected_memory(boot, guest):
     """The same program where nothing is in its way: it says so, and so does the victim."""
     machine = start(boot, guest, [], f"only=dma-victim wait_ms=3000 self={ATTACKER:#x}", more='dma = "unprotected"',
                     target=(VICTIM + (4 << 20), 4 << 20))
-    done = machine.wait_for(r"dma: done attempts (\d+) blocked \d+ expected \d+ breaches (\d+)$")
+    done = machine.wait_for(r"dma: done attempts (\d+) blocked \d+ expected \d+ breaches (\d+)\n")
     assert int(done.group(2)) > 10
     assert "reach all memory of this machine" in machine.text()
     machine.send("q")
-    assert int(machine.wait_for(r"victim: done .* corrupt (\d+)$").group(1)) > 10
+    assert int(machine.wait_for(r"victim: done .* corrupt (\d+)\n").group(1)) > 10
 
 
 def test_unprotected_messages(boot, guest):
