@@ -54,7 +54,7 @@ static void add_function(struct partition *p, u32 index, const struct pci_functi
                          const struct config_range *grant) {
     struct passthrough *t = p->pci;
     struct pass_function *fn = &t->functions[index];
-    u8 owner = (u8)(p->config - machine.config->partitions + 1);
+    u8 owner = (u8)(pass_number(p) + 1);
 
     *fn = (struct pass_function){
         .real = f, .bridge = own_bridge(f, owner), .gsi = grant->gsi, .has_gsi = grant->gsi != 0};
@@ -100,8 +100,8 @@ static void allocate(struct partition *p, u8 owner, u32 count, u32 irqs) {
     }
 }
 
-/* Where the guest finds each BAR at start. I/O ports stay where they are; memory is packed, small BARs keeping their
- * place in the page. */
+/* Where the guest finds each BAR at start. I/O ports stay where they are; memory is packed, each BAR aligned to
+ * what the guest sees as its size. */
 static int place_bars(struct partition *p, char *why, size_t why_size) {
     struct passthrough *t = p->pci;
     const struct region *last = &p->regions[p->memory.count - 1];
@@ -199,7 +199,7 @@ static void reach(void *ctx, u64 at, u64 bytes, enum memory_type memtype) {
 }
 
 int passthrough_build(struct partition *p, char *why, size_t why_size) {
-    u8 owner = (u8)(p->config - machine.config->partitions + 1);
+    u8 owner = (u8)(pass_number(p) + 1);
     u32 count = 0, irqs = 0;
     int error;
 

@@ -61,13 +61,12 @@ static bool in_window(const struct passthrough *t, u64 at, u64 bytes) {
 
 /* Maps or unmaps [from, to) of a BAR, whole pages. */
 static int change(struct passthrough *t, u64 at, const struct pci_bar *b, u64 from, u64 to, bool map) {
-    const enum memory_type type = MEM_UC;
     u64 first = align_down(at + from, PAGE_4K), last = align_up(at + to, PAGE_4K);
 
     if (from >= to) return 0;
     if (!map) return pt_unmap(&t->stage2, first, last - first);
     return pt_map(&t->stage2, first, hpa(align_down(b->base + from, PAGE_4K)), last - first, RIGHT_READ | RIGHT_WRITE,
-                  type);
+                  MEM_UC);
 }
 
 /* A BAR with its MSI-X table left out. */
@@ -243,8 +242,7 @@ static int open_function(struct partition *p, u32 i, char *why, size_t why_size)
         if (is_memory(pass_bar(f->real, bar)) && !change_bar(t, f, bar, home, true))
             (void)!change_bar(t, f, bar, home, false);
     }
-    if (pass.iommu)
-        error = pass.iommu->attach(f->real->id, (u32)(p->config - machine.config->partitions) + 1, t->dma_root);
+    if (pass.iommu) error = pass.iommu->attach(f->real->id, pass_number(p) + 1, t->dma_root);
     if (error) {
         fmt(why, why_size, "%s: the IOMMU does not open its DMA: %s", name, error_name(error));
         return error;
@@ -257,7 +255,7 @@ int passthrough_start(struct partition *p, char *why, size_t why_size) {
     int error;
 
     if (!p->pci) return 0;
-    pass.stop[p->config - machine.config->partitions] = 0; /* for what an earlier run did */
+    pass.stop[pass_number(p)] = 0; /* for what an earlier run did */
     error = reset_all(p, why, why_size);
     for (u32 i = 0; i < p->pci->count && !error; i++) error = open_function(p, i, why, why_size);
     if (error) (void)!passthrough_stop(p);
@@ -315,7 +313,7 @@ void passthrough_poll(struct partition *p, u64 now) {
     if (!p->pci || now < p->pci->next_poll) return;
     p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
     if (!pass.iommu) return;
-    stop = &pass.stop[p->config - machine.config->partitions];
+    stop = &pass.stop[pass_number(p)];
     for (u32 told = 0; told < FAULTS_TOLD && pass.iommu->fault(&fault); told++) tell_fault(&fault);
     if (__atomic_exchange_n(stop, 0, __ATOMIC_ACQ_REL)) {
         log_line("%s: stopped for a refused access of its device", p->config->name);

@@ -178,11 +178,10 @@ int pci_scan(const struct pci_access *a, u32 segment, u32 first, u32 last, struc
 
         for (u32 i = 0; i < functions; i++) {
             u32 id = segment << 16 | slot << 3 | i;
-            struct pci_function over;
 
             if ((read(a, id, PCI_REG_VENDOR, 4) & 0xffff) == 0xffff) continue;
             if (i == 0 && (read(a, id, PCI_REG_HEADER, 1) & HEADER_MULTI)) functions = 8;
-            read_function(a, id, *count < max ? &out[*count] : &over);
+            if (*count < max) read_function(a, id, &out[*count]);
             ++*count;
         }
     }
