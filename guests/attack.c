@@ -61,15 +61,6 @@ u64 memory_bytes(void) { return option_number("mem", MIB(16)); }
 
 bool lenient(void) { return option_given("lenient"); }
 
-u64 noise(void) {
-    static u64 x = 0x9e3779b97f4a7c15; /* xorshift64: Marsaglia, Xorshift RNGs */
-
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return x;
-}
-
 /* --- attempts ------------------------------------------------------------------------------- */
 
 static void run_list(const struct attempt *list) {

@@ -7,6 +7,7 @@
  * Options: rounds= (20000), do=task-switch: one of them ends in a hardware task switch, which ends the partition. */
 #include "core/base/bits.h"
 #include "core/base/string.h"
+#include "guests/lib/noise.h"
 #include "guests/lib/guest.h"
 
 #define LEGACY    0x9000
@@ -48,15 +49,6 @@ static const u8 forms[][CODE] = {
     {0xe4, 0x80, 0xc3},             /* in al, 0x80 */
     {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x0f, 0xa2, 0xc3}, /* long cpuid */
 };
-
-static u64 noise(void) {
-    static u64 x = 0x9e3779b97f4a7c15; /* xorshift64: Marsaglia, Xorshift RNGs */
-
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return x;
-}
 
 /* CPU 1: one of the forms over the other, byte by byte and in one go; one page behind the address, and another. */
 static void change(void) {

@@ -42,15 +42,6 @@ u64 breaches(void) { return total.breaches; }
 
 u64 memory_bytes(void) { return option_number("mem", MIB(16)); }
 
-u64 noise(void) {
-    static u64 x = 0x9e3779b97f4a7c15; /* xorshift64: Marsaglia, Xorshift RNGs */
-
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return x;
-}
-
 /* --- the second CPU */
 
 static void (*volatile helper_work)(void);

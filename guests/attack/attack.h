@@ -4,6 +4,7 @@
 #pragma once
 
 #include "guests/lib/guest.h"
+#include "guests/lib/noise.h"
 
 struct attempt {
     const char *name;
@@ -33,8 +34,6 @@ u64 memory_bytes(void);
 /* Option lenient: the processor below is QEMU's, which lets pass what hardware refuses by itself:
  * reserved LOCK prefixes, bits of CR0, CR3 and CR4. No hypervisor could see that. */
 bool lenient(void);
-/* A seeded sequence: the same in each run. */
-u64 noise(void);
 
 /* First address that is nobody's memory, and of the hole below the devices. */
 #define HOLE        0xb0000000ull

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "guests/lib/guest.h"
+#include "guests/lib/noise.h"
 
 struct attempt {
     const char *name;
@@ -19,8 +20,6 @@ void check(bool ok, const char *format, ...) printf_like(2, 3);
 /* One try on what is the partition's own: expected if ok, else a breach. */
 void expect(bool ok, const char *format, ...) printf_like(2, 3);
 u64 breaches(void);
-/* A seeded sequence: the same in each run. */
-u64 noise(void);
 
 /* --- the bus: id is device << 3 | function, on bus 0 unless the upper bits say another */
 

@@ -15,7 +15,7 @@
 #include "core/base/panic.h"
 #include "core/local.h"
 #include "core/traps.h"
-#include "test/fake/boot.h"
+#include "test/fake/child.h"
 
 #define ONE(memory, more)                                                                                              \
     "[partition.one]\ncpus = [0]\nmemory = \"" memory "\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x100000\n"   \
@@ -32,13 +32,8 @@ struct boot {
     bool refuse_probe, refuse_enable;
 };
 
-void __gcov_dump(void) __attribute__((weak)); /* in a build that counts */
-
-/* What a boot came to: its last stop, or 255 for a crash of the program; and its console. */
-static enum stop outcome;
-static char console[8192];
-
-static void in_child(const struct boot *b, int out) {
+static void in_child(const void *what, int out) {
+    const struct boot *b = what;
     enum stop why;
 
     hardware_make();
@@ -46,31 +41,13 @@ static void in_child(const struct boot *b, int out) {
     fake_cpu.refuse_enable = b->refuse_enable;
     why = fake_boot(b->config, b->cores, b->ram);
     if (why == STOP_SCRIPT && b->after) b->after();
-    if (write(out, hardware_console(), strlen(hardware_console())) < 0) abort();
-    if (__gcov_dump) __gcov_dump();
-    _exit((int)why);
+    child_end(out, why);
 }
 
 static void boot(struct boot b) {
-    int ends[2], status;
-    ssize_t got;
-    size_t at = 0;
-    pid_t child;
-
     if (!b.cores) b.cores = 1;
     if (!b.ram) b.ram = MIB(16);
-    assert_int_equal(0, pipe(ends));
-    fflush(NULL);
-    child = fork();
-    if (child == 0) in_child(&b, ends[1]);
-    close(ends[1]);
-    while ((got = read(ends[0], console + at, sizeof(console) - 1 - at)) > 0) at += (size_t)got;
-    console[at] = 0;
-    close(ends[0]);
-    assert_int_equal(child, waitpid(child, &status, 0));
-    if (!WIFEXITED(status) || WEXITSTATUS(status) > STOP_SPIN)
-        fail_msg("the program ended with %x: %s", status, console);
-    outcome = WEXITSTATUS(status);
+    child_run(in_child, &b);
 }
 #define BOOT(text, ...) boot((struct boot){.config = (text), __VA_ARGS__})
 

@@ -13,7 +13,7 @@
 #include "core/base/bits.h"
 #include "core/base/layout.h"
 #include "core/pass_impl.h"
-#include "test/fake/boot.h"
+#include "test/fake/child.h"
 #include "test/fake/pci.h"
 
 /* Eight lines each; what is given begins in line 8. */
@@ -46,9 +46,6 @@ struct boot {
     bool no_iommu;
 };
 
-static enum stop outcome;
-static char console[16384];
-
 static struct fake_function *add(u32 id, u16 device, u64 base) {
     struct fake_function *f = fake_pci_add(id, 0x1234, device, 0x020000);
 
@@ -68,7 +65,8 @@ static void make_bus(void) {
     add(OTHER, 4, RAM(0x5000));
 }
 
-static void in_child(const struct boot *b, int out) {
+static void in_child(const void *what, int out) {
+    const struct boot *b = what;
     enum stop why;
 
     hardware_make();
@@ -77,29 +75,10 @@ static void in_child(const struct boot *b, int out) {
     if (b->before) b->before();
     why = fake_boot(b->config, 2, MIB(32));
     if (why == STOP_SCRIPT && b->after) b->after();
-    if (write(out, hardware_console(), strlen(hardware_console())) < 0) abort();
-    _exit((int)why);
+    child_end(out, why);
 }
 
-static void boot(struct boot b) {
-    int ends[2], status;
-    ssize_t got;
-    size_t at = 0;
-    pid_t child;
-
-    assert_int_equal(0, pipe(ends));
-    fflush(NULL);
-    child = fork();
-    if (child == 0) in_child(&b, ends[1]);
-    close(ends[1]);
-    while ((got = read(ends[0], console + at, sizeof(console) - 1 - at)) > 0) at += (size_t)got;
-    console[at] = 0;
-    close(ends[0]);
-    assert_int_equal(child, waitpid(child, &status, 0));
-    if (!WIFEXITED(status) || WEXITSTATUS(status) > STOP_SPIN)
-        fail_msg("the program ended with %x: %s", status, console);
-    outcome = WEXITSTATUS(status);
-}
+static void boot(struct boot b) { child_run(in_child, &b); }
 #define BOOT(text, ...) boot((struct boot){.config = (text), __VA_ARGS__})
 
 static void assert_said(const char *text) {
