@@ -83,7 +83,7 @@ def test_deeds(boot, guest, vendor):
     count = int(machine.wait_for(r"attack: deeds (\d+)").group(1))
     names, at = set(), 0
     for _ in range(rounds):
-        ended = machine.wait_for(r"attacker: (crashed|reset)$", start=at)
+        ended = machine.wait_for(r"attacker: (crashed|reset)\n", start=at)
         # The report of a crash may come in the middle of the line, which is then shown again.
         round_ = machine.text()[at:ended.end()]
         # Bochs tells of a triple fault in the midst of all.
@@ -104,7 +104,7 @@ def test_leftovers(boot, guest, vendor):
     """A partition that starts anew finds nothing of its last run in the processor."""
     machine = start(boot, guest, vendor, "attack.elf", LENIENT[vendor] + " do=triple-fault", restart=ALWAYS % 1)
     machine.wait_for(r"attacker: restart 1 of 1")
-    machine.wait_for(r"attacker: crashed$", start=machine.text().index("restart 1 of 1"))
+    machine.wait_for(r"attacker: crashed\n", start=machine.text().index("restart 1 of 1"))
     assert not re.findall("attack: .*BREACH.*", machine.text())
     assert "panic" not in machine.text()
 
@@ -133,7 +133,7 @@ def test_task_switch(boot, guest, vendor):
     """A hardware task switch in old code, into a task that cannot go on, ends that partition only. QEMU's processor does not ask, and
     carries it out by itself."""
     machine = start(boot, guest, vendor, "crowd.elf", "rounds=0 do=task-switch", cores=3)
-    machine.wait_for(r"attacker: crashed$", 120)
+    machine.wait_for(r"attacker: crashed\n", 120)
     assert "stopped: " in machine.text()
     check_undisturbed(machine, 0)
 
