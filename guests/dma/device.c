@@ -135,7 +135,7 @@ void load_buffers(void) {
 
     memset(template, SENTINEL, sizeof(template));
     memcpy(template, poison, sizeof(poison));
-    for (u32 e = 0; e < edu_count; e++) dma_start(e, FROM_RAM, (u64) template, 0, PAGE_4K - 1);
+    for (u32 e = 0; e < edu_count; e++) dma_start(e, FROM_RAM, dma_address(template), 0, PAGE_4K - 1);
     dma_wait();
 }
 
