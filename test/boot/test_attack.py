@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from partitions import partition
+from partitions import in_counted_time, partition
 
 CONFIG = """
 [machine]
@@ -28,41 +28,45 @@ restart = {restart}
 """
 NEVER = '{ on = "never" }'
 ALWAYS = '{ on = "always", limit = %d }'
-# A core of the emulated machine is a thread of a loaded one, and may stand still for a while.
-PERIOD_US = {"svm": 500000, "vmx": 20000}
+PERIOD_US = 20000
 LENIENT = {"svm": "lenient", "vmx": ""}  # QEMU's processor: guests/attack/attack.h
 
 
 ONLY = os.environ.get("ATTACK_ONLY")  # one attempt by name: test/break.py
 
 
-def start(boot, guest, vendor, kernel, cmdline, restart=NEVER, cores=1, more="", modules={}, memory=256):
+def start(boot, guest, vendor, kernel, cmdline, restart=NEVER, cores=1, more="", modules={}, memory=256, **options):
     """The victim on core 0, the attacker on the next ones. more, modules: of further partitions, which have the last core."""
+    if vendor == "svm":
+        options = {"extra": ["-rtc", "base=2020-01-01"], **options}
     machine = boot(
         config=CONFIG.format(kernel=kernel, cmdline=cmdline, restart=restart, cpus=[*range(1, cores + 1)],
-                             period=PERIOD_US[vendor]) + more,
+                             period=PERIOD_US) + more,
         modules={kernel: guest(kernel), "victim.elf": guest("victim.elf"), **modules},
-        cpus=1 + cores + bool(more), memory=memory,
-        **({"extra": ["-rtc", "base=2020-01-01"]} if vendor == "svm" else {}))
+        cpus=1 + cores + bool(more), memory=memory, **options)
     machine.wait_for(r"victim: watching")
     return machine
 
 
-def check_undisturbed(machine, least=3):
-    """The victim says that nothing happened to it; the hypervisor is whole."""
+def check_undisturbed(machine, least=3, counted=False):
+    """The victim says that nothing happened to it; the hypervisor is whole. That it was never late is
+    required where time is counted in instructions (counted: in QEMU too): otherwise a core is a thread of a machine
+    with other work, and may stand still for any time."""
     assert machine.running(), machine.tail()
     machine.send("q")
     done = machine.wait_for(
         r"victim: done periods (\d+) missed (\d+) unexpected (\d+) corrupt (\d+)")
     periods, missed, unexpected, corrupt = (int(x) for x in done.groups())
     assert periods >= least
-    assert (missed, unexpected, corrupt) == (0, 0, 0), machine.tail()
+    assert (unexpected, corrupt) == (0, 0), machine.tail()
+    assert missed == 0 or (machine.vendor == "svm" and not counted), machine.tail()
     assert not re.search(r"(?i)\bpanic\b", machine.text()), machine.tail()
 
 
 def test_attack(boot, guest, vendor):
     """All that leaves the attacker running."""
-    machine = start(boot, guest, vendor, "attack.elf", LENIENT[vendor] + (f" only={ONLY}" if ONLY else ""))
+    machine = start(boot, guest, vendor, "attack.elf", LENIENT[vendor] + (f" only={ONLY}" if ONLY else ""),
+                    **in_counted_time(vendor))
     done = machine.wait_for(
         r"attack: done attempts (\d+) blocked (\d+) faults (\d+) breaches (\d+)", 600)
     attempts, blocked, faults, breaches = (int(x) for x in done.groups())
@@ -71,7 +75,7 @@ def test_attack(boot, guest, vendor):
     machine.wait_for(r"attacker: powered off")
     if ONLY:
         time.sleep(1)  # a short attempt: the victim has had no period yet
-    check_undisturbed(machine, 0 if ONLY else 3)
+    check_undisturbed(machine, 0 if ONLY else 3, counted=True)
 
 
 def test_deeds(boot, guest, vendor):

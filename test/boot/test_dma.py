@@ -63,7 +63,7 @@ def start(boot, guest, devices, cmdline="", more="", restart='{ on = "never" }',
     extra += ["-device", "e1000e,addr=0x1a", "-device", "nvme,serial=n,addr=0x1b"]
     pci = ", ".join(f'"00:{slot:02x}.0"' for slot in [*slots, 0x1a, 0x1b])
     machine = boot(
-        config=CONFIG.format(victim=VICTIM, attacker=ATTACKER, period=PERIOD_US["svm"], ram=RAM, target=target[0],
+        config=CONFIG.format(victim=VICTIM, attacker=ATTACKER, period=PERIOD_US, ram=RAM, target=target[0],
                              target_bytes=target[1], cmdline=cmdline, restart=restart, pci=pci, more=more),
         modules={"dma.elf": guest("dma.elf"), "victim.elf": guest("victim.elf")}, cpus=3, memory=RAM, extra=extra)
     machine.wait_for(r"victim: watching")
