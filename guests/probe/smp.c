@@ -59,9 +59,14 @@ static void let(void (*what)(void)) {
     while (job && rdtsc() < end) cpu_pause();
 }
 
+static void nothing(void) {}
+
+/* Both have taken what was sent: the second one lets interrupts in before each job, and a job may have been on. */
 static void settle(void) {
     interrupts_on();
-    delay_us(2000);
+    delay_us(100);
+    let(nothing);
+    let(nothing);
     interrupts_off();
 }
 
