@@ -184,10 +184,17 @@ static void write_gpr(struct vcpu *v, u32 n, u64 value) {
         v->hw.gpr[n] = value;
 }
 
-/* SDM Vol 3A, Control Registers, CR0: PG needs PE, NW needs CD. Returns false for #GP. */
+/* SDM Vol 3A, Control Registers, CR0: PG needs PE, NW needs CD; under PAE paging PG, CD and NW load the PDPTEs. Returns
+ * false for #GP. */
 static bool write_cr0_value(struct vcpu *v, u64 value) {
+    const struct vendor_ops *ops = machine.vendor;
+    u64 changed = value ^ ops->get_reg(&v->hw, REG_CR0);
+
     if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD))) return false;
-    machine.vendor->set_reg(&v->hw, REG_CR0, value | CR0_ET);
+    if ((value & CR0_PG) && (changed & (CR0_PG | CR0_CD | CR0_NW)) && (ops->get_reg(&v->hw, REG_CR4) & CR4_PAE) &&
+        !(ops->get_reg(&v->hw, REG_EFER) & EFER_LME) && !guest_load_pdptes(v, ops->get_reg(&v->hw, REG_CR3)))
+        return false;
+    ops->set_reg(&v->hw, REG_CR0, value | CR0_ET);
     return true;
 }
 

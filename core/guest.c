@@ -14,7 +14,11 @@
 #include "core/machine.h"
 #include "core/partition.h"
 
-#define DR7_LOCAL 0x155 /* L0 to L3 and LE: SDM Vol 3A, Task Switching, clears them */
+#define DR6_BT    BIT(15) /* SDM Vol 3B, Debug Status Register: task switch */
+#define DR7_LOCAL 0x155   /* L0 to L3 and LE: SDM Vol 3A, Task Switching, clears them */
+
+#define PDPTE_PRESENT  BIT(0)
+#define PDPTE_RESERVED 0x1e6ull /* bits 2:1 and 8:5, below the address */
 
 /* --- fetch and decode --- */
 
@@ -326,9 +330,24 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
         store_cpu(v, &c, &cpu, insn.length);
 }
 
-/* --- task switches --- */
+/* --- PDPTEs and task switches --- */
 
-static void use_cr3(void *ctx, u32 cr3) { ((struct access *)ctx)->walk.cr3 = cr3; }
+bool guest_load_pdptes(struct vcpu *v, u64 cr3) {
+    u64 entries[4], reserved = PDPTE_RESERVED | ~(BIT(v->cpuid.ext[8].regs.eax & 0xff) - 1);
+
+    if (gmem_read(&v->partition->memory, gpa(cr3 & 0xffffffe0), entries, sizeof(entries))) return false;
+    for (u32 i = 0; i < ARRAY_SIZE(entries); i++)
+        if ((entries[i] & PDPTE_PRESENT) && (entries[i] & reserved)) return false;
+    for (u32 i = 0; i < ARRAY_SIZE(entries); i++) machine.vendor->set_reg(&v->hw, REG_PDPTE0 + i, entries[i]);
+    return true;
+}
+
+static bool use_cr3(void *ctx, u32 cr3) {
+    struct access *a = ctx;
+
+    a->walk.cr3 = cr3;
+    return !(a->walk.cr4 & CR4_PAE) || guest_load_pdptes(a->v, cr3);
+}
 
 static void store_task(struct vcpu *v, const struct vcpu_context *c, const struct task_cpu *cpu) {
     const struct vendor_ops *ops = machine.vendor;
@@ -368,13 +387,13 @@ void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
     cpu.paging = c.cr0 & CR0_PG;
     for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GDTR; i++) machine.vendor->get_seg(&v->hw, i, &cpu.seg[i]);
     error = task_switch(&cpu, &rq, &bus, &switched, &fault);
-    if (cpu.paging && (c.cr4 & CR4_PAE) && cpu.cr3 != (u32)c.cr3)
-        exit_crash(v, exit, "a task switch that loads CR3 under PAE paging, which is not emulated");
     if (switched) store_task(v, &c, &cpu);
-    if (error)
+    if (error) {
         fail(v, error, &fault, exit);
-    else if (cpu.debug_trap)
+    } else if (cpu.debug_trap) {
+        machine.vendor->set_reg(&v->hw, REG_DR6, machine.vendor->get_reg(&v->hw, REG_DR6) | DR6_BT);
         vcpu_raise(v, VEC_DB, false, 0);
+    }
 }
 
 /* --- start --- */

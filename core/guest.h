@@ -12,6 +12,9 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit);
 /* Decodes a MOV to or from a control register or CLTS where the exit did not. Returns false if a fault was raised, or
  * if there is no such instruction any more. */
 bool guest_decode_cr(struct vcpu *v, struct vm_exit *exit);
+/* Loads the PDPTEs from the table that cr3 names, for PAE paging. False if one has reserved bits, or there is no table:
+ * that is #GP(0), and nothing was loaded. SDM Vol 3A, PDPTE Registers. */
+bool guest_load_pdptes(struct vcpu *v, u64 cr3) must_check;
 /* A task switch that the processor has left to us; raises what faults on the way. */
 void guest_task_switch(struct vcpu *v, const struct vm_exit *exit);
 /* Up to 15 instruction bytes at rip as hexadecimal text, "unreadable" if they cannot be fetched; raises nothing. */

@@ -117,6 +117,7 @@ static u64 *field(struct vmcb *b, enum vcpu_reg reg) {
     case REG_CR2: return &b->save.cr2;
     case REG_CR3: return &b->save.cr3;
     case REG_CR4: return &b->save.cr4;
+    case REG_DR6: return &b->save.dr6;
     case REG_DR7: return &b->save.dr7;
     case REG_PAT: return &b->save.pat;
     case REG_SHADOW: return &b->control.interrupt_shadow;
@@ -145,6 +146,7 @@ void svm_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
         break;
     case REG_CPL: b->save.cpl = (u8)value; break;
     case REG_CR8: break;
+    case REG_PDPTE0 ... REG_PDPTE3: /* read from memory when needed: APM Vol 2, Nested Paging, PAE */ break;
     default: *field(b, reg) = value; break;
     }
     /* Paging registers changed from outside: no stale translation may stay. */

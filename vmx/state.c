@@ -26,6 +26,7 @@ static u32 field_of(enum vcpu_reg reg) {
     case REG_DR7: return VMCS_GUEST_DR7.field;
     case REG_PAT: return VMCS_GUEST_PAT.field;
     case REG_TSC_OFFSET: return VMCS_TSC_OFFSET.field;
+    case REG_PDPTE0 ... REG_PDPTE3: return VMCS_GUEST_PDPTE0.field + 2 * (u32)(reg - REG_PDPTE0);
     default: panic("vmx: register %d has no field", (int)reg);
     }
 }
@@ -34,6 +35,7 @@ u64 vmx_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg) {
     switch (reg) {
     case REG_CR0: return guest_cr0(hw);
     case REG_CR2: /* see enter.S */ return read_cr2();
+    case REG_DR6: /* in the processor, as CR2 */ return read_dr6();
     case REG_CR4: return guest_cr4();
     case REG_CR8: /* every access exits: the local APIC model has it */ return 0;
     case REG_CPL: return cpl();
@@ -71,6 +73,7 @@ void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
     switch (reg) {
     case REG_CR0: set_cr0(hw, value); break;
     case REG_CR2: write_cr2(value); break;
+    case REG_DR6: write_dr6(value); break;
     case REG_CR4: vmcs_write(VMCS_GUEST_CR4, (value & VMX_CR4_GUEST) | CR4_VMXE); break;
     case REG_EFER: settle_long_mode(guest_cr0(hw), value); break;
     case REG_CR8: /* see vmx_get_reg */

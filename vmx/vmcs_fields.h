@@ -72,6 +72,7 @@ struct vmcs_natural {
 #define VMCS_GUEST_DEBUGCTL      VMCS64(0x2802)
 #define VMCS_GUEST_PAT           VMCS64(0x2804)
 #define VMCS_GUEST_EFER          VMCS64(0x2806)
+#define VMCS_GUEST_PDPTE0        VMCS64(0x280a) /* the others are two apart */
 #define VMCS_INTERRUPTIBILITY    VMCS32(0x4824)
 #define VMCS_ACTIVITY            VMCS32(0x4826)
 #define VMCS_GUEST_SYSENTER_CS   VMCS32(0x482a)

@@ -96,7 +96,10 @@ enum vcpu_reg {
     REG_CR4,
     REG_CR8,
     REG_EFER,
+    REG_DR6,
     REG_DR7,
+    REG_PDPTE0, /* to 3: loaded by CR0 or CR3 under PAE paging, where the processor does not read them when it walks */
+    REG_PDPTE3 = REG_PDPTE0 + 3,
     REG_PAT,
     REG_CPL,
     REG_SHADOW, /* 1: interrupts are held off for one instruction (STI, MOV SS) */

@@ -184,7 +184,6 @@ int task_switch(struct task_cpu *cpu, const struct task_request *rq, const struc
     *switched = true;
     cpu->seg[VSEG_TR] = tss;
     cpu->cr3 = (u32)cr3;
-    rq->use_cr3(bus->ctx, cpu->cr3);
     cpu->eip = (u32)words[0];
     cpu->eflags = (u32)words[1] | RFLAGS_FIXED;
     if (rq->source == TASK_CALL || rq->source == TASK_GATE) cpu->eflags |= RFLAGS_NT;
@@ -192,5 +191,6 @@ int task_switch(struct task_cpu *cpu, const struct task_request *rq, const struc
     for (u32 i = 0; i < 8; i++)
         cpu->gpr[i] = l.width == 4 ? (u32)words[2 + i] : (cpu->gpr[i] & 0xffff0000) | (u16)words[2 + i];
     cpu->debug_trap = trap & 1;
+    if (cpu->paging && l.width == 4 && !rq->use_cr3(bus->ctx, cpu->cr3)) return raise(&t, VEC_GP, 0);
     return enter(&t, rq, &l, words);
 }

@@ -92,7 +92,7 @@ legacy_run:
     ret
 
 /* --- shared with tasks.S */
-    .globl  put, landing, landing_esp, scratch, gdt, idt, tss_a, tss_b, tss_16, stubs, task_stack, code16
+    .globl  pointers, pointers_b, put, landing, landing_esp, scratch, gdt, idt, tss_a, tss_b, tss_16, stubs, task_stack, code16
 
 /* --- helpers in 32-bit code -------------------------------------------------------------------------------------- */
     .code32
@@ -483,6 +483,8 @@ directory:
     .skip   4096
     .balign 32
 pointers:
+    .skip   32
+pointers_b:
     .skip   32
     .skip   4096
 legacy_stack:

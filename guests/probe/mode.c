@@ -16,6 +16,7 @@ void legacy_v8086(void);
 void legacy_tasks(void);
 void legacy_task_gate(void);
 void legacy_task_faults(void);
+void legacy_task_tables(void);
 
 static bool legacy(void (*function)(void)) {
     if (lapic_is_x2()) return true;
@@ -34,6 +35,7 @@ static bool v8086(void) { return legacy(legacy_v8086); }
 static bool tasks(void) { return legacy(legacy_tasks); }
 static bool task_gate(void) { return legacy(legacy_task_gate); }
 static bool task_faults(void) { return legacy(legacy_task_faults); }
+static bool task_tables(void) { return legacy(legacy_task_tables); }
 
 static void set_cr3(void *argument) { __asm__ volatile("movq %0, %%cr3" ::"r"(argument) : "memory"); }
 static void set_cr4(void *argument) { write_cr4((u64)argument); }
@@ -267,5 +269,6 @@ const struct check mode_checks[] = {
     {"tasks", tasks},
     {"task-gate", task_gate},
     {"task-faults", task_faults},
+    {"task-tables", task_tables},
     {0},
 };

@@ -3,7 +3,7 @@
 
     .section .text
     .code32
-    .globl  legacy_tasks, legacy_task_gate, legacy_task_faults
+    .globl  legacy_tasks, legacy_task_gate, legacy_task_faults, legacy_task_tables
 /* Task switches: JMP there and back; CALL and IRET; the same with a 16-bit TSS. SDM Vol 3A, Task Management. */
 legacy_tasks:
     call    arm_tasks
@@ -127,5 +127,52 @@ legacy_task_faults:
     movw    $0, tss_a
     jmp     task_state
 
+/* Each task with tables of its own, of three levels: B has the first GiB at the second as well. Then the T flag of B:
+ * #DB in front of its first instruction, which DR6.BT tells. SDM Vol 3B, Task-Switch Exception Condition. */
+legacy_task_tables:
+    movl    %cr4, %eax
+    orl     $0x20, %eax
+    movl    %eax, %cr4
+    movl    pointers, %eax
+    movl    %eax, pointers_b
+    movl    %eax, pointers_b + 8
+    movl    $pointers, %eax
+    movl    %eax, %cr3
+    movl    %eax, tss_a + 28
+    movl    $pointers_b, tss_b + 28
+    movl    %cr0, %eax
+    orl     $0x80000000, %eax
+    movl    %eax, %cr0
+    jmp     1f
+1:  call    arm_tasks
+    movl    $0x600df00d, scratch
+    movl    $task_b_tables, tss_b + 32
+    ljmp    $SEL_TSS_B, $0
+    movl    %cr3, %eax
+    subl    $pointers, %eax
+    call    put
+    call    arm_tasks
+    movl    $0xffff0ff0, %eax
+    movl    %eax, %dr6
+    TRY     2f
+    movl    $task_b_traced, tss_b + 32
+    movb    $1, tss_b + 100
+    ljmp    $SEL_TSS_B, $0
+    movb    $0, tss_b + 100
+    movl    %dr6, %eax
+    andl    $0x8000, %eax
+    call    put
+    movl    $0xffff0ff0, %eax
+    movl    %eax, %dr6
+    jmp     task_state
+task_b_traced:                          /* there was no trap */
+    PUT     $0xb
+2:  ljmp    $SEL_TSS_A, $0
+task_b_tables:
+    movl    %cr3, %eax
+    subl    $pointers_b, %eax
+    call    put
+    PUT     scratch + 0x40000000
+    ljmp    $SEL_TSS_A, $0
 
     .section .note.GNU-stack, "", @progbits

@@ -42,9 +42,9 @@ static int put(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *fault)
     if (!error) memcpy(memory + la, &value, size);
     return error;
 }
-static void use_cr3(void *ctx, u32 cr3) {
+static bool use_cr3(void *ctx, u32 cr3) {
     (void)ctx;
-    (void)cr3;
+    return !(cr3 & 1);
 }
 
 static void descriptor(u32 selector, u32 base, u64 limit, u64 attributes) {

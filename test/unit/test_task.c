@@ -14,6 +14,7 @@
 #define OLD      0x2000
 #define NEW      0x3000
 #define STACK    0x5000
+#define BAD_CR3  0x66000
 #define SEL_CODE 0x08
 #define SEL_DATA 0x10
 #define SEL_OLD  0x18
@@ -44,9 +45,10 @@ static int put(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *fault)
     if (!error) memcpy(memory + la, &value, size);
     return error;
 }
-static void use_cr3(void *ctx, u32 cr3) {
+static bool use_cr3(void *ctx, u32 cr3) {
     (void)ctx;
     cr3_seen = cr3;
+    return cr3 != BAD_CR3;
 }
 static const struct insn_bus bus = {NULL, get, put, NULL, NULL, NULL};
 
@@ -284,6 +286,16 @@ static void test_page_faults(void **state) {
     setup(state);
     request.selector = SEL_FAR;
     expect_fault(VEC_TS, SEL_FAR, false);
+    /* Tables that are not valid: the new task's fault, with all of its registers; not without paging. */
+    setup(state);
+    poke(NEW + 28, 4, BAD_CR3);
+    expect_fault(VEC_GP, 0, true);
+    assert_int_equal(0x4321, cpu.eip);
+    assert_int_equal(0x107, cpu.gpr[7]);
+    setup(state);
+    poke(NEW + 28, 4, BAD_CR3);
+    cpu.paging = false;
+    assert_int_equal(0, run());
 }
 
 int main(void) {

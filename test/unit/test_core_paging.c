@@ -1,0 +1,90 @@
+/* PAE paging as core has to know it: PDPTEs, and task switches with tables of their own. */
+#include "test/fake/core_fixture.h"
+
+static const char config[] = "[machine]\nconsole = \"com1\"\n"
+                             "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
+                             "load = 0x100000\nentry = 0x100000\nrestart = { on = \"always\" }\n";
+
+static int setup(void **state) {
+    (void)state;
+    hardware_make();
+    return fake_boot(config, 1, MIB(32)) == STOP_SCRIPT ? 0 : -1;
+}
+
+static struct vm_exit write_cr0(u8 gpr) {
+    return EXIT(CR, .length = 3, .cr = {.gpr = gpr, .write = true, .known = true});
+}
+
+#define PDPT 0x9000 /* two of them, 32 bytes apart */
+#define PD   0xa000
+
+static void put64(u64 at, u64 value) { put(at, &value, 8); }
+
+static void enable_pae(void) {
+    f->reg[REG_EFER] = 0;
+    f->reg[REG_CR0] = CR0_PE | CR0_PG;
+    f->reg[REG_CR4] = CR4_PAE;
+    f->reg[REG_CR3] = PDPT;
+    f->seg[VSEG_CS] = (struct segment){8, 0xc09b, true, 0xffffffff, 0};
+    for (u32 i = 0; i < 8; i++) put64(PDPT + 8 * i, i % 4 ? 0 : PD | i << 7 | 1); /* bits 11:9 are ignored */
+    put64(PD, 0x83);
+}
+
+/* SDM Vol 3A, PDPTE Registers: PG, CD and NW load them, others do not; reserved bits count where an entry is present.
+ */
+static void test_pdptes(void **state) {
+    (void)state;
+    enable_pae();
+    v->hw.gpr[1] = CR0_PE | CR0_PG | CR0_TS;
+    play_skips(write_cr0(1), 3);
+    assert_int_equal(0, f->reg[REG_PDPTE0]);
+    v->hw.gpr[1] = CR0_PE | CR0_PG | CR0_CD;
+    play_skips(write_cr0(1), 3);
+    assert_int_equal(PD | 1, f->reg[REG_PDPTE0]);
+    put64(PDPT + 8, 0x1e6);
+    v->hw.gpr[1] = CR0_PE | CR0_PG;
+    play_skips(write_cr0(1), 3);
+    assert_int_equal(0x1e6, f->reg[REG_PDPTE0 + 1]);
+    v->hw.gpr[1] = CR0_PE | CR0_PG | CR0_CD;
+    for (u32 i = 0; i < 4; i++) {
+        static const u64 bad[] = {2, 0x20, 0x100, BIT(51)};
+
+        put64(PDPT + 8, bad[i] | 1);
+        play_faults(write_cr0(1), VEC_GP, 0);
+        assert_false(f->reg[REG_CR0] & CR0_CD);
+    }
+    f->reg[REG_CR3] = GIB(1); /* nobody's */
+    play_faults(write_cr0(1), VEC_GP, 0);
+}
+
+/* With tables of its own, and the T flag, which DR6 tells. SDM Vol 3B, Task-Switch Exception Condition. */
+static void test_task_switch(void **state) {
+    static const u64 gdt[] = {0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00008b0081000067, 0x0000890082000067};
+    u32 tss[26] = {[7] = PDPT + 32, [8] = 0x4321, [9] = 2, [18] = 0x10, [19] = 8, [20] = 0x10, [25] = 1};
+
+    (void)state;
+    for (u32 bad = 0; bad < 2; bad++) {
+        enable_pae();
+        put64(PDPT + 40, bad ? 3 : 0);
+        put(0x8000, gdt, sizeof(gdt));
+        put(0x8200, tss, sizeof(tss));
+        f->seg[VSEG_GDTR] = (struct segment){.limit = sizeof(gdt) - 1, .base = 0x8000, .usable = true};
+        f->seg[VSEG_TR] = (struct segment){0x18, 0x8b, true, 0x67, 0x8100};
+        f->reg[REG_DR6] = 0xffff0ff0;
+        play(EXIT(TASK_SWITCH, .length = 7, .task = {.selector = 0x20, .source = 2}));
+        assert_int_equal(0x4321, f->reg[REG_RIP]);
+        assert_int_equal(PDPT + 32, f->reg[REG_CR3]);
+        assert_int_equal(0x20, f->seg[VSEG_TR].selector);
+        assert_int_equal(bad ? VEC_GP : VEC_DB, f->taken.vector);
+        assert_int_equal(bad ? 0xffff0ff0 : 0xffff8ff0, f->reg[REG_DR6]);
+        if (!bad) assert_int_equal(PD | 0x200 | 1, f->reg[REG_PDPTE0]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_pdptes, fresh),
+        cmocka_unit_test_setup(test_task_switch, fresh),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
