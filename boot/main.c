@@ -118,25 +118,45 @@ static hpa_t find_start_page(void) {
     return page;
 }
 
-static bool option_present(const char *cmdline, const char *option) {
-    size_t n = strlen(option);
+/* What only loglevel=debug shows. */
+static void log_details(const void *mbi) {
+    const struct mb2_tag *map = mb2_find(mbi, MB2_TAG_MEMORY_MAP, NULL);
+    struct mb2_memory m;
 
-    for (const char *c = cmdline; *c; c++)
-        if ((c == cmdline || c[-1] == ' ') && str_starts(c, option) && (c[n] == 0 || c[n] == ' ')) return true;
-    return false;
+    for (u32 i = 0; map && mb2_memory(map, i, &m) == 0; i++)
+        log_line(LOG_DEBUG "boot: memory 0x%llx-0x%llx type %u", (unsigned long long)m.base,
+                 (unsigned long long)(m.base + m.bytes - 1), m.type);
+    for (u32 i = 0; i < info.module_count; i++)
+        log_line(LOG_DEBUG "boot: module %s, %llu bytes at 0x%llx", info.modules[i].name,
+                 (unsigned long long)info.modules[i].bytes, (unsigned long long)info.modules[i].at.v);
+    log_line(LOG_DEBUG "boot: image at 0x%llx", (unsigned long long)info.image.v);
+    for (u32 i = 0; i < info.core_count; i++)
+        log_line(LOG_DEBUG "boot: core %u has local APIC id %u", i, info.cores[i].apic_id);
+    for (u32 i = 0; i < acpi.ioapic_count; i++)
+        log_line(LOG_DEBUG "boot: I/O APIC %u at 0x%llx, lines from %u on", acpi.ioapics[i].id,
+                 (unsigned long long)acpi.ioapics[i].address, acpi.ioapics[i].gsi_base);
+    log_line(LOG_DEBUG "boot: local APIC timer: %s", lapic_has_deadline() ? "tsc deadline" : "one-shot");
+}
+
+/* What the command line says, before the first line is printed: on which console, and which lines. */
+static void read_options(const void *mbi, bool valid) {
+    char why[400] = "";
+    int rc = options_parse(valid ? mb2_cmdline(mbi) : "", &info.options, why, sizeof(why));
+
+    uart_init(info.options.console.uart == UART_PORT ? (u16)info.options.console.at : 0);
+    log_set_level(info.options.level);
+    log_line("mullion: version %s", MULLION_VERSION);
+    if (!valid) refuse("the boot loader's information is malformed|boot with GRUB 2 by the multiboot2 command");
+    if (rc) refuse("%s", why);
 }
 
 void boot_main(u64 mbi_at, u64 image) {
     const void *mbi = direct(mbi_at);
     const char *source = "";
-    u64 total;
+    u64 total = 0;
 
-    uart_init(0x3f8);
-    log_line("mullion: version %s", MULLION_VERSION);
-    if (mb2_check(mbi, MIB(64), &total))
-        refuse("the boot loader's information is malformed|boot with GRUB 2 by the multiboot2 command");
+    read_options(mbi, mb2_check(mbi, MIB(64), &total) == 0);
     info.image = hpa(image);
-    info.cmdline = mb2_cmdline(mbi);
     collect_memory(mbi, mbi_at, total);
     collect_modules(mbi);
     hpa_t start = find_start_page(); /* not before all that is there has been reserved */
@@ -151,16 +171,16 @@ void boot_main(u64 mbi_at, u64 image) {
     if (acpi.lapic_address >= GIB(4))
         refuse("acpi: the local APIC lies at 0x%llx, above 4 GiB|update the firmware",
                (unsigned long long)acpi.lapic_address);
-    lapic_setup(acpi.lapic_address, !option_present(info.cmdline, "no-x2apic"));
+    lapic_setup(acpi.lapic_address, !info.options.no_x2apic, !info.options.no_tsc_deadline);
     lapic_enable();
     lapic_timer_calibrate(info.tsc_hz);
     ioapic_setup(&acpi);
     info.frames = &frames;
-    info.inventory = option_present(info.cmdline, "mullion.inventory");
     info.acpi = &acpi;
     info.cores = take((acpi.cpu_count + 1) * sizeof(struct boot_core));
     smp_start(&info, start);
     log_line("boot: %u cores, %s, %llu MiB free", info.core_count, lapic_is_x2apic() ? "x2apic" : "xapic",
              (unsigned long long)frames_free_bytes(&frames) >> 20);
+    log_details(mbi);
     core_start(&info);
 }

@@ -56,12 +56,13 @@ void smp_start(struct boot_info *boot, hpa_t page) {
     boot->cores[0].apic_id = self;
     /* cppcheck-suppress comparePointers ; both are ends of one page, from boot.S */
     memcpy(copy, start_page, (size_t)(start_page_end - start_page));
-    for (u32 i = 0; i < boot->acpi->cpu_count; i++) {
+    for (u32 i = 0; i < boot->acpi->cpu_count && next != boot->options.cores; i++) {
         u32 apic_id = boot->acpi->cpus[i].apic_id;
 
         if (apic_id == self) continue;
         if (apic_id > 0xfe && !lapic_is_x2apic()) {
-            log_line("boot: core with local APIC id %u left out: it can only be reached in x2apic mode", apic_id);
+            log_line(LOG_WARN "boot: core with local APIC id %u left out: it can only be reached in x2apic mode",
+                     apic_id);
             continue;
         }
         *parameters = (struct start_parameters){
@@ -77,7 +78,7 @@ void smp_start(struct boot_info *boot, hpa_t page) {
         }
         /* It must not come late, onto the stack and with the number of the next one. */
         lapic_send_init(apic_id);
-        log_line("boot: core with local APIC id %u does not answer, left out", apic_id);
+        log_line(LOG_WARN "boot: core with local APIC id %u does not answer, left out", apic_id);
     }
     boot->core_count = next;
 }

@@ -3,6 +3,7 @@
 
 #include "drivers/acpi.h"
 #include "core/base/types.h"
+#include "core/config/options.h"
 #include "mm/frames.h"
 
 struct boot_module {
@@ -21,7 +22,7 @@ struct boot_core {
 
 struct boot_info {
     hpa_t image;
-    const char *cmdline;
+    struct boot_options options;
     struct frames *frames; /* what is free: the image, modules, boot data and low memory are already taken out */
     u64 memory_top;        /* end of the highest usable memory */
     const struct boot_module *modules;
@@ -30,7 +31,6 @@ struct boot_info {
     struct boot_core *cores; /* [0] is the boot core */
     u32 core_count;
     u64 tsc_hz, wall_clock;
-    bool inventory; /* only tell what the machine has */
 };
 
 /* Takes over on the boot core and does not return. */

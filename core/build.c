@@ -212,12 +212,15 @@ struct partition *build_partition(const struct config_partition *c, struct conso
     place(p, max_pieces);
     machine.vendor->partition_init(&p->hw);
     if (passthrough_build(p, why, sizeof(why))) {
-        log_line("%s: does not start: %s", c->name, why);
+        log_line(LOG_ERROR "%s: does not start: %s", c->name, why);
         p->over = true;
     }
     map_stage2(p);
     open_bitmaps(p);
     for (u32 i = 0; i < p->vcpu_count; i++) make_vcpu(p, i);
+    for (u32 i = 0; i < p->memory.count; i++)
+        log_line(LOG_DEBUG "%s: guest 0x%llx is 0x%llx, %llu KiB", c->name, (unsigned long long)p->regions[i].gpa.v,
+                 (unsigned long long)p->regions[i].hpa.v, (unsigned long long)p->regions[i].bytes >> 10);
     input->apic_id = p->vcpus[0]->host_apic;
     p->wall_clock = machine.boot->wall_clock;
     log_line("%s: %u vcpus, %llu MiB in %u pieces, pages %llu x 1 GiB, %llu x 2 MiB, %llu x 4 KiB; %u KiB of "

@@ -19,12 +19,13 @@ static void report_registers(struct vcpu *v, const char *name) {
                                         "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     const u64 *g = v->hw.gpr; /* rsp is not among them */
 
-    log_line("%s: rip 0x%llx rsp 0x%llx rflags 0x%llx", name, reg(v, REG_RIP), reg(v, REG_RSP), reg(v, REG_RFLAGS));
-    log_line("%s: cr0 0x%llx cr2 0x%llx cr3 0x%llx cr4 0x%llx efer 0x%llx", name, reg(v, REG_CR0), reg(v, REG_CR2),
-             reg(v, REG_CR3), reg(v, REG_CR4), reg(v, REG_EFER));
+    log_line(LOG_ERROR "%s: rip 0x%llx rsp 0x%llx rflags 0x%llx", name, reg(v, REG_RIP), reg(v, REG_RSP),
+             reg(v, REG_RFLAGS));
+    log_line(LOG_ERROR "%s: cr0 0x%llx cr2 0x%llx cr3 0x%llx cr4 0x%llx efer 0x%llx", name, reg(v, REG_CR0),
+             reg(v, REG_CR2), reg(v, REG_CR3), reg(v, REG_CR4), reg(v, REG_EFER));
     for (u32 i = 0; i < 16; i += 4)
-        log_line("%s: %s 0x%llx %s 0x%llx %s 0x%llx %s 0x%llx", name, names[i], (unsigned long long)g[i], names[i + 1],
-                 (unsigned long long)g[i + 1], names[i + 2], (unsigned long long)g[i + 2], names[i + 3],
+        log_line(LOG_ERROR "%s: %s 0x%llx %s 0x%llx %s 0x%llx %s 0x%llx", name, names[i], (unsigned long long)g[i],
+                 names[i + 1], (unsigned long long)g[i + 1], names[i + 2], (unsigned long long)g[i + 2], names[i + 3],
                  (unsigned long long)g[i + 3]);
 }
 
@@ -32,7 +33,7 @@ static void report_segment(struct vcpu *v, const char *name, const char *label, 
     struct segment s;
 
     machine.vendor->get_seg(&v->hw, which, &s);
-    log_line("%s: %s selector 0x%x base 0x%llx limit 0x%x attributes 0x%x", name, label, s.selector,
+    log_line(LOG_ERROR "%s: %s selector 0x%x base 0x%llx limit 0x%x attributes 0x%x", name, label, s.selector,
              (unsigned long long)s.base, s.limit, s.attributes);
 }
 
@@ -40,7 +41,7 @@ void exit_crash(struct vcpu *v, const struct vm_exit *exit, const char *why) {
     const char *name = v->partition->config->name;
     char text[160];
 
-    log_line("%s: vcpu %u on core %u stopped: %s (exit %s, code 0x%llx)", name, v->index, v->core, why,
+    log_line(LOG_ERROR "%s: vcpu %u on core %u stopped: %s (exit %s, code 0x%llx)", name, v->index, v->core, why,
              exit_reason_name(exit->reason), (unsigned long long)exit->code);
     report_registers(v, name);
     report_segment(v, name, "cs", VSEG_CS);
@@ -48,8 +49,8 @@ void exit_crash(struct vcpu *v, const struct vm_exit *exit, const char *why) {
     report_segment(v, name, "gdtr", VSEG_GDTR);
     report_segment(v, name, "idtr", VSEG_IDTR);
     guest_instruction_text(v, text, sizeof(text));
-    log_line("%s: instruction bytes %s", name, text);
+    log_line(LOG_ERROR "%s: instruction bytes %s", name, text);
     machine.vendor->dump(&v->hw, text, sizeof(text));
-    log_line("%s: %s", name, text);
+    log_line(LOG_ERROR "%s: %s", name, text);
     partition_end(v->partition, END_CRASH);
 }

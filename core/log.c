@@ -15,6 +15,9 @@ static u8 log_data[LOG_BYTES];
 static struct ring log_ring = {.data = log_data, .size = LOG_BYTES};
 static struct console_source log_source = {.name = "mullion", .ring = &log_ring};
 static struct spinlock log_lock;
+static enum log_level shown __attribute__((section(".late"))) = LOG_LEVEL_INFO;
+
+void log_set_level(enum log_level level) { shown = level; }
 
 static void log_text(const char *text) {
     spin_lock(&log_lock);
@@ -25,11 +28,14 @@ static void log_text(const char *text) {
 }
 
 void log_line(const char *format, ...) {
+    enum log_level level = LOG_LEVEL_INFO;
     char text[LOG_LINE];
     va_list args;
 
+    if (*format && (u8)*format <= LOG_LEVEL_DEBUG) level = (enum log_level) * format;
+    if (level > shown) return;
     va_start(args, format);
-    fmt_v(text, sizeof(text), format, args);
+    fmt_v(text, sizeof(text), level == LOG_LEVEL_INFO ? format : format + 1, args);
     va_end(args);
     log_text(text);
 }

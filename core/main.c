@@ -18,7 +18,6 @@
 #include "drivers/power.h"
 #include "drivers/uart.h"
 
-#define CONFIG_NAME            "mullion.toml"
 #define LONGEST_RUN_PER_SECOND 100 /* a request from another core is seen within 10 ms */
 
 /* --- vendor --- */
@@ -33,28 +32,32 @@ static void choose_vendor(void) {
                "emulator choose a CPU model with it");
     machine.vendor = intel ? &vmx_ops : &svm_ops;
     machine.caps.longest_run = machine.tsc_hz / LONGEST_RUN_PER_SECOND;
+    machine.caps.avoid_timer = machine.boot->options.no_preemption_timer;
     if (machine.vendor->probe(&machine.caps, why, sizeof(why))) refuse("%s", why);
+    if (machine.boot->options.no_large_pages) machine.caps.max_leaf = 1;
     log_line("%s: %s", machine.vendor->name, machine.caps.summary);
 }
 
 /* --- the file --- */
 
 static const struct boot_module *find_config(void) {
+    const char *name = machine.boot->options.config;
+
     for (u32 i = 0; i < machine.boot->module_count; i++)
-        if (str_equal(machine.boot->modules[i].name, CONFIG_NAME)) return &machine.boot->modules[i];
-    refuse("there is no module named " CONFIG_NAME "|add a line `module2 /boot/" CONFIG_NAME " " CONFIG_NAME
-           "` to grub.cfg");
+        if (str_equal(machine.boot->modules[i].name, name)) return &machine.boot->modules[i];
+    refuse("there is no module named %s|add a line `module2 /boot/%s %s` to grub.cfg", name, name, name);
 }
 
 static void refuse_file(const struct config_error *e) {
-    refuse(CONFIG_NAME ":%u:%u: %s|%s", e->line, e->column, e->what, e->remedy);
+    refuse("%s:%u:%u: %s|%s", machine.boot->options.config, e->line, e->column, e->what, e->remedy);
 }
 
 static void read_config(void) {
     const struct boot_module *m = find_config();
     struct arena arena = {.size = align_up(CONFIG_ARENA_BYTES(m->bytes), PAGE_4K)};
     const char **names = hostspace_take((machine.boot->module_count + 1) * sizeof(*names));
-    struct config_machine offer = {.cpu_count = machine.boot->core_count, .modules = names};
+    struct config_machine offer = {
+        .cpu_count = machine.boot->core_count, .modules = names, .file = machine.boot->options.config};
     struct config_error error;
     struct config *config;
     int code;
@@ -63,7 +66,8 @@ static void read_config(void) {
     for (u32 i = 0; i < machine.boot->module_count; i++) names[offer.module_count++] = machine.boot->modules[i].name;
     code = config_parse(&arena, (const char *)(m->at.v + DIRECT_BASE), m->bytes, &config, &error);
     if (code) refuse_file(&error);
-    console_setup(config->console);
+    if (!machine.boot->options.console.given) console_setup(config->console);
+    if (machine.boot->options.console.given) offer.console = uart_port();
     /* Memory is checked by placing it: that knows holes and alignment as well. */
     if (config_check_machine(config, &offer, &error)) refuse_file(&error);
     machine.config = config;
@@ -123,7 +127,7 @@ static u32 build_all(void) {
 
         p->tsc_start = now;
         if (!p->over && partition_load(p, &error)) { /* the others do not suffer from it */
-            log_line("%s: not started: %s", p->config->name, error.what);
+            log_line(LOG_ERROR "%s: not started: %s", p->config->name, error.what);
             failed = p->config->name;
             p->over = true;
         }
@@ -158,7 +162,7 @@ void core_start(struct boot_info *boot) {
     if (machine.vendor->guest_tr) descriptors_drop_fault_stack();
     machine.xcr0 = build_xcr0();
     passthrough_discover();
-    if (boot->inventory) {
+    if (boot->options.inventory) {
         inventory_print();
         uart_flush();
         power_off(boot->acpi);

@@ -29,8 +29,8 @@ void panic(const char *format, ...) {
     va_end(args);
     if (stop_others) lapic_nmi_others();
     log_break_lock();
-    log_line("panic: %s", text);
-    log_line("panic: the machine is stopped; please report these lines");
+    log_line(LOG_ALWAYS "panic: %s", text);
+    log_line(LOG_ALWAYS "panic: the machine is stopped; please report these lines");
     uart_flush();
     cpu_halt_forever();
 }
@@ -45,9 +45,9 @@ void refuse(const char *format, ...) {
     for (remedy = text; *remedy && *remedy != '|'; remedy++)
         ;
     if (*remedy) *remedy++ = 0;
-    log_line("mullion: cannot start: %s", text);
-    if (*remedy) log_line("mullion: remedy: %s", remedy);
-    log_line("mullion: halted");
+    log_line(LOG_ALWAYS "mullion: cannot start: %s", text);
+    if (*remedy) log_line(LOG_ALWAYS "mullion: remedy: %s", remedy);
+    log_line(LOG_ALWAYS "mullion: halted");
     uart_flush();
     cpu_halt_forever();
 }

@@ -292,7 +292,7 @@ static void finish(struct partition *p, enum partition_end why) {
 
     console_flush(&p->console);
     if (p->exit_value != NEVER) log_line("%s: debug exit with 0x%lx", p->config->name, p->exit_value);
-    log_line("%s: %s", p->config->name, end_name(why));
+    log_line(why == END_CRASH ? LOG_ERROR "%s: %s" : "%s: %s", p->config->name, end_name(why));
     for (u32 i = 0; i < p->vcpu_count; i++) report_exits(p->vcpus[i]);
     if (passthrough_stop(p)) p->over = true;
     if (!p->over && wants_restart(p, why)) {
@@ -303,7 +303,7 @@ static void finish(struct partition *p, enum partition_end why) {
             log_line("%s: restart %u", p->config->name, p->restarts);
         start_time(p);
         if (partition_load(p, &error)) {
-            log_line("%s: not started again: %s", p->config->name, error.what);
+            log_line(LOG_ERROR "%s: not started again: %s", p->config->name, error.what);
             p->over = true;
         }
         for (u32 i = 0; i < p->vcpu_count; i++) __atomic_store_n(&p->vcpus[i]->requests, 0, __ATOMIC_RELAXED);

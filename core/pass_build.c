@@ -139,7 +139,7 @@ static int open_dma(struct partition *p, char *why, size_t why_size) {
 
     if (!pass.iommu) {
         if (p->config->dma_unprotected) {
-            log_line("%s: WARNING: dma = \"unprotected\": its devices reach all memory of this machine",
+            log_line(LOG_WARN "%s: WARNING: dma = \"unprotected\": its devices reach all memory of this machine",
                      p->config->name);
             return 0;
         }
@@ -151,7 +151,9 @@ static int open_dma(struct partition *p, char *why, size_t why_size) {
             "the IOMMU does not remap interrupts; dma = \"unprotected\" would let its devices forge them");
         return -E_UNSUPPORTED;
     }
-    if (pt_init(&dma, pass.iommu->tables(), &hostspace_mem, pass.iommu->max_leaf())) return -E_NOMEM;
+    if (pt_init(&dma, pass.iommu->tables(), &hostspace_mem,
+                machine.boot->options.no_large_pages ? 1 : pass.iommu->max_leaf()))
+        return -E_NOMEM;
     for (u32 i = 0; i < p->memory.count && !error; i++)
         if (p->regions[i].rights & RIGHT_WRITE)
             error = pt_map(&dma, p->regions[i].gpa.v, p->regions[i].hpa, p->regions[i].bytes, RIGHT_READ | RIGHT_WRITE,

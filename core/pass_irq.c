@@ -42,7 +42,8 @@ static int take_vector(struct partition *p, u32 number) {
             return 0;
         }
     if (!t->told)
-        log_line("%s: its devices want more than %u interrupts; the rest stay masked", p->config->name, PASS_VECTORS);
+        log_line(LOG_WARN "%s: its devices want more than %u interrupts; the rest stay masked", p->config->name,
+                 PASS_VECTORS);
     t->told = true;
     return -E_NOMEM;
 }

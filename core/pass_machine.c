@@ -49,12 +49,17 @@ static void setup_iommu(void) {
     char summary[160];
 
     fmt(pass.why, sizeof(pass.why), "%s", acpi->iommu_why[0] ? acpi->iommu_why : "the machine has no IOMMU");
+    if (machine.boot->options.no_iommu) {
+        fmt(pass.why, sizeof(pass.why), "noiommu stands on the command line");
+        log_line(LOG_WARN "iommu: not used: %s%s", pass.why, acpi->iommu ? "" : ", and the machine has none");
+        return;
+    }
     if (acpi->iommu && ops->setup(acpi->iommu, &env, summary, sizeof(summary), pass.why, sizeof(pass.why)) == 0) {
         pass.iommu = ops;
-        if (ioapic_set_remapping(ops)) log_line("%s: WARNING: the I/O APIC is not behind it", ops->name);
+        if (ioapic_set_remapping(ops)) log_line(LOG_WARN "%s: WARNING: the I/O APIC is not behind it", ops->name);
         log_line("%s: %s", ops->name, summary);
     } else if (acpi->iommu || acpi->iommu_why[0]) {
-        log_line("iommu: not used: %s", pass.why);
+        log_line(LOG_WARN "iommu: not used: %s", pass.why);
     }
 }
 
@@ -74,7 +79,7 @@ static bool matches(const struct config_range *c, const struct pci_function *f, 
 }
 
 static void refuse_pci(const struct config_range *c, const char *what, const char *remedy) {
-    refuse("mullion.toml:%u:%u: pci: %s|%s", c->at.line, c->at.column, what, remedy);
+    refuse("%s:%u:%u: pci: %s|%s", machine.boot->options.config, c->at.line, c->at.column, what, remedy);
 }
 
 static void give(u32 partition, const struct config_range *c) {

@@ -70,7 +70,8 @@ void pass_enable_vfs(const struct config_sriov *c) {
     fmt(why, sizeof(why), !f ? "the machine has no such function" : "its virtual functions are listed already");
     if (!f || f->vfs.count || f->virtual ||
         pci_sriov_plan(&pci_machine, f, (u32)c->vfs, pass.functions, pass.count, &room, why, sizeof(why)))
-        refuse("mullion.toml:%u:%u: sriov: %s: %s|correct the line, or remove it", at->line, at->column, name, why);
+        refuse("%s:%u:%u: sriov: %s: %s|correct the line, or remove it", machine.boot->options.config, at->line,
+               at->column, name, why);
     pci_sriov_enable(&pci_machine, f);
     clock_wait_us(ENABLE_US);
     f = grow(f, (u32)c->vfs);

@@ -108,7 +108,8 @@ static void place(void *ctx, u32 f, u32 bar, u64 at) {
     if (!is_memory(b) || fn->wanted[bar] == at) return;
     fn->wanted[bar] = at;
     if (fn->placed[bar] != NEVER) {
-        if (change_bar(t, fn, bar, fn->placed[bar], false)) log_line("%s: a BAR stays mapped", p->config->name);
+        if (change_bar(t, fn, bar, fn->placed[bar], false))
+            log_line(LOG_WARN "%s: a BAR stays mapped", p->config->name);
         fn->placed[bar] = NEVER;
         flush_all(p);
     }
@@ -125,7 +126,7 @@ static void reset(void *ctx, u32 f) {
 
     pass_silence(p, f);
     if (pci_reset(p->pci->functions[f].real, NULL) == -E_TIMEOUT)
-        log_line("%s: function %u does not come back from its reset", p->config->name, f);
+        log_line(LOG_ERROR "%s: function %u does not come back from its reset", p->config->name, f);
     (void)!pass_open_line(p, f);
 }
 
@@ -247,7 +248,8 @@ static int open_function(struct partition *p, u32 i, char *why, size_t why_size)
         fmt(why, why_size, "%s: the IOMMU does not open its DMA: %s", name, error_name(error));
         return error;
     }
-    if (pass_open_line(p, i)) log_line("%s: %s: interrupt line %u is not there", p->config->name, name, f->gsi);
+    if (pass_open_line(p, i))
+        log_line(LOG_WARN "%s: %s: interrupt line %u is not there", p->config->name, name, f->gsi);
     return 0;
 }
 
@@ -273,7 +275,7 @@ int passthrough_stop(struct partition *p) {
         pass_silence(p, i);
         (void)!pci_reset(f, t->functions[i].bridge);
         if (pass.iommu && pass.iommu->detach(f->id)) {
-            log_line("%s: the IOMMU does not confirm that function %u is closed", p->config->name, i);
+            log_line(LOG_ERROR "%s: the IOMMU does not confirm that function %u is closed", p->config->name, i);
             error = -E_TIMEOUT;
         }
     }
@@ -299,7 +301,7 @@ static void tell_fault(const struct iommu_fault *fault) {
             owner = c->name;
             if (c->stop_on_fault) __atomic_store_n(&pass.stop[pass.owner[i] - 1], 1, __ATOMIC_RELEASE);
         }
-    log_line("%s: %s of %s: %s at 0x%llx refused, reason 0x%x", pass.iommu->name, name, owner,
+    log_line(LOG_WARN "%s: %s of %s: %s at 0x%llx refused, reason 0x%x", pass.iommu->name, name, owner,
              fault->interrupt ? "interrupt"
              : fault->write   ? "write"
                               : "read",
@@ -316,7 +318,7 @@ void passthrough_poll(struct partition *p, u64 now) {
     stop = &pass.stop[pass_number(p)];
     for (u32 told = 0; told < FAULTS_TOLD && pass.iommu->fault(&fault); told++) tell_fault(&fault);
     if (__atomic_exchange_n(stop, 0, __ATOMIC_ACQ_REL)) {
-        log_line("%s: stopped for a refused access of its device", p->config->name);
+        log_line(LOG_ERROR "%s: stopped for a refused access of its device", p->config->name);
         partition_end(p, END_CRASH);
     }
 }

@@ -26,16 +26,17 @@ void host_interrupt(u8 vector) {
 static void dump(const struct trap_frame *f) {
     const u64 *stack = (const u64 *)f->rsp;
 
-    log_line("panic: rip 0x%llx rsp 0x%llx rflags 0x%llx cr2 0x%llx cr3 0x%llx", (unsigned long long)f->rip,
+    log_line(LOG_ALWAYS "panic: rip 0x%llx rsp 0x%llx rflags 0x%llx cr2 0x%llx cr3 0x%llx", (unsigned long long)f->rip,
              (unsigned long long)f->rsp, (unsigned long long)f->rflags, (unsigned long long)read_cr2(),
              (unsigned long long)read_cr3());
-    log_line("panic: rax 0x%llx rbx 0x%llx rcx 0x%llx rdx 0x%llx", (unsigned long long)f->rax,
+    log_line(LOG_ALWAYS "panic: rax 0x%llx rbx 0x%llx rcx 0x%llx rdx 0x%llx", (unsigned long long)f->rax,
              (unsigned long long)f->rbx, (unsigned long long)f->rcx, (unsigned long long)f->rdx);
-    log_line("panic: rsi 0x%llx rdi 0x%llx rbp 0x%llx r8 0x%llx", (unsigned long long)f->rsi,
+    log_line(LOG_ALWAYS "panic: rsi 0x%llx rdi 0x%llx rbp 0x%llx r8 0x%llx", (unsigned long long)f->rsi,
              (unsigned long long)f->rdi, (unsigned long long)f->rbp, (unsigned long long)f->r8);
     /* Only a stack that is known to be there is read: this core's own, as far as its top. */
     for (u32 i = 0; i < 16 && f->rsp >= LOCAL_BASE && f->rsp + 8 * i < LOCAL_STACK_TOP; i++)
-        if (stack[i] >> 31 == 0x1ffffffff) log_line("panic: stack +0x%x: 0x%llx", i * 8, (unsigned long long)stack[i]);
+        if (stack[i] >> 31 == 0x1ffffffff)
+            log_line(LOG_ALWAYS "panic: stack +0x%x: 0x%llx", i * 8, (unsigned long long)stack[i]);
 }
 
 void trap(struct trap_frame *f) {

@@ -50,12 +50,12 @@ static void write(u32 reg, u32 value) {
         *(volatile u32 *)(address + DIRECT_BASE + reg) = value;
 }
 
-void lapic_setup(u64 at, bool allow_x2apic) {
+void lapic_setup(u64 at, bool allow_x2apic, bool allow_deadline) {
     bool has = cpuid(1, 0).ecx & BIT(21);
 
     address = at;
     x2apic = (rdmsr(MSR_APIC_BASE) & APIC_BASE_X2APIC) || (has && allow_x2apic);
-    deadline_mode = cpuid(1, 0).ecx & BIT(24);
+    deadline_mode = allow_deadline && (cpuid(1, 0).ecx & BIT(24));
 }
 
 void lapic_enable(void) {
@@ -79,6 +79,8 @@ void lapic_enable(void) {
 }
 
 bool lapic_is_x2apic(void) { return x2apic; }
+
+bool lapic_has_deadline(void) { return deadline_mode; }
 
 u64 lapic_address(void) { return address; }
 

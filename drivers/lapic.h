@@ -11,8 +11,9 @@
 #define VECTOR_SPURIOUS 0xff
 
 /* Boot core, first. address: MADT's; may be used through the direct map. allow_x2apic false keeps xAPIC unless firmware
- * has left it. */
-void lapic_setup(u64 address, bool allow_x2apic);
+ * has left it, allow_deadline false keeps the timer one-shot. */
+void lapic_setup(u64 address, bool allow_x2apic, bool allow_deadline);
+bool lapic_has_deadline(void);
 /* Each core: mode, enable, all local vectors masked. */
 void lapic_enable(void);
 bool lapic_is_x2apic(void);

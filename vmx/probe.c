@@ -202,6 +202,7 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     error = check_ept(cap, why, why_size);
     if (error) return error;
     drop_halves(words, cap);
+    if (caps->avoid_timer) words[PIN] &= ~PIN_PREEMPTION_TIMER;
     keep(words, cap);
     vmx.longest_run = (u64)(~0u - 1) << vmx.timer_shift; /* what 32 bits can hold */
     if (caps->longest_run && caps->longest_run < vmx.longest_run) vmx.longest_run = caps->longest_run;

@@ -5,4 +5,14 @@
 
 #include "core/base/types.h"
 
+/* Which lines are shown; each level shows those before it too. A line is of level info unless its format begins with
+ * one of the marks. */
+enum log_level { LOG_LEVEL_QUIET = 1, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+#define LOG_ALWAYS "\1" /* the machine stops */
+#define LOG_ERROR  "\2" /* a partition or device does not go on */
+#define LOG_WARN   "\3" /* it goes on, but not as one would think */
+#define LOG_DEBUG  "\5"
+
+/* Boot core, before start. */
+void log_set_level(enum log_level level);
 void log_line(const char *format, ...) printf_like(1, 2);

@@ -176,7 +176,8 @@ struct vendor_caps {
     /* In: TSC ticks after which a run has to come back at the latest, where the vendor's own timer
      * can see to it. */
     u64 longest_run;
-    u32 max_leaf; /* largest stage-2 leaf: 1, 2 or 3 */
+    bool avoid_timer; /* in: the vendor's own timer is not to be used */
+    u32 max_leaf;     /* largest stage-2 leaf: 1, 2 or 3 */
     bool next_rip, timer;
     char summary[224]; /* one line: what is used, and what this CPU lacks and why it matters */
 };

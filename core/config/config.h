@@ -114,6 +114,8 @@ struct config_machine {
     u32 cpu_count;
     const char *const *modules;
     u32 module_count;
+    const char *file; /* which of them is the partition file */
+    u32 console;      /* first port of the console that the command line names instead of the file's */
 };
 
 /* Parses and checks. text: `length` bytes, need not end with NUL. Returns 0 and *out (in the

@@ -1,6 +1,7 @@
 /* What the file asks for against what the machine has. */
 #include "core/config/schema.h"
 
+#include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
 #include "core/base/string.h"
@@ -16,13 +17,17 @@ static void check_cores(struct problems *problems, const struct config_partition
     }
 }
 
+static bool is_file(const struct config_machine *machine, const char *module) {
+    return str_equal(module, machine->file ? machine->file : CONFIG_FILE_NAME);
+}
+
 /* The modules that a partition can name, as one line. */
 static void list_modules(char *out, size_t size, const struct config_machine *machine) {
     size_t n = 0;
 
     out[0] = 0;
     for (u32 i = 0; i < machine->module_count && n < size; i++)
-        if (!str_equal(machine->modules[i], CONFIG_FILE_NAME))
+        if (!is_file(machine, machine->modules[i]))
             n += fmt(out + n, size - n, "%s%s", n ? ", " : "",
                      problem_quote(machine->modules[i], strlen(machine->modules[i])).text);
     if (n >= size) memcpy(out + size - 4, "...", 4);
@@ -34,10 +39,19 @@ static void check_module(struct problems *problems, const struct config_machine 
 
     if (!name || !machine->modules) return;
     for (u32 i = 0; i < machine->module_count; i++)
-        if (str_equal(machine->modules[i], name) && !str_equal(name, CONFIG_FILE_NAME)) return;
+        if (str_equal(machine->modules[i], name) && !is_file(machine, name)) return;
     list_modules(list, sizeof(list), machine);
     problem_add(problems, at, "there is no module %s for %s\n%s%s", problem_quote(name, strlen(name)).text, key,
                 list[0] ? "write one of: " : "no module is loaded: add a module2 line for it to grub.cfg", list);
+}
+
+/* As check.c does it for the console that the file names. */
+static void check_console(struct problems *problems, const struct config_partition *p, u32 console) {
+    for (u32 i = 0; i < p->port_count && console; i++)
+        if (ranges_overlap(p->ports[i].base, p->ports[i].bytes, console, 8))
+            problem_add(problems, p->ports[i].at,
+                        "port 0x%llx belongs to the console that the command line names\nleave 0x%x-0x%x out of ports",
+                        (unsigned long long)max_u64(p->ports[i].base, console), console, console + 7);
 }
 
 int config_check_machine(const struct config *config, const struct config_machine *machine,
@@ -47,6 +61,7 @@ int config_check_machine(const struct config *config, const struct config_machin
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
 
+        check_console(&problems, p, machine->console);
         if (machine->cpu_count) check_cores(&problems, p, machine->cpu_count);
         check_module(&problems, machine, "kernel", p->kernel, p->kernel_at);
         check_module(&problems, machine, "initrd", p->initrd, p->initrd_at);

@@ -110,7 +110,7 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
                               .cores = slots,
                               .core_count = core_count,
                               .memory_top = FAKE_RAM,
-                              .cmdline = "",
+                              .options = {.config = "mullion.toml"},
                               .tsc_hz = FAKE_TSC_HZ,
                               .wall_clock = 1700000000};
     free_memory(ram);

@@ -83,6 +83,27 @@ static void test_first_problem(void **state) {
     expect(A B "bad = 1\ncpus = [1]", 8, 1, "no key bad", "");
 }
 
+/* What the command line says about the file and the console. */
+static void test_machine_options(void **state) {
+    static const char *const modules[] = {"a.toml", "mullion.toml"};
+    struct config *c = parse(A "initrd = \"a.toml\"\nports = [0x80, \"0x2f0-0x2f9\"]\n");
+    struct config_machine m = {.console = 0x2f8};
+
+    (void)state;
+    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_int_equal(6, error.line);
+    assert_int_equal(16, error.column);
+    assert_string_equal("port 0x2f8 belongs to the console that the command line names", error.what);
+    assert_string_equal("leave 0x2f8-0x2ff out of ports", error.remedy);
+    m.console = 0x2fa;
+    assert_int_equal(0, config_check_machine(c, &m, &error));
+    m = (struct config_machine){.modules = modules, .module_count = 2, .file = "a.toml"};
+    c = parse("[partition.a]\ncpus = [0]\nmemory = \"1M\"\nkernel = \"a.toml\"\n");
+    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_string_equal("there is no module a.toml for kernel", error.what);
+    assert_string_equal("write one of: mullion.toml", error.remedy);
+}
+
 static void test_machine(void **state) {
     static const char *const modules[] = {"mullion.toml", "vmlinuz", "initrd", "loop.elf"};
     struct config *c = parse(example);
@@ -90,7 +111,7 @@ static void test_machine(void **state) {
 
     (void)state;
     assert_int_equal(0, config_check_machine(c, &m, &error));
-    m = (struct config_machine){3, modules, 4};
+    m = (struct config_machine){.cpu_count = 3, .modules = modules, .module_count = 4};
     assert_int_equal(0, config_check_machine(c, &m, &error));
     assert_int_equal(0, config_check_memory(c, MIB(528), &error));
     m.cpu_count = 2;
@@ -248,6 +269,7 @@ int main(void) {
         cmocka_unit_test(test_missing_and_misspelled),
         cmocka_unit_test(test_first_problem),
         cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_machine_options),
         cmocka_unit_test(test_full_machine),
         cmocka_unit_test(test_report),
         cmocka_unit_test(test_large),

@@ -75,6 +75,14 @@ def test_known_keys_are_documented(section, tmp_path):
     assert sorted(known) == sorted(documented(section))
 
 
+def test_boot_parameters():
+    """The table of the command line is that of the parser."""
+    rules = re.findall(r'^    \{"([\w.-]+)", (?:take_\w+|NULL),', (ROOT / "core/config/options.c").read_text(), re.M)
+    text = (ROOT / "docs/boot-parameters.md").read_text()
+    table = re.search(r"^\| parameter \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.M).group(1)
+    assert rules == re.findall(r"^\| `([\w.-]+)` \|", table, re.M)
+
+
 def test_every_promise_is_broken_once():
     """docs/security.md and test/break.py speak of the same promises and the same sabotages."""
     import importlib

@@ -1,0 +1,103 @@
+"""The hypervisor's command line: what docs/boot-parameters.md promises of each parameter, several in a boot."""
+
+import re
+
+import pytest
+from partitions import assert_all_ended, partition
+from test_refuse import refused
+
+HELLO = partition("hello", [0], "hello.elf")
+
+
+def hello(boot, guest, cmdline, config=HELLO, modules=(), **options):
+    return boot(config, {"hello.elf": guest("hello.elf"), **dict(modules)}, cmdline=cmdline, **options)
+
+
+def log_lines(machine):
+    """The hypervisor's own lines, and the partition's."""
+    text = machine.text()
+    return (re.findall(r"^\[mullion\] (.*)$", text, re.M), re.findall(r"^\[hello\] (.*)$", text, re.M))
+
+
+@pytest.mark.parametrize("cmdline, what, remedy", [
+    ("noiomu cores=x", "the command line has no parameter noiomu",
+     r"correct it or take it out; there are console=, loglevel=, .*, noiommu, .*no-x2apic"),
+    ("console=com2,com1", "the command line says console=com2,com1", "console= takes com1 to com4 or .*"),
+])
+@pytest.mark.only_svm
+def test_mistake(boot, cmdline, what, remedy):
+    refused(boot(HELLO, {}, cmdline=cmdline), what, remedy)
+
+
+def test_debug(boot, guest, vendor, tmp_path):
+    """Much is told; the machine does without what is switched off, and has the cores that it may have."""
+    other = tmp_path / "other.toml"
+    other.write_text(HELLO)
+    machine = hello(boot, guest, "loglevel=debug cores=2 no-x2apic no-tsc-deadline no-large-pages "
+                    "no-preemption-timer config=other.toml noiommu", cpus=3,
+                    config="# another\n", modules={"other.toml": other})
+    assert_all_ended(machine)
+    log, said = log_lines(machine)
+    text = "\n".join(log)
+    assert said
+    assert re.search(r"^boot: memory 0x0-0x9[0-9a-f]{4} type 1$", text, re.M)
+    assert re.search(r"^boot: module hello\.elf, \d+ bytes at 0x[0-9a-f]+$", text, re.M)
+    assert re.search(r"^boot: core 1 has local APIC id 1$", text, re.M) and "boot: core 2 " not in text
+    assert re.search(r"^boot: 2 cores, xapic, ", text, re.M)
+    assert "boot: local APIC timer: one-shot" in log
+    assert "iommu: not used: noiommu stands on the command line, and the machine has none" in log
+    assert re.search(r"^hello: 1 vcpus, .*, pages 0 x 1 GiB, 0 x 2 MiB, \d{4} x 4 KiB; ", text, re.M)
+    assert re.search(r"^hello: guest 0x100000 is 0x[0-9a-f]+, \d+ KiB$", text, re.M)
+    if vendor == "vmx":
+        assert re.search(r"^vmx: .*; lacks .*preemption timer", text, re.M)
+
+
+def test_quiet(boot, guest, vendor):
+    """Not a line of the log; a partition's output is none."""
+    machine = hello(boot, guest, "loglevel=quiet")
+    machine.wait_for(r"^\[hello\] hello: cpu .*\n")
+    machine.wait_exit()
+    log, said = log_lines(machine)
+    assert said and not log
+
+
+@pytest.mark.only_svm
+def test_levels(boot, guest, vendor):
+    """A crash is an error; that devices reach all memory is a warning; the rest is information."""
+    file = partition("bad", [0], "bad.elf", cmdline="do=triple-fault")
+    file += partition("hello", [1], "hello.elf", more='pci = ["00:04.0"]\ndma = "unprotected"\npci-reset = "optional"')
+    shown = {}
+    for level in ("error", "warn", "info"):
+        machine = boot(file, {name: guest(name) for name in ("bad.elf", "hello.elf")}, cpus=2,
+                       cmdline=f"loglevel={level} noiommu",
+                       extra=["-device", "amd-iommu,intremap=on", "-device", "edu,addr=4"])
+        machine.wait_exit()
+        shown[level] = "\n".join(log_lines(machine)[0])
+    assert "bad: crashed" in shown["error"] and "stopped: " in shown["error"] and "WARNING" not in shown["error"]
+    for level in ("warn", "info"):
+        assert "bad: crashed" in shown[level] and "hello: WARNING: dma" in shown[level]
+        assert "iommu: not used: noiommu stands on the command line\n" in shown[level]
+    assert "starting the partitions" in shown["info"] and "starting the partitions" not in shown["warn"]
+    assert "amd-vi" not in shown["info"].lower()
+
+
+@pytest.mark.only_svm
+def test_no_iommu_refuses(boot, guest, vendor):
+    """A device is not given away as if its DMA were remapped."""
+    file = partition("hello", [0], "hello.elf", more='pci = ["00:04.0"]\npci-reset = "optional"')
+    machine = hello(boot, guest, "noiommu", config=file,
+                    extra=["-device", "amd-iommu,intremap=on", "-device", "edu,addr=4"])
+    machine.wait_for(r"^\[mullion\] hello: does not start: .*noiommu stands on the command line.*\n")
+
+
+def test_no_such_file(boot, guest):
+    refused(hello(boot, guest, "config=absent.toml"), r"there is no module named absent\.toml",
+            r"add a line `module2 /boot/absent\.toml absent\.toml` to grub\.cfg")
+
+
+@pytest.mark.only_svm
+def test_core_beyond(boot, guest):
+    """Cores that are not started do not exist; the file's mistake is told with the file's name."""
+    file = partition("hello", [1], "hello.elf")
+    refused(hello(boot, guest, "cores=1", config=file, cpus=2),
+            r"mullion\.toml:2:9: core 1 does not exist: the machine has 1 core", "the only core is 0")
