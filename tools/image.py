@@ -27,7 +27,8 @@ KNOWN = {"vmlinuz": BUILD / "linux/vmlinuz", "initrd": BUILD / "initrd.img"}
 
 # Made when a file first names it: what Debian's packages give.
 STOCK = ["tools/fetch-linux", "stock"]
-MADE = {"vmlinuz-stock": [STOCK], "initrd-pci.img": [STOCK, ["tools/make-initrd", "pci"]]}
+MADE = {"vmlinuz-stock": [STOCK], "initrd-pci.img": [STOCK, ["tools/make-initrd", "pci"]],
+        "vmlinuz-rt": [["tools/fetch-linux", "rt"]], "initrd-stress.img": [["tools/make-initrd", "stress"]]}
 
 # What the boot loader needs, and no more, which is smaller and quicker.
 LOADER = ["multiboot2", "normal", "serial", "terminal"]

@@ -3,9 +3,6 @@ are the kernel's own modules (tools/make-initrd pci; the script is guests/linux/
 program, guests/pci.c. Bochs has no IOMMU: there only what works without one."""
 
 import hashlib
-import importlib.machinery
-import importlib.util
-import pathlib
 import random
 import re
 import struct
@@ -14,7 +11,6 @@ from collections import Counter
 import pytest
 from partitions import assert_all_ended, partition
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
 IOMMUS = {
     "amd": ["-device", "amd-iommu,intremap=on"],
     "intel": ["-device", "intel-iommu,intremap=on,aw-bits=48,caching-mode=on"],
@@ -323,26 +319,3 @@ def test_exits_of_data_path(boot, modules, served, disk, iommu):
         assert more["wrmsr"] <= irqs + 2 * slower + SLACK, told
         assert more["stage2"] <= SLACK, told
         assert more["io"] <= SLACK, told
-
-
-# --- the partition file that is shipped
-
-@pytest.mark.only_svm
-def test_shipped_file(boot, stock, guest, tmp_path):
-    """configs/passthrough.toml in the machine that its head describes, as `make run` starts it."""
-    loader = importlib.machinery.SourceFileLoader("run", str(TOP / "tools/run"))
-    run = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
-    loader.exec_module(run)
-    path = TOP / "configs/passthrough.toml"
-    cores, memory, _ = run.plan(path)
-    machine = boot(path.read_text(), {name: stock(where) for name, where in
-                                      (("vmlinuz-stock", "linux/vmlinuz-stock"), ("initrd-pci.img", "initrd-pci.img"))}
-                   | {"pci.elf": guest("pci.elf")}, cpus=cores, memory=memory,
-                   extra=run.machine_options(path, tmp_path))
-    machine.wait_for(r"^\[edu\] pci: done checks \d+ failed 0\n")
-    machine.wait_for(r"^\[linux\] Linux .* Type exit to power off\.\n")
-    machine.send("ls /dev/nvme0n1 /sys/class/net\r", pause=0.02)
-    machine.wait_for(r"^\[linux\] .*\beth0\b")
-    machine.wait_for(r"^\[linux\] /dev/nvme0n1\n")
-    machine.send("exit\r", pause=0.02)
-    assert_all_ended(machine)

@@ -47,6 +47,8 @@ def linux(name, core, function, part):
 def assert_part(machine, name, steps):
     machine.wait_for(rf"^\[{name}\] sriov: done\n", 400)
     told = re.findall(rf"^\[{name}\] sriov: (.+) (ok|FAIL)\n", machine.text(), re.M)
+    # A line that was cut at its very end is shown once more; what is written twice (again=1) comes later.
+    told = [line for n, line in enumerate(told) if line not in told[max(n - 1, 0):n]]
     assert told == [(step, "ok") for step in steps]
 
 
