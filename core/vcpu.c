@@ -14,8 +14,9 @@
 #include "drivers/lapic.h"
 
 #define CONSOLE_RETRY_NS 1000000
-/* TSC ticks between two timer expiries, at the least: longer than an exit. A guest may name a period that is shorter,
- * and a timer that has expired again before each entry would let it execute nothing. */
+/* TSC ticks from when the host timer is set, once it has gone off, to the next time, at the least: longer than the rest
+ * of the way to the guest. A guest may name a period that is shorter than an exit, and a timer that has expired again
+ * before each entry would let it execute nothing. */
 #define TIMER_REST 4096
 
 u64 vcpu_guest_tsc(const struct vcpu *v) { return rdtsc() + v->tsc_offset; }
@@ -252,7 +253,7 @@ static void run_timers(struct vcpu *v) {
     u64 now = rdtsc();
 
     v->timer_due = false;
-    if (now >= v->deadline) v->timer_rest = now + TIMER_REST;
+    if (now >= v->deadline) v->timer_rest = NEVER;
     v->deadline = 0; /* the host timer is spent, be it early: a clock of its own, or a count too wide for it */
     v->timers_moved = true;
     vlapic_tick(&v->lapic, vcpu_guest_tsc(v));
@@ -286,8 +287,11 @@ static u64 next_deadline(const struct vcpu *v) {
 }
 
 static void arm_timers(struct vcpu *v) {
-    u64 deadline = max_u64(next_deadline(v), v->timer_rest);
+    u64 deadline;
 
+    /* Counted from here: what the devices had to do in between may have taken long. */
+    if (v->timer_rest == NEVER) v->timer_rest = rdtsc() + TIMER_REST;
+    deadline = max_u64(next_deadline(v), v->timer_rest);
     v->timers_moved = false;
     if (deadline == v->deadline && deadline > rdtsc()) return;
     v->deadline = deadline;
