@@ -151,13 +151,29 @@ static void log_functions(void) {
     }
 }
 
+/* MCFG may name an address at which something else lies: on bus 0 it must show what the ports show, if they show
+ * anything. */
+static void choose_access(const struct host_acpi *acpi) {
+    u32 ids[32];
+
+    pci_setup(acpi, false);
+    for (u32 i = 0; i < ARRAY_SIZE(ids); i++) ids[i] = pci_machine.read(NULL, i << 3, PCI_REG_VENDOR, 4);
+    pci_setup(acpi, true);
+    for (u32 i = 0; i < ARRAY_SIZE(ids); i++) {
+        if (ids[i] == ~0u || pci_machine.read(NULL, i << 3, PCI_REG_VENDOR, 4) == ids[i]) continue;
+        log_line("pci: the table MCFG does not lead to the functions that ports 0xcf8 and 0xcfc show: not used");
+        pci_setup(acpi, false);
+        return;
+    }
+}
+
 void passthrough_discover(void) {
     for (u32 i = 0; i < machine.boot->acpi->mcfg_count; i++) {
         const struct host_mcfg *m = &machine.boot->acpi->mcfg[i];
 
         hostspace_reach(m->address + ((u64)m->first << 20), (u64)(m->last - m->first + 1) << 20, MEM_UC);
     }
-    pci_setup(machine.boot->acpi);
+    choose_access(machine.boot->acpi);
     pass.count = pci_discover(NULL, 0);
     pass.functions = hostspace_take((pass.count + 1) * sizeof(*pass.functions));
     pass.count = (u32)min_u64(pci_discover(pass.functions, pass.count), pass.count);

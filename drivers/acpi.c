@@ -294,6 +294,7 @@ int host_acpi_parse(const void *rsdp, u64 rsdp_bytes, const struct acpi_mem *mem
     rc = parse_root(&p, root, width, false);
     if (rc) return rc;
     if (!p.has_madt) return fail(&p, -E_NOENT, "APIC: the machine has no such table (MADT)");
+    if (!out->cpus_seen) return fail(&p, -E_NOENT, "APIC: no processor in it is enabled");
     if (p.dsdt) parse_aml(&p, p.dsdt, "DSDT");
     rc = parse_root(&p, root, width, true);
     why[0] = 0; /* what optional tables may have left */

@@ -43,21 +43,24 @@ static void pit_start(void) {
     outb(0x42, 0xff);
 }
 
-static bool choose(const struct host_acpi *acpi, struct reference *r) {
-    if (acpi->pm_timer_port) {
-        *r = (struct reference){"pm timer", PM_TIMER_HZ, 0xffffff, pm_now};
-        return true;
-    }
-    if (acpi->hpet_address && acpi->hpet_address < GIB(4)) { /* as far as boot's tables reach */
-        u64 period_fs = *hpet(acpi, 0) >> 32;                /* IA-PC HPET specification, General Capabilities */
+static bool has_pm_timer(const struct host_acpi *acpi, struct reference *r) {
+    *r = (struct reference){"pm timer", PM_TIMER_HZ, 0xffffff, pm_now};
+    return acpi->pm_timer_port;
+}
 
-        if (period_fs != 0 && period_fs <= 100000000) {
-            *hpet(acpi, 0x10) |= 1;
-            *r = (struct reference){"hpet", 1000000000000000ull / period_fs, 0xffffffff, hpet_now};
-            return true;
-        }
-    }
-    pit_start();
+static bool has_hpet(const struct host_acpi *acpi, struct reference *r) {
+    u64 period_fs;
+
+    if (!acpi->hpet_address || acpi->hpet_address >= GIB(4)) return false; /* as far as boot's tables reach */
+    period_fs = *hpet(acpi, 0) >> 32; /* IA-PC HPET specification, General Capabilities */
+    if (period_fs == 0 || period_fs > 100000000) return false;
+    *hpet(acpi, 0x10) |= 1;
+    *r = (struct reference){"hpet", 1000000000000000ull / period_fs, 0xffffffff, hpet_now};
+    return true;
+}
+
+static bool has_pit(const struct host_acpi *acpi, struct reference *r) {
+    (void)acpi;
     *r = (struct reference){"pit", PIT_HZ, 0xffff, pit_now};
     return true;
 }
@@ -90,19 +93,30 @@ static u64 refine(u64 measured) {
     return max_u64(exact, measured) - min_u64(exact, measured) < measured / 200 ? exact : measured;
 }
 
-u64 clock_calibrate(const struct host_acpi *acpi, const char **source) {
-    struct reference r;
-    u64 best = 0;
+/* TSC ticks per second; 0 if the reference stands still. An SMI or a preempted emulator makes a window too long, never
+ * too short: the smallest is nearest. */
+static u64 measure_best(const struct host_acpi *acpi, const struct reference *r) {
+    u64 best = NEVER;
 
-    if (!choose(acpi, &r)) return 0;
-    /* An SMI or a preempted emulator makes a window too long, never too short: the smallest is nearest. */
     for (u32 i = 0; i < 3; i++) {
         u64 hz;
 
-        if (r.now == pit_now) pit_start();
-        hz = measure(acpi, &r);
-        if (hz && (!best || hz < best)) best = hz;
+        if (r->now == pit_now) pit_start();
+        hz = measure(acpi, r);
+        if (!hz) return 0;
+        best = min_u64(best, hz);
     }
+    return best;
+}
+
+u64 clock_calibrate(const struct host_acpi *acpi, const char **source) {
+    static bool (*const has[])(const struct host_acpi *, struct reference *) = {has_pm_timer, has_hpet, has_pit};
+    struct reference r;
+    u64 best = 0;
+
+    /* A table may name a clock that is not there: then the next. */
+    for (u32 i = 0; i < ARRAY_SIZE(has) && !best; i++)
+        if (has[i](acpi, &r)) best = measure_best(acpi, &r);
     *source = r.name;
     clock_tsc_hz = refine(best);
     return clock_tsc_hz;

@@ -27,10 +27,11 @@
 #define STEP_US  1000u
 
 static const struct host_acpi *machine __attribute__((section(".late")));
+static u32 ranges __attribute__((section(".late"))); /* of MCFG that are believed */
 static struct spinlock ports;
 
 u64 pci_page(u32 id) {
-    for (u32 i = 0; i < machine->mcfg_count; i++) {
+    for (u32 i = 0; i < ranges; i++) {
         const struct host_mcfg *m = &machine->mcfg[i];
 
         if (m->segment == id >> 16 && PCI_BUS(id) >= m->first && PCI_BUS(id) <= m->last)
@@ -91,14 +92,17 @@ const struct pci_access pci_machine = {.read = config_read, .write = config_writ
 static u32 get(u32 id, u32 offset, u32 size) { return config_read(NULL, id, offset, size); }
 static void put(u32 id, u32 offset, u32 size, u32 value) { config_write(NULL, id, offset, size, value); }
 
-void pci_setup(const struct host_acpi *acpi) { machine = acpi; }
+void pci_setup(const struct host_acpi *acpi, bool mapped) {
+    machine = acpi;
+    ranges = mapped ? acpi->mcfg_count : 0;
+}
 
 u32 pci_discover(struct pci_function *out, u32 max) {
     u32 count = 0, held;
 
     /* More than there is room for is seen by the count. */
-    if (machine->mcfg_count == 0) (void)!pci_scan(&pci_machine, 0, 0, 255, out, max, &count);
-    for (u32 i = 0; i < machine->mcfg_count; i++) {
+    if (ranges == 0) (void)!pci_scan(&pci_machine, 0, 0, 255, out, max, &count);
+    for (u32 i = 0; i < ranges; i++) {
         const struct host_mcfg *m = &machine->mcfg[i];
 
         (void)!pci_scan(&pci_machine, m->segment, m->first, m->last, out, max, &count);

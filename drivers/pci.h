@@ -8,8 +8,8 @@
  * otherwise. Any core, for functions whose page it has mapped (see pci_page). */
 extern const struct pci_access pci_machine;
 
-/* Boot core, first: which way leads to configuration space. */
-void pci_setup(const struct host_acpi *acpi);
+/* Boot core, first: which way leads to configuration space. mapped: by MCFG where it says so, else by ports only. */
+void pci_setup(const struct host_acpi *acpi, bool mapped);
 /* Finds all functions and their groups, and takes bus mastering from each that is no bridge: no device reaches memory
  * until it is given away. out: room for max. Returns how many there are, which may be more than max. Boot core. */
 u32 pci_discover(struct pci_function *out, u32 max);

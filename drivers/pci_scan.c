@@ -177,9 +177,9 @@ int pci_scan(const struct pci_access *a, u32 segment, u32 first, u32 last, struc
         u32 functions = 1;
 
         for (u32 i = 0; i < functions; i++) {
-            u32 id = segment << 16 | slot << 3 | i;
+            u32 id = segment << 16 | slot << 3 | i, ids = read(a, id, PCI_REG_VENDOR, 4);
 
-            if ((read(a, id, PCI_REG_VENDOR, 4) & 0xffff) == 0xffff) continue;
+            if ((ids & 0xffff) == 0xffff || ids == 0) continue;
             if (i == 0 && (read(a, id, PCI_REG_HEADER, 1) & HEADER_MULTI)) functions = 8;
             if (*count < max) read_function(a, id, &out[*count]);
             ++*count;

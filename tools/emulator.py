@@ -28,6 +28,7 @@ import tty
 import image
 
 BOCHS_BIOS = "/usr/share/bochs/BIOS-bochs-latest"
+SEABIOS = "/usr/share/seabios/bios-256k.bin"
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 GUARD = ["setpriv", "--pdeathsig", "KILL"]
@@ -98,6 +99,16 @@ class Emulator:
     def _clean(self, text):
         """The log without what the emulator itself says."""
         return text
+
+    def _patched(self, bios, changes):
+        """A copy of this firmware in which each of the byte strings is another; none may be missing."""
+        image = pathlib.Path(bios).read_bytes()
+        for old, new in changes.items():
+            assert old in image and len(old) == len(new), f"{bios} has no {old}"
+            image = image.replace(old, new)
+        path = pathlib.Path(self.scratch(), "bios")
+        path.write_bytes(image)
+        return path
 
     def scratch(self):
         """A directory of this run's own."""
@@ -289,11 +300,12 @@ class Qemu(Emulator):
 
     def __init__(self, iso, log, cpus=2, memory=512, limit=None, cpu="max,+svm,+npt", kvm=False,
                  icount=False, uefi=False, single_thread=False, extra=(), binary=None, medium="cdrom",
-                 mac="52:54:00:12:34:56"):
+                 mac="52:54:00:12:34:56", firmware=None):
         """icount: one instruction is one tick, exact from run to run with one CPU. extra:
-        further arguments. binary: another QEMU. mac: of the card that the network boots by."""
+        further arguments. binary: another QEMU. mac: of the card that the network boots by.
+        firmware: {bytes: bytes}, changes to SeaBIOS, which then makes the ACPI tables by itself."""
         super().__init__(iso, log, cpus, memory, limit, medium)
-        self.mac = mac
+        self.mac, self.firmware = mac, firmware
         self.cpu, self.kvm, self.icount, self.uefi = cpu, kvm, icount, uefi
         self.single_thread, self.extra = single_thread, list(extra)
         self.binary = binary or os.environ.get("QEMU", "qemu-system-x86_64")
@@ -329,6 +341,8 @@ class Qemu(Emulator):
             shutil.copyfile(OVMF_VARS, variables)
             command += ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF_CODE}",
                         "-drive", f"if=pflash,format=raw,file={variables}"]
+        if self.firmware:
+            command += ["-machine", "acpi=off", "-bios", str(self._patched(SEABIOS, self.firmware))]
         return command + self.extra
 
     def _connect(self):
@@ -364,24 +378,22 @@ class Bochs(Emulator):
     COM1, with what the boot loader prints, goes to LOG.com1 and takes the keystrokes."""
 
     def __init__(self, iso, log, cpus=2, memory=512, limit=None, cpu="corei7_skylake_x",
-                 ips=20000000, locked_off=False, extra="", binary=None, medium="cdrom"):
+                 ips=20000000, locked_off=False, extra="", binary=None, medium="cdrom", firmware=None):
         """locked_off: the firmware switches VMX off and locks it. extra: further lines of the
-        bochsrc."""
+        bochsrc. firmware: {bytes: bytes}, changes to the BIOS."""
         super().__init__(iso, log, cpus, memory, limit, medium)
         self.cpu, self.ips, self.locked_off, self.extra = cpu, ips, locked_off, extra
+        self.firmware = firmware or {}
         self.binary = binary or os.environ.get("BOCHS", "bochs")
 
     def _bios(self):
-        if not self.locked_off:
-            return BOCHS_BIOS
-        # RDMSR; OR EAX, 5; WRMSR sets FEATURE_CONTROL's lock and VMXON bits: leave the lock alone.
-        image = pathlib.Path(BOCHS_BIOS).read_bytes()
-        changed, sites = re.subn(rb"\x0f\x32(\x66?)\x83\xc8\x05\x0f\x30",
-                                 lambda m: m[0].replace(b"\xc8\x05", b"\xc8\x01"), image)
-        assert sites, "this BIOS sets FEATURE_CONTROL in another way"
-        path = pathlib.Path(self.scratch(), "bios")
-        path.write_bytes(changed)
-        return path
+        changes = dict(self.firmware)
+        if self.locked_off:
+            # RDMSR; OR EAX, 5; WRMSR sets FEATURE_CONTROL's lock and VMXON bits: leave the lock alone.
+            sites = re.findall(rb"\x0f\x32\x66?\x83\xc8\x05\x0f\x30", pathlib.Path(BOCHS_BIOS).read_bytes())
+            assert sites, "this BIOS sets FEATURE_CONTROL in another way"
+            changes.update((site, site.replace(b"\xc8\x05", b"\xc8\x01")) for site in sites)
+        return self._patched(BOCHS_BIOS, changes) if changes else BOCHS_BIOS
 
     def command(self):
         self._keyboard, self._slave = pty.openpty()

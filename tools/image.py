@@ -119,11 +119,18 @@ def modules_of(config, path):
 class Contents:
     """The files of one machine: .files is {name in the folder: path}, .configuration(folder) GRUB's text."""
 
-    def __init__(self, config_path, modules, cmdline="", hypervisor=HYPERVISOR, console="com1"):
-        """modules: {string: path}. config_path: None for no partition file. console: as in the file."""
+    def __init__(self, config_path, modules, cmdline="", hypervisor=HYPERVISOR, console="com1", without=(), tables=()):
+        """modules: {string: path}. config_path: None for no partition file. console: as in the file. without, tables:
+        names of ACPI tables that GRUB takes away, paths of those that it adds; for tests, ISO only."""
         self.files = {"mullion.elf": readable(pathlib.Path(hypervisor), "the hypervisor (`make` builds it)")}
         self.console = console
+        self.loader = list(LOADER)
         self._lines = ["multiboot2 {}/mullion.elf " + " ".join(map(_word, cmdline.split()))]
+        if without or tables:
+            self.loader.append("acpi")
+            names = [f"table-{number}" for number in range(len(tables))]
+            self.files.update((name, readable(pathlib.Path(path), name)) for name, path in zip(names, tables))
+            self._lines.insert(0, " ".join([f"acpi --exclude={','.join(without)}", *(f"{{0}}/{name}" for name in names)]))
         for string, path in modules.items():
             self._add(string, readable(pathlib.Path(path), f"module {string}"))
         if config_path:
@@ -216,7 +223,7 @@ def make_iso(contents, out):
         (scratch / "grub.cfg").write_text(contents.configuration("/boot"))
         graft = {"grub/grub.cfg": scratch / "grub.cfg", **contents.files}
         escaped = [f"/boot/{name}=" + re.sub(r"([\\=])", r"\\\1", str(path)) for name, path in graft.items()]
-        _run(["grub-mkrescue", "-o", scratch / "iso", f"--install-modules={' '.join(['iso9660', *LOADER, *MAPS])}",
+        _run(["grub-mkrescue", "-o", scratch / "iso", f"--install-modules={' '.join(['iso9660', *contents.loader, *MAPS])}",
               "--fonts=", "--themes=", "--locales=", *escaped, "--", "-volid", "MULLION"])
         _put(scratch / "iso", out)
 

@@ -118,12 +118,12 @@ def boot(request, vendor, tmp_path):
 
     config: text of mullion.toml, None for no such module. modules: {name: path}. cpus, memory
     (MiB): of the machine. cmdline: the hypervisor's. limit: seconds until the emulator is killed
-    whatever happens. Others (cpu, icount, uefi, extra, single_thread) go to the emulator."""
+    whatever happens. without, tables: ACPI tables that GRUB takes away, by name, and adds, by path. Others (cpu, icount, uefi, extra, single_thread) go to the emulator."""
     import counters  # it needs this module
     image = _need(pathlib.Path(os.environ.get("MULLION", BUILD / "mullion.elf")), "make")
     machines = request.node.machines = []
 
-    def start(config=None, modules=None, cpus=1, memory=512, cmdline="", limit=3600, **options):
+    def start(config=None, modules=None, cpus=1, memory=512, cmdline="", limit=3600, without=(), tables=(), **options):
         number = len(machines)
         iso = tmp_path / f"{number}.iso"
         file = "-"
@@ -132,7 +132,8 @@ def boot(request, vendor, tmp_path):
             file.write_text(config)
         arguments = [f"{name}={path}" for name, path in (modules or {}).items()]
         subprocess.run([TOP / "tools/make-iso", iso, file, *arguments], check=True, cwd=TOP,
-                       env=dict(os.environ, MULLION=str(image), MULLION_CMDLINE=cmdline))
+                       env=dict(os.environ, MULLION=str(image), MULLION_CMDLINE=cmdline, MULLION_WITHOUT=" ".join(without),
+                                MULLION_TABLES=" ".join(map(str, tables))))
         name = re.sub(r"[^\w.\[\]-]", "_", request.node.name) + (f".{number}" if number else "")
         log = BUILD / "logs" / f"{name}.log"
         options = counters.with_port(options, vendor, log.with_suffix(".gcov"))

@@ -9,6 +9,7 @@ import struct
 from collections import Counter
 
 import pytest
+import acpi_tables
 from partitions import assert_all_ended, partition
 
 IOMMUS = {
@@ -207,11 +208,8 @@ def test_refused(boot, guest, first, second, what):
 
 def acpi_table(tmp_path, signature, body):
     """A file with this table, for QEMU's -acpitable."""
-    header = signature + struct.pack("<IBB6s8sI4sI", 36 + len(body), 1, 0, b"MULLIO", b"TESTTEST", 1, b"TEST", 1)
-    table = bytearray(header + body)
-    table[9] = -sum(table) & 0xff
     path = tmp_path / "table"
-    path.write_bytes(table)
+    path.write_bytes(acpi_tables.table(signature, body))
     return ["-acpitable", f"file={path}"]
 
 

@@ -8,6 +8,7 @@
 
 #include "drivers/aml_s5.h"
 #include "drivers/acpi.h"
+#include "core/base/acpi_tables.h"
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 
@@ -261,8 +262,9 @@ static void test_tables_bad(void **state) {
     make_madt((const u8[]){1, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 11);
     refused(-E_INVAL, "APIC: the entry at offset 44");
     make_madt(nothing, 0);
-    assert_int_equal(0, parse(36));
-    assert_int_equal(0, out.cpus_seen);
+    refused(-E_NOENT, "APIC: no processor");
+    make_madt((const u8[]){0, 8, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0xff, 1, 0, 0, 0}, 16); /* disabled, and no id */
+    refused(-E_NOENT, "APIC: no processor");
     space[MADT] = 'Z';
     refused(-E_NOENT, "MADT");
     space[FADT + 50]++;
@@ -272,20 +274,20 @@ static void test_tables_bad(void **state) {
 }
 
 static void test_madt_more(void **state) {
-    u8 many[17 * 12] = {0};
+    u8 many[8 + 17 * 12] = {0, 8, 0, 0, 1};
 
     (void)state;
-    make_madt(
-        (const u8[]){5, 12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 16, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0},
-        28);
+    make_madt((const u8[]){5,    12,   0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 16, 0, 0, 0xff, 0xff,
+                           0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0,  1, 0, 0,    0},
+              36);
     assert_int_equal(0, parse(36));
     assert_int_equal(0x100000000, out.lapic_address);
-    assert_int_equal(0, out.cpus_seen);
-    for (u32 i = 0; i < 17; i++) put(many + i * 12, 0x0c01, 2);
-    make_madt(many, 16 * 12);
+    assert_int_equal(1, out.cpus_seen);
+    for (u32 i = 0; i < 17; i++) put(many + 8 + i * 12, 0x0c01, 2);
+    make_madt(many, 8 + 16 * 12);
     assert_int_equal(0, parse(36));
     assert_int_equal(16, out.ioapic_count);
-    make_madt(many, 17 * 12);
+    make_madt(many, 8 + 17 * 12);
     refused(-E_INVAL, "more than 16 IOAPICs");
 }
 
@@ -329,6 +331,45 @@ static void test_optional(void **state) {
     assert_int_equal(0, out.pm1a_control);
 }
 
+static void mcfg_range(u32 i, u64 address, u32 first, u32 last) {
+    u8 *at = space + SSDT + ACPI_MCFG_RANGES + i * sizeof(struct mcfg_range);
+
+    put(at, address, 8);
+    put(at + 8, i, 2);
+    at[10] = (u8)first;
+    at[11] = (u8)last;
+}
+
+/* Ranges that cannot be are left out, as are more than there is room for, and half a range at the end. */
+static void test_mcfg(void **state) {
+    const u32 size = sizeof(struct mcfg_range);
+
+    (void)state;
+    mcfg_range(0, 0xb0000000, 0, 255);
+    mcfg_range(1, 0xb0000000, 2, 1);
+    mcfg_range(2, 0xb0080000, 0, 1);
+    mcfg_range(3, BIT(52) - MIB(255), 0, 1);
+    mcfg_range(4, BIT(52) - MIB(256), 16, 16);
+    mcfg_range(5, 0xc0000000, 0, 0);
+    seal(space + SSDT, "MCFG", (u32)ACPI_MCFG_RANGES + 6 * size - 1);
+    assert_int_equal(0, parse(36));
+    assert_int_equal(2, out.mcfg_count);
+    assert_int_equal(0xb0000000, out.mcfg[0].address);
+    assert_int_equal(255, out.mcfg[0].last);
+    assert_int_equal(4, out.mcfg[1].segment);
+    assert_int_equal(16, out.mcfg[1].first);
+    for (u32 i = 0; i <= ACPI_MAX_SEGMENTS; i++) mcfg_range(i, MIB(256) * i, 0, 255);
+    seal(space + SSDT, "MCFG", (u32)ACPI_MCFG_RANGES + (ACPI_MAX_SEGMENTS + 1) * size);
+    assert_int_equal(0, parse(36));
+    assert_int_equal(ACPI_MAX_SEGMENTS, out.mcfg_count);
+    space[SSDT + 40]++; /* its checksum is wrong */
+    assert_int_equal(0, parse(36));
+    assert_int_equal(0, out.mcfg_count);
+    seal(space + SSDT, "MCFG", 43); /* no room for what comes before the ranges */
+    assert_int_equal(0, parse(36));
+    assert_int_equal(0, out.mcfg_count);
+}
+
 static bool find(const u8 *aml, u64 bytes, u8 *a, u8 *b) {
     u8 *exact = malloc(bytes + 1);
     bool found;
@@ -370,7 +411,7 @@ static void test_s5(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_xsdt),      TEST(test_rsdt),     TEST(test_rsdp_bad), TEST(test_tables_bad),
-        TEST(test_madt_more), TEST(test_optional), TEST(test_s5),
+        TEST(test_madt_more), TEST(test_optional), TEST(test_mcfg),     TEST(test_s5),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,43 @@
+"""ACPI tables for the boot tests, right ones and broken ones. Each is its bytes."""
+
+import struct
+
+LAPIC_AT, IOAPIC_AT = 0xfee00000, 0xfec00000
+
+
+def table(signature, body, length=None, checksum=0):
+    """length: what its header says instead of the truth. checksum: of all its bytes, 0 for a right one."""
+    header = signature + struct.pack("<IBB6s8sI4sI", length or 36 + len(body), 1, 0, b"MULLIO", b"TESTTEST", 1, b"TEST", 1)
+    made = bytearray(header + body)
+    made[9] = checksum - sum(made) & 0xff
+    return bytes(made)
+
+
+def cpu(number, enabled=1):
+    return struct.pack("<BBBBI", 0, 8, number, number, enabled)
+
+
+def ioapic(at=IOAPIC_AT):
+    return struct.pack("<BBBBII", 1, 12, 1, 0, at, 0)
+
+
+def madt(*entries, lapic=LAPIC_AT, **wrong):
+    return table(b"APIC", struct.pack("<II", lapic, 1) + b"".join(entries), **wrong)
+
+
+def fadt(size=116, pm_timer=0x608, control=0x604):
+    """Of ACPI 1.0, with the ports of QEMU's q35. size: of the table."""
+    body = bytearray(80)
+    struct.pack_into("<II", body, 64 - 36, control, 0)
+    struct.pack_into("<I", body, 76 - 36, pm_timer)
+    body[89 - 36] = 2
+    body[91 - 36] = 4 if pm_timer else 0
+    return table(b"FACP", bytes(body[:size - 36]) + bytes(max(size - 116, 0)))
+
+
+def hpet(at=0xfed00000, **wrong):
+    return table(b"HPET", struct.pack("<IBBBBQBHB", 0x8086a201, 0, 64, 0, 0, at, 0, 100, 0), **wrong)
+
+
+def mcfg(at=0xb0000000, first=0, last=255, **wrong):
+    return table(b"MCFG", struct.pack("<QQHBBI", 0, at, 0, first, last, 0), **wrong)

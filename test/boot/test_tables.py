@@ -1,0 +1,73 @@
+"""ACPI tables that are missing or broken. Each machine starts its partition, or says what is wrong and halts; none hangs, none
+resets. GRUB takes a table away and gives another (its command acpi); what GRUB itself reads is spoilt in the firmware.
+The parser alone: test_acpi.c, fuzz_acpi.c."""
+
+import pytest
+
+from acpi_tables import cpu, fadt, hpet, ioapic, madt, mcfg
+from test_faults import start, started
+from test_refuse import refused
+
+REMEDY = r"update the firmware; the machine's tables must be valid"
+FULL = cpu(0), ioapic()
+NO_PORT, NO_DEVICE = 0x1234, 0xd0000000  # where nothing answers
+
+
+def spoilt(boot, guest, tmp_path, names, tables):
+    paths = []
+    for number, made in enumerate(tables):
+        paths.append(tmp_path / f"table{number}")
+        paths[-1].write_bytes(made)
+    return start(boot, guest, without=names.split(), tables=paths)
+
+
+BOTH = [
+    ("APIC", [madt(*FULL, checksum=1)], r"APIC: checksum of the table is wrong"),
+    ("FACP", [fadt(100)], r"FACP: a length of 100 bytes is impossible"),
+]
+
+
+@pytest.mark.parametrize("names, tables, what", BOTH, ids=["madt-checksum", "fadt-length"])
+def test_refused(boot, guest, tmp_path, vendor, names, tables, what):
+    refused(spoilt(boot, guest, tmp_path, names, tables), "acpi: " + what, REMEDY)
+
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("tables, what", [
+    ([], r"APIC: the machine has no such table \(MADT\)"),
+    ([madt(cpu(0, enabled=0), ioapic())], r"APIC: no processor in it is enabled"),
+    ([madt(*FULL, length=0x7fffffff)], r"APIC: a length of 2147483647 bytes is impossible"),
+    ([madt(cpu(0), b"\x00\x00")], r"APIC: the entry at offset 52 has an impossible length"),
+], ids=["absent", "no-processor", "length", "entry"])
+def test_madt(boot, guest, tmp_path, vendor, tables, what):
+    refused(spoilt(boot, guest, tmp_path, "APIC", tables), "acpi: " + what, REMEDY)
+
+
+@pytest.mark.parametrize("name", ["RSD ", "RSDT"])
+def test_root(boot, guest, vendor, name):
+    """No root pointer: GRUB skips one that is not valid. And a root table that is none."""
+    machine = start(boot, guest, firmware={name.encode(): name.replace("D", "X").encode()})
+    if name == "RSDT":
+        refused(machine, r"acpi: RSDT: other signature at 0x[0-9a-f]+", REMEDY)
+    else:
+        refused(machine, r"the boot loader found no ACPI root table", r"enable ACPI in the firmware")
+
+
+@pytest.mark.parametrize("tables, clock", [
+    ([fadt(pm_timer=NO_PORT), hpet(), mcfg(NO_DEVICE)], "hpet"),
+    ([fadt(pm_timer=0), hpet(checksum=1), mcfg(checksum=1)], "pit"),
+], ids=["nothing-there", "checksums"])
+def test_spared(boot, guest, tmp_path, vendor, tables, clock):
+    """A clock that is not where FADT says, or not at all; an HPET and an MCFG that are broken. There is another way to each."""
+    machine = spoilt(boot, guest, tmp_path, "FACP HPET MCFG", tables)
+    machine.wait_for(rf"boot: time-stamp counter \d+ kHz, measured by {clock}\n")
+    started(machine)
+    assert ("MCFG does not lead to the functions" in machine.text()) == (clock == "hpet")
+
+
+@pytest.mark.only_svm
+def test_mcfg_in_memory(boot, guest, tmp_path, vendor):
+    """What it finds there is no function, and must not be written to."""
+    machine = spoilt(boot, guest, tmp_path, "MCFG", [mcfg(0)])
+    machine.wait_for(r"pci: the table MCFG does not lead to the functions .*\n")
+    started(machine)
