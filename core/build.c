@@ -33,7 +33,7 @@ static hpa_t pa_of(const void *p) { return p ? hostspace_pa(p) : hpa(0); }
 
 static void cut_vcpu(struct cutter *c, struct partition *p, u32 index) {
     struct vcpu *v = cut(c, sizeof(*v), 64);
-    void *block = cut(c, PAGE_4K, PAGE_4K);
+    void *block = cut(c, machine.vendor->block_bytes, PAGE_4K);
 
     if (!v) return;
     p->vcpus[index] = v;

@@ -113,38 +113,47 @@ static inline bool nothing_waits(const struct vcpu *v) {
              v->intr_window | v->extint_again);
 }
 
-/* An interrupt or NMI that waits: delivered if the guest can take it, else a window is opened. Nothing else is queued.
- */
+/* What else waits behind what was queued, or cannot be taken yet: the processor delivers it by itself, or a window is
+ * opened. An interrupt that the processor has counts as in service until the run has shown that it is not: another
+ * core may ask for the same one once more meanwhile. */
+static void leave_waiting(struct vcpu *v) {
+    bool extint = extint_waits(v);
+    int vector = vlapic_pending(&v->lapic);
+
+    /* take_back tells an interrupt of the 8259 by its vector. */
+    if (vector >= 0 && !extint && !v->nmi_window && v->extint != (EXTINT_VALID | (u32)vector)) {
+        set_window(v, &v->intr_window, EVENT_INTERRUPT, !machine.vendor->post(&v->hw, (u8)vector));
+        if (v->hw.posted) vlapic_ack(&v->lapic, (u8)vector);
+        return;
+    }
+    set_window(v, &v->intr_window, EVENT_INTERRUPT, extint || vector >= 0);
+}
+
+/* An interrupt or NMI that waits: delivered if the guest can take it. Nothing else is queued. */
 static void deliver_waiting(struct vcpu *v) {
     const struct vendor_ops *ops = machine.vendor;
-    bool extint = extint_waits(v);
     int vector = vlapic_pending(&v->lapic);
 
     if (v->nmi_pending) {
         if (ops->can_inject(&v->hw, EVENT_NMI)) {
             v->nmi_pending = false;
+            set_window(v, &v->nmi_window, EVENT_NMI, false);
             inject(v, EVENT_NMI, VEC_NMI);
-            set_window(v, &v->intr_window, EVENT_INTERRUPT, vector >= 0 || extint);
+            leave_waiting(v);
             return;
         }
         set_window(v, &v->nmi_window, EVENT_NMI, true);
     }
-    if (vector < 0 && !extint) {
-        set_window(v, &v->intr_window, EVENT_INTERRUPT, false);
-        return;
+    if ((vector >= 0 || extint_waits(v)) && ops->can_inject(&v->hw, EVENT_INTERRUPT)) {
+        if (extint_waits(v)) {
+            inject_extint(v);
+        } else {
+            v->extint = 0;
+            vlapic_ack(&v->lapic, (u8)vector);
+            inject(v, EVENT_INTERRUPT, (u8)vector);
+        }
     }
-    if (!ops->can_inject(&v->hw, EVENT_INTERRUPT)) {
-        set_window(v, &v->intr_window, EVENT_INTERRUPT, true);
-        return;
-    }
-    if (extint) {
-        inject_extint(v);
-    } else {
-        v->extint = 0;
-        vlapic_ack(&v->lapic, (u8)vector);
-        inject(v, EVENT_INTERRUPT, (u8)vector);
-    }
-    set_window(v, &v->intr_window, EVENT_INTERRUPT, extint_waits(v) || vlapic_pending(&v->lapic) >= 0);
+    leave_waiting(v);
 }
 
 static void deliver(struct vcpu *v) {
@@ -163,9 +172,8 @@ static void deliver(struct vcpu *v) {
         deliver_waiting(v);
         return;
     }
-    /* What else waits comes by a window. */
-    set_window(v, &v->intr_window, EVENT_INTERRUPT, vlapic_pending(&v->lapic) >= 0 || extint_waits(v));
     if (v->nmi_pending) set_window(v, &v->nmi_window, EVENT_NMI, true);
+    leave_waiting(v);
 }
 
 /* --- start, INIT, SIPI --- */
@@ -338,6 +346,10 @@ void vcpu_loop(struct vcpu *v) {
         if (!nothing_waits(v)) deliver(v);
         machine.vendor->run(&v->hw, &exit);
         v->exits[exit.reason]++;
+        if (v->hw.posted) {
+            vlapic_unack(&v->lapic, v->hw.posted);
+            v->hw.posted = 0;
+        }
         exit_handlers[exit.reason](v, &exit);
         if (v->console_left && v->console_retry == NEVER) pump_console(v);
     }

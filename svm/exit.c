@@ -74,6 +74,8 @@ static void decode_interrupted(struct vcpu_hw *hw, u64 info) {
         .error = (u32)(info >> 32),
     };
     /* INT3 and INTO come back as exceptions, rip still on the instruction: it is run again. So is INT n. */
+    /* QEMU calls a virtual interrupt an exception. */
+    if (e->type == EVENT_EXCEPTION && e->vector >= 32) e->type = EVENT_INTERRUPT;
     if (e->type == EVENT_SOFT_INTERRUPT || (e->type == EVENT_EXCEPTION && (e->vector == 3 || e->vector == 4)))
         e->type = EVENT_NONE;
 }

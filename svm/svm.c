@@ -73,6 +73,16 @@ static __attribute__((noinline)) void finish_exit(struct vcpu_hw *hw, struct vm_
         cpu_take_machine_check(); /* the machine's own, whoever runs: the trap handler panics */
 }
 
+/* The processor clears V_IRQ when it takes the virtual interrupt; QEMU only after a delivery that no exit cut short. */
+static void end_post(struct vcpu_hw *hw) {
+    struct vmcb *b = vmcb_of(hw);
+
+    if (!(b->control.vintr & VINTR_IRQ) ||
+        (hw->interrupted.type == EVENT_INTERRUPT && hw->interrupted.vector == hw->posted))
+        hw->posted = 0;
+    b->control.vintr &= ~(u64)VINTR_IRQ;
+}
+
 #define OURS (BIT(EXIT_INTERRUPT) | BIT(EXIT_NMI) | BIT(EXIT_NMI_WINDOW) | BIT(EXIT_EXCEPTION))
 
 static void svm_run(struct vcpu_hw *hw, struct vm_exit *exit) {
@@ -84,6 +94,7 @@ static void svm_run(struct vcpu_hw *hw, struct vm_exit *exit) {
     b->control.event_injection = 0;
     b->control.tlb_control = 0;
     svm_decode_exit(hw, exit);
+    if (hw->posted) end_post(hw);
     if (BIT(exit->reason) & OURS) finish_exit(hw, exit);
 }
 
@@ -126,11 +137,23 @@ static void svm_window(struct vcpu_hw *hw, enum event_type type, bool open) {
     }
     if (open) {
         b->control.intercept_1 |= INTERCEPT_VINTR;
-        b->control.vintr |= VINTR_IRQ | VINTR_IGNORE_TPR | 0xfull << VINTR_PRIO_SHIFT;
+        b->control.vintr = VINTR_MASKING | VINTR_IRQ | VINTR_IGNORE_TPR | 0xfull << VINTR_PRIO_SHIFT;
     } else {
         b->control.intercept_1 &= (u32)~INTERCEPT_VINTR;
-        b->control.vintr &= ~(u64)(VINTR_IRQ | VINTR_IGNORE_TPR | 0xfull << VINTR_PRIO_SHIFT);
+        b->control.vintr = VINTR_MASKING;
     }
+}
+
+/* A virtual interrupt that does not exit. Priorities are the local APIC model's, and whatever could change them exits.
+ * Vectors below 32 would come back as exceptions from a delivery that QEMU cuts short. */
+static bool svm_post(struct vcpu_hw *hw, u8 vector) {
+    struct vmcb *b = vmcb_of(hw);
+
+    if (vector < 32 || b->control.intercept_1 & INTERCEPT_VINTR) return false;
+    b->control.vintr = VINTR_MASKING | VINTR_IRQ | VINTR_IGNORE_TPR | (u64)(vector >> 4) << VINTR_PRIO_SHIFT |
+                       (u64)vector << VINTR_VECTOR_SHIFT;
+    hw->posted = vector;
+    return true;
 }
 
 /* An instruction done on the guest's behalf is single-stepped like any other. */
@@ -162,6 +185,7 @@ static bool svm_arm_timer(struct vcpu_hw *hw, u64 deadline) {
 const struct vendor_ops svm_ops = {
     .name = "svm",
     .stage2 = &pt_npt,
+    .block_bytes = 4096,
     .io_bitmap_bytes = 3 * 4096,
     .msr_bitmap_bytes = 2 * 4096,
     .guest_tr = true,
@@ -184,6 +208,7 @@ const struct vendor_ops svm_ops = {
     .inject = svm_inject,
     .can_inject = svm_can_inject,
     .window = svm_window,
+    .post = svm_post,
     .skip = svm_skip,
     .flush = svm_flush,
     .arm_timer = svm_arm_timer,

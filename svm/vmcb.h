@@ -105,10 +105,11 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
  * check is the machine's. */
 #define INTERCEPT_EXCEPTIONS ((u32)(BIT(VEC_DB) | BIT(VEC_AC) | BIT(VEC_MC)))
 
-#define VINTR_IRQ        BIT(8)
-#define VINTR_PRIO_SHIFT 16
-#define VINTR_IGNORE_TPR BIT(20)
-#define VINTR_MASKING    BIT(24)
+#define VINTR_IRQ          BIT(8)
+#define VINTR_PRIO_SHIFT   16
+#define VINTR_IGNORE_TPR   BIT(20)
+#define VINTR_MASKING      BIT(24)
+#define VINTR_VECTOR_SHIFT 32
 
 #define NESTED_PAGING BIT(0)
 #define TLB_FLUSH_ALL 1u

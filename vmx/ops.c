@@ -92,6 +92,7 @@ static struct code_address code_address(struct vcpu_hw *hw) {
 const struct vendor_ops vmx_ops = {
     .name = "vmx",
     .stage2 = &pt_ept,
+    .block_bytes = 2 * PAGE_4K, /* VMCS, virtual-APIC page */
     .io_bitmap_bytes = IO_BITMAP_BYTES,
     .msr_bitmap_bytes = MSR_BITMAP_BYTES,
     .probe = vmx_probe,
@@ -113,6 +114,7 @@ const struct vendor_ops vmx_ops = {
     .inject = vmx_inject,
     .can_inject = vmx_can_inject,
     .window = vmx_window,
+    .post = vmx_post,
     .skip = vmx_skip,
     .flush = vmx_flush_stage2,
     .arm_timer = arm_timer,

@@ -79,6 +79,8 @@ static const struct control optional[] = {
     {SECONDARY, PROC2_VPID, "vpid (exits flush the tlb)"},
     {SECONDARY, PROC2_WBINVD, "wbinvd exiting (guests can flush caches)"},
     {SECONDARY, PROC2_RDTSCP, "rdtscp"},
+    {PROC, PROC_TPR_SHADOW, NULL},
+    {SECONDARY, PROC2_DELIVERY, "virtual-interrupt delivery (interrupt windows used)"},
     {SECONDARY, PROC2_INVPCID, NULL},
     {SECONDARY, PROC2_ENCLS, NULL},
     {EXIT, EXIT_SAVE_PAT | EXIT_LOAD_PAT, "pat switching (guests cannot change memory types)"},
@@ -161,6 +163,9 @@ static void keep(const u32 words[WORDS], u64 cap) {
 /* Optional controls that are useless alone. */
 static void drop_halves(u32 words[WORDS], u64 cap) {
     if (!(cap & CAP_INVVPID) || !(cap & (CAP_INVVPID_SINGLE | CAP_INVVPID_ALL))) words[SECONDARY] &= ~PROC2_VPID;
+    /* SDM Vol 3C, Checks on VMX Controls: delivery needs the shadow, which nothing else here does. */
+    if (!(words[PROC] & PROC_TPR_SHADOW)) words[SECONDARY] &= ~PROC2_DELIVERY;
+    if (!(words[SECONDARY] & PROC2_DELIVERY)) words[PROC] &= ~PROC_TPR_SHADOW;
     if (!(words[ENTRY] & ENTRY_LOAD_PAT) || !(words[EXIT] & EXIT_LOAD_PAT)) {
         words[ENTRY] &= ~ENTRY_LOAD_PAT;
         words[EXIT] &= ~(EXIT_LOAD_PAT | EXIT_SAVE_PAT);

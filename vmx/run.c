@@ -18,6 +18,16 @@ static inline void start_timer(const struct vcpu_hw *hw) {
     vmcs_write32(VMCS_PREEMPTION_TIMER, (u32)ticks);
 }
 
+/* SDM Vol 3C, Virtual-Interrupt Delivery: the processor takes the requested vector as soon as the guest can take it,
+ * and then requests the next one of the virtual-APIC page, where there is none. */
+bool vmx_post(struct vcpu_hw *hw, u8 vector) {
+    if (!(vmx.secondary & PROC2_DELIVERY)) return false;
+    if (vmcs_read32(VMCS_PROC_CONTROLS) & PROC_INTERRUPT_WINDOW) return false;
+    vmcs_write16(VMCS_INTERRUPT_STATUS, vector);
+    hw->posted = vector;
+    return true;
+}
+
 static void refused(struct vm_exit *exit) {
     exit->reason = EXIT_INVALID;
     exit->length = 0;
@@ -32,6 +42,10 @@ void vmx_run(struct vcpu_hw *hw, struct vm_exit *exit) {
             return;
         }
     } while (!vmx_decode_exit(hw, exit));
+    if (hw->posted) {
+        if ((vmcs_read16(VMCS_INTERRUPT_STATUS) & 0xff) == 0) hw->posted = 0;
+        vmcs_write16(VMCS_INTERRUPT_STATUS, 0);
+    }
     if (exit->reason == EXIT_TIMER) {
         cpu_take_interrupts();
         hw->interrupts_taken = rdtsc();

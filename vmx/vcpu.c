@@ -99,6 +99,12 @@ static void write_controls(const struct vcpu_hw *hw) {
     vmcs_write(VMCS_CR0_MASK, vmx.cr0_mask);
     vmcs_write(VMCS_CR4_MASK, ~(u64)VMX_CR4_GUEST);
     if (vmx.vpid) vmcs_write16(VMCS_VPID, (u16)hw->asid);
+    /* An empty virtual-APIC page: a requested vector is above every priority. CR8 exits as it does without. */
+    if (vmx.secondary & PROC2_DELIVERY) {
+        vmcs_write64(VMCS_VIRTUAL_APIC, hw->block_pa.v + PAGE_4K);
+        vmcs_write32(VMCS_TPR_THRESHOLD, 0);
+        vmcs_write16(VMCS_INTERRUPT_STATUS, 0);
+    }
     if (vmx.secondary & PROC2_ENCLS) vmcs_write64(VMCS_ENCLS_EXITING, ~0ull);
 }
 

@@ -25,10 +25,12 @@ struct vmcs_natural {
 
 /* Execution, exit and entry controls. */
 #define VMCS_VPID               VMCS16(0x0000)
+#define VMCS_INTERRUPT_STATUS   VMCS16(0x0810) /* requesting vector in bits 7:0, servicing in 15:8 */
 #define VMCS_IO_BITMAP_A        VMCS64(0x2000)
 #define VMCS_IO_BITMAP_B        VMCS64(0x2002)
 #define VMCS_MSR_BITMAP         VMCS64(0x2004)
 #define VMCS_TSC_OFFSET         VMCS64(0x2010)
+#define VMCS_VIRTUAL_APIC       VMCS64(0x2012)
 #define VMCS_EPT_POINTER        VMCS64(0x201a)
 #define VMCS_ENCLS_EXITING      VMCS64(0x202e)
 #define VMCS_PIN_CONTROLS       VMCS32(0x4000)
@@ -45,6 +47,7 @@ struct vmcs_natural {
 #define VMCS_ENTRY_EVENT        VMCS32(0x4016)
 #define VMCS_ENTRY_ERROR_CODE   VMCS32(0x4018)
 #define VMCS_ENTRY_INSN_LENGTH  VMCS32(0x401a)
+#define VMCS_TPR_THRESHOLD      VMCS32(0x401c)
 #define VMCS_SECONDARY_CONTROLS VMCS32(0x401e)
 #define VMCS_CR0_MASK           VMCS_NATURAL(0x6000)
 #define VMCS_CR4_MASK           VMCS_NATURAL(0x6002)
@@ -129,6 +132,7 @@ struct vmcs_natural {
 #define PROC_CR3_STORE        ((u32)BIT(16))
 #define PROC_CR8_LOAD         ((u32)BIT(19))
 #define PROC_CR8_STORE        ((u32)BIT(20))
+#define PROC_TPR_SHADOW       ((u32)BIT(21))
 #define PROC_NMI_WINDOW       ((u32)BIT(22))
 #define PROC_MOV_DR           ((u32)BIT(23))
 #define PROC_IO_BITMAPS       ((u32)BIT(25))
@@ -142,6 +146,7 @@ struct vmcs_natural {
 #define PROC2_VPID         ((u32)BIT(5))
 #define PROC2_WBINVD       ((u32)BIT(6))
 #define PROC2_UNRESTRICTED ((u32)BIT(7))
+#define PROC2_DELIVERY     ((u32)BIT(9)) /* virtual-interrupt delivery */
 #define PROC2_INVPCID      ((u32)BIT(12))
 #define PROC2_ENCLS        ((u32)BIT(15))
 

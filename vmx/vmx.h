@@ -70,6 +70,7 @@ void vmx_set_seg(struct vcpu_hw *hw, enum vcpu_seg seg, const struct segment *in
 void vmx_inject(struct vcpu_hw *hw, const struct vm_event *event);
 bool vmx_can_inject(struct vcpu_hw *hw, enum event_type type);
 void vmx_window(struct vcpu_hw *hw, enum event_type type, bool open);
+bool vmx_post(struct vcpu_hw *hw, u8 vector);
 void vmx_skip(struct vcpu_hw *hw, u32 length);
 void vmx_dump(struct vcpu_hw *hw, char *out, size_t size);
 

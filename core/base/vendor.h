@@ -149,6 +149,7 @@ struct vcpu_hw {
     hpa_t block_pa;
     struct vendor_partition *partition;
     struct vm_event interrupted; /* delivery that the last exit cut short: deliver it again first */
+    u8 posted;                   /* vector that the processor is to deliver by itself; after a run: that it has not */
     bool launched;
     u32 asid;             /* ASID or VPID, never 0 */
     u64 timer_deadline;   /* host TSC; what the vendor's timer is armed for */
@@ -185,7 +186,7 @@ struct vendor_caps {
 struct vendor_ops {
     const char *name;
     const struct pt_format *stage2;
-    u32 io_bitmap_bytes, msr_bitmap_bytes;
+    u32 block_bytes, io_bitmap_bytes, msr_bitmap_bytes; /* whole pages; the first for each vCPU */
     bool guest_tr; /* the task register stays the guest's in host mode: no gate may name a TSS stack */
 
     /* Boot core. 0, or -E_UNSUPPORTED with what is missing and what to do in `why`. */
@@ -226,6 +227,10 @@ struct vendor_ops {
     bool (*can_inject)(struct vcpu_hw *hw, enum event_type type);
     /* Ask for, or stop asking for, an exit as soon as it could. */
     void (*window)(struct vcpu_hw *hw, enum event_type type, bool open);
+    /* Have the processor deliver this interrupt by itself, in the next run only and as soon as the guest can take it:
+     * no exit. hw->posted is 0 after the run if it has, or if the delivery is in hw->interrupted. False: it cannot, or
+     * an interrupt window is open. One at most. */
+    bool (*post)(struct vcpu_hw *hw, u8 vector);
     /* rip forward; ends an interrupt shadow. */
     void (*skip)(struct vcpu_hw *hw, u32 length);
     /* Stage 2 lost a mapping: this core forgets what it has cached of it before the guest goes on. */

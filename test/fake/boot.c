@@ -140,6 +140,12 @@ static void run_others(void) {
     }
 }
 
+/* A script ends in the middle of a run. */
+static void end_run(struct vcpu *v) {
+    if (v->hw.posted && !fake_script.posted_taken) vlapic_unack(&v->lapic, v->hw.posted);
+    v->hw.posted = 0;
+}
+
 enum stop fake_play(struct vcpu *v, const struct vm_exit *exits, u32 count) {
     volatile int why;
 
@@ -154,5 +160,6 @@ enum stop fake_play(struct vcpu *v, const struct vm_exit *exits, u32 count) {
     if (!why) vcpu_loop(v);
     inside[v->core] = false;
     fake_hw.on_pause = NULL;
+    for (u32 i = 0; i < v->partition->vcpu_count; i++) end_run(v->partition->vcpus[i]);
     return (enum stop)why;
 }

@@ -27,7 +27,7 @@ static inline int fresh(void **state) {
     (void)state;
     v = fake_vcpu(0);
     f = fake_of(&v->hw);
-    fake_hw.uart_blocked = fake_cpu.wake = false;
+    fake_hw.uart_blocked = fake_cpu.wake = fake_cpu.posts = fake_script.posted_taken = false;
     fake_hw.keys = NULL;
     partition_end(fake_partition(0), END_RESET);
     assert_int_equal(STOP_SCRIPT, fake_play(v, NULL, 0));

@@ -80,6 +80,7 @@ static void run(struct vcpu_hw *hw, struct vm_exit *exit) {
     }
     if (fake_script.at == fake_script.count) machine_stop(STOP_SCRIPT);
     *exit = fake_script.exits[fake_script.at++];
+    if (fake_script.posted_taken) hw->posted = 0;
     hw->interrupted = fake_script.cut;
     fake_script.cut.type = EVENT_NONE;
 }
@@ -146,6 +147,13 @@ static void window(struct vcpu_hw *hw, enum event_type type, bool open) {
     *(type == EVENT_NMI ? &fake_of(hw)->nmi_window : &fake_of(hw)->intr_window) = open;
 }
 
+static bool post(struct vcpu_hw *hw, u8 vector) {
+    if (!fake_cpu.posts || fake_of(hw)->intr_window) return false;
+    must(!hw->posted);
+    hw->posted = fake_of(hw)->posted = vector;
+    return true;
+}
+
 static void skip(struct vcpu_hw *hw, u32 length) {
     must(length <= 15);
     fake_of(hw)->reg[REG_RIP] += length;
@@ -168,6 +176,7 @@ static void dump(struct vcpu_hw *hw, char *out, size_t size) {
 const struct vendor_ops vmx_ops = {
     .name = "fake",
     .stage2 = &pt_ept,
+    .block_bytes = 4096,
     .io_bitmap_bytes = 8192,
     .msr_bitmap_bytes = 4096,
     .guest_tr = true,
@@ -190,6 +199,7 @@ const struct vendor_ops vmx_ops = {
     .inject = inject,
     .can_inject = can_inject,
     .window = window,
+    .post = post,
     .skip = skip,
     .arm_timer = arm_timer,
     .flush = flush,

@@ -12,6 +12,7 @@ struct fake_vcpu {
     struct vm_event taken;  /* by the last entry that took one */
     u32 taken_count;
     bool intr_window, nmi_window;
+    u8 posted;                      /* the last one */
     bool intr_blocked, nmi_blocked; /* beside RFLAGS.IF */
     u32 entries, resets, inits, flushes;
 };
@@ -19,6 +20,7 @@ struct fake_vcpu {
 struct fake_script {
     const struct vm_exit *exits;
     u32 count, at;
+    bool posted_taken;   /* runs end after the guest has taken what was posted */
     struct vm_event cut; /* the next exit cuts short the delivery of this */
 };
 extern struct fake_script fake_script;
@@ -26,6 +28,7 @@ extern struct fake_script fake_script;
 /* Behaviour of the processor: what probe says, whether a timer and instruction lengths are there. */
 struct fake_cpu {
     bool refuse_probe, refuse_enable, timer;
+    bool posts;
     bool wake; /* a sleeping core is woken by its timer, and time passes meanwhile; else it stops */
     u64 armed; /* of the vendor's timer */
     u32 idles, opened_ports, opened_msrs;

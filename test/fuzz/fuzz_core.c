@@ -206,6 +206,8 @@ static void step(struct input *in) {
                                 : NULL;
         fake_hw.uart_blocked = what & 16;
         fake_cpu.wake = what & 32;
+        fake_cpu.posts = what & 64;
+        fake_script.posted_taken = what & 128;
         break;
     case 5:
         fake_script.cut = (struct vm_event){.type = what >> 3 & 7, .vector = (u8)take(in, 1)};
@@ -224,7 +226,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     struct input in = {data, size};
 
     if (!others_block) start();
-    fake_hw.uart_blocked = fake_cpu.wake = false;
+    fake_hw.uart_blocked = fake_cpu.wake = fake_cpu.posts = false;
     fake_hw.keys = NULL;
     hardware_forget_console();
     partition_end(fake_partition(0), END_RESET);

@@ -78,6 +78,72 @@ static void test_window(void **state) {
     assert_false(f->intr_window);
 }
 
+/* The processor delivers by itself what the guest cannot take yet: in service from then on, no window, no exit. */
+static void test_posted(void **state) {
+    u64 windows = v->exits[EXIT_INTR_WINDOW];
+
+    (void)state;
+    fake_cpu.posts = true;
+    lapic_on();
+    f->reg[REG_RFLAGS] &= ~RFLAGS_IF;
+    vlapic_post(&v->lapic, 0x40, false);
+    go_on(); /* not taken: it waits as before, and is posted anew */
+    assert_int_equal(0x40, f->posted);
+    assert_int_equal(0x40, vlapic_pending(&v->lapic));
+    assert_false(f->intr_window || v->intr_window || v->hw.posted);
+    vlapic_post(&v->lapic, 0x60, false); /* a higher one takes its place */
+    fake_script.posted_taken = true;
+    go_on();
+    assert_int_equal(0x60, f->posted);
+    assert_int_equal(0, f->taken_count);
+    assert_int_equal(-1, vlapic_pending(&v->lapic)); /* 0x60 is in service */
+    lapic_write(0xb0, 0);
+    assert_int_equal(0x40, vlapic_pending(&v->lapic));
+    go_on();
+    assert_int_equal(0x40, f->posted);
+    lapic_write(0xb0, 0);
+    assert_int_equal(-1, vlapic_pending(&v->lapic));
+    assert_int_equal(windows, v->exits[EXIT_INTR_WINDOW]);
+}
+
+/* Not while an NMI window is open, nor if the 8259 has the same vector: then windows. */
+static void test_not_posted(void **state) {
+    (void)state;
+    fake_cpu.posts = true;
+    lapic_on();
+    f->intr_blocked = f->nmi_blocked = v->nmi_pending = true;
+    vlapic_post(&v->lapic, 0x40, false);
+    go_on();
+    assert_true(f->intr_window && f->nmi_window && !f->posted);
+    f->nmi_blocked = false;
+    play(EXIT(INTR_WINDOW)); /* the NMI first; its window is closed, so the processor gets the interrupt */
+    assert_took(EVENT_NMI, 2);
+    assert_true(!f->nmi_window && !f->intr_window);
+    assert_int_equal(0x40, f->posted);
+    f->posted = 0;
+    v->extint = EXTINT_VALID | 0x40;
+    go_on();
+    assert_true(f->intr_window && !f->posted);
+}
+
+/* The delivery that an exit cuts short is the posted one: it is delivered again, once. */
+static void test_posted_cut(void **state) {
+    (void)state;
+    fake_cpu.posts = fake_script.posted_taken = true;
+    lapic_on();
+    f->intr_blocked = true;
+    vlapic_post(&v->lapic, 0x40, false);
+    fake_script.cut = (struct vm_event){.type = EVENT_INTERRUPT, .vector = 0x40};
+    play(EXIT(NO_INSN)); /* a fault comes first, so it goes back */
+    assert_took(EVENT_EXCEPTION, VEC_UD);
+    assert_int_equal(0x40, f->posted);
+    fake_script.cut = (struct vm_event){.type = EVENT_INTERRUPT, .vector = 0x40};
+    vlapic_unack(&v->lapic, 0x40);
+    play(EXIT(NMI));
+    assert_took(EVENT_INTERRUPT, 0x40);
+    assert_int_equal(-1, vlapic_pending(&v->lapic));
+}
+
 static void test_nmi(void **state) {
     (void)state;
     lapic_on();
@@ -365,6 +431,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_interrupt, fresh),
         cmocka_unit_test_setup(test_window, fresh),
+        cmocka_unit_test_setup(test_posted, fresh),
+        cmocka_unit_test_setup(test_not_posted, fresh),
+        cmocka_unit_test_setup(test_posted_cut, fresh),
         cmocka_unit_test_setup(test_nmi, fresh),
         cmocka_unit_test_setup(test_extint, fresh),
         cmocka_unit_test_setup(test_delivered_again, fresh),
