@@ -9,7 +9,10 @@ struct pass_machine {
     struct pci_function *functions;
     u32 count;
     u8 *owner; /* by function: partition + 1, or 0 */
-    u8 *stop;  /* by partition: a fault wants it stopped; atomic, written by any core with functions */
+    struct pass_refused {
+        u32 reads, writes, interrupts;
+    } * refused; /* by function, in this run of its partition; atomic, written as `stop` is */
+    u8 *stop;    /* by partition: a fault wants it stopped; atomic, written by any core with functions */
     const struct config_range **grant;
     const struct iommu_ops *iommu; /* NULL: none that works; `why` says more */
     char why[160];

@@ -206,6 +206,84 @@ void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at,
     }
 }
 
+/* --- faults --- */
+
+#define FAULTS_TOLD  4u  /* lines at a time */
+#define FAULTS_TAKEN 64u /* by one core at a time */
+
+/* Who did it, as a partition + 1, or 0. */
+static u32 count_fault(const struct iommu_fault *fault) {
+    for (u32 i = 0; i < pass.count; i++) {
+        struct pass_refused *r = &pass.refused[i];
+
+        if (pass.functions[i].id != fault->id) continue;
+        __atomic_fetch_add(fault->interrupt ? &r->interrupts
+                           : fault->write   ? &r->writes
+                                            : &r->reads,
+                           1, __ATOMIC_RELAXED);
+        return pass.owner[i];
+    }
+    return 0;
+}
+
+static void tell_fault(const struct iommu_fault *fault, u32 owner) {
+    char name[16];
+
+    pci_name(name, sizeof(name), fault->id);
+    log_line(LOG_WARN "%s: %s of %s: %s at 0x%llx refused, reason 0x%x%s", pass.iommu->name, name,
+             owner ? machine.config->partitions[owner - 1].name : "nobody",
+             fault->interrupt ? "interrupt"
+             : fault->write   ? "write"
+                              : "read",
+             (unsigned long long)fault->address, fault->reason,
+             fault->lost ? "; others after it are not recorded" : "");
+}
+
+/* Every recorded one counts, the first few are told. */
+static void take_faults(void) {
+    struct iommu_fault fault;
+    u32 taken = 0;
+
+    for (; pass.iommu && taken < FAULTS_TAKEN && pass.iommu->fault(&fault); taken++) {
+        u32 owner = count_fault(&fault);
+
+        if (taken < FAULTS_TOLD) tell_fault(&fault, owner);
+        if (owner && machine.config->partitions[owner - 1].stop_on_fault)
+            __atomic_store_n(&pass.stop[owner - 1], 1, __ATOMIC_RELEASE);
+    }
+    if (taken > FAULTS_TOLD) log_line(LOG_WARN "%s: %u more refused", pass.iommu->name, taken - FAULTS_TOLD);
+}
+
+static u32 take_count(u32 *count) { return __atomic_exchange_n(count, 0, __ATOMIC_RELAXED); }
+
+/* What was refused to p's functions since its start. */
+static void sum_up_faults(const struct partition *p) {
+    char name[16];
+
+    take_faults();
+    for (u32 i = 0; i < pass.count; i++) {
+        struct pass_refused *r = &pass.refused[i], sum;
+
+        if (pass.owner[i] != pass_number(p) + 1) continue;
+        sum = (struct pass_refused){take_count(&r->reads), take_count(&r->writes), take_count(&r->interrupts)};
+        if (!(sum.reads | sum.writes | sum.interrupts)) continue;
+        pci_name(name, sizeof(name), pass.functions[i].id);
+        log_line(LOG_WARN "%s: %s: refused %u reads, %u writes, %u interrupts", p->config->name, name, sum.reads,
+                 sum.writes, sum.interrupts);
+    }
+}
+
+void passthrough_poll(struct partition *p, u64 now) {
+    if (!p->pci || now < p->pci->next_poll) return;
+    p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
+    if (!pass.iommu) return;
+    take_faults();
+    if (__atomic_exchange_n(&pass.stop[pass_number(p)], 0, __ATOMIC_ACQ_REL)) {
+        log_line(LOG_ERROR "%s: stopped for a refused access of its device", p->config->name);
+        partition_end(p, END_CRASH);
+    }
+}
+
 /* --- start and end --- */
 
 static int reset_all(struct partition *p, char *why, size_t why_size) {
@@ -279,46 +357,9 @@ int passthrough_stop(struct partition *p) {
             error = -E_TIMEOUT;
         }
     }
+    if (t) sum_up_faults(p);
     if (t) memset(t->source, 0, sizeof(t->source));
     for (u32 i = 0; t && i < t->count; i++)
         for (u32 k = 0; k <= t->functions[i].irqs; k++) t->irqs[t->functions[i].first_irq + k].vector = 0;
     return error;
-}
-
-/* --- faults --- */
-
-#define FAULTS_TOLD 4u
-
-static void tell_fault(const struct iommu_fault *fault) {
-    const char *owner = "nobody";
-    char name[16];
-
-    pci_name(name, sizeof(name), fault->id);
-    for (u32 i = 0; i < pass.count; i++)
-        if (pass.functions[i].id == fault->id && pass.owner[i]) {
-            const struct config_partition *c = &machine.config->partitions[pass.owner[i] - 1];
-
-            owner = c->name;
-            if (c->stop_on_fault) __atomic_store_n(&pass.stop[pass.owner[i] - 1], 1, __ATOMIC_RELEASE);
-        }
-    log_line(LOG_WARN "%s: %s of %s: %s at 0x%llx refused, reason 0x%x", pass.iommu->name, name, owner,
-             fault->interrupt ? "interrupt"
-             : fault->write   ? "write"
-                              : "read",
-             (unsigned long long)fault->address, fault->reason);
-}
-
-void passthrough_poll(struct partition *p, u64 now) {
-    struct iommu_fault fault;
-    u8 *stop;
-
-    if (!p->pci || now < p->pci->next_poll) return;
-    p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
-    if (!pass.iommu) return;
-    stop = &pass.stop[pass_number(p)];
-    for (u32 told = 0; told < FAULTS_TOLD && pass.iommu->fault(&fault); told++) tell_fault(&fault);
-    if (__atomic_exchange_n(stop, 0, __ATOMIC_ACQ_REL)) {
-        log_line(LOG_ERROR "%s: stopped for a refused access of its device", p->config->name);
-        partition_end(p, END_CRASH);
-    }
 }

@@ -26,8 +26,8 @@ struct iommu_env {
 struct iommu_fault {
     u32 id; /* of the function */
     u64 address;
-    bool write, interrupt;
-    u32 reason; /* the hardware's code */
+    bool write, interrupt, lost; /* lost: more were refused than the hardware could record */
+    u32 reason;                  /* the hardware's code */
 };
 
 struct iommu_ops {

@@ -317,7 +317,8 @@ static bool take_fault(u32 i, struct iommu_fault *out) {
         iommu_write32(at + 12, FAULT_VALID >> 32);
         *out = (struct iommu_fault){.id = (u32)dmar.units[i].segment << 16 | (u16)high,
                                     .reason = FAULT_REASON(high),
-                                    .write = !(high & FAULT_READ)};
+                                    .write = !(high & FAULT_READ),
+                                    .lost = status & FSTS_OVERFLOW};
         out->interrupt = out->reason >> 4 == FAULT_INTERRUPT >> 4;
         out->address = out->interrupt ? low >> 48 : align_down(low, PAGE_4K); /* an entry's number, or a page */
         return true;

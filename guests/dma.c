@@ -87,7 +87,8 @@ static bool listed(const char *option, const char *name) {
     }
 }
 
-static void run_list(const struct attempt *list) {
+/* pause_ms: of quiet before and after each attempt. */
+static void run_list(const struct attempt *list, u32 pause_ms) {
     for (; list->name; list++) {
         u64 before = total.attempts;
 
@@ -97,7 +98,10 @@ static void run_list(const struct attempt *list) {
             continue;
         }
         breaches_here = 0;
+        print("dma: %s begins\n", list->name);
+        delay_us((u64)pause_ms * 1000);
         list->run();
+        delay_us((u64)pause_ms * 1000);
         if (breaches_here)
             print("dma: %s BREACH %lu of %lu, first: %s\n", list->name, breaches_here, total.attempts - before,
                   first_breach);
@@ -117,10 +121,11 @@ void guest_main(void) {
     }
     if (acpi.cpu_count > 1) (void)smp_start(help);
     delay_us(option_number("wait_ms", 0) * 1000);
-    run_list(memory_attempts);
-    run_list(message_attempts);
-    run_list(bar_attempts);
-    run_list(config_attempts);
+    /* So long that the log tells of each by itself. */
+    run_list(memory_attempts, 250);
+    run_list(message_attempts, 0);
+    run_list(bar_attempts, 0);
+    run_list(config_attempts, 0);
     print("dma: done attempts %lu blocked %lu expected %lu breaches %lu\n", total.attempts, total.blocked,
           total.expected, total.breaches);
 }

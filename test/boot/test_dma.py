@@ -24,6 +24,13 @@ LEFT_OUT = {
     # Messages in the format without remapping pass although they are switched off.
     "intel": {"forge-first", "forge-compatible"},
 }
+# What VT-d refuses of each attempt, and so tells. Its record holds one at a time in QEMU: others that come before the
+# hypervisor has taken it are lost, as it says. Refused messages are not recorded there (docs/emulators.md).
+BOTH = {"read", "write"}
+REFUSED = {
+    "dma-own": set(), "dma-beyond": BOTH, "dma-hypervisor": BOTH, "dma-victim": BOTH, "dma-iommu": BOTH,
+    "dma-apics": BOTH, "dma-bars": BOTH, "dma-limit": BOTH, "dma-wide": BOTH, "bus-master": set(),
+}
 CONFIG = """
 [machine]
 console = "com1"
@@ -86,10 +93,12 @@ def test_dma(boot, guest, iommu):
     machine = start(boot, guest, IOMMUS[iommu], "skip=" + ",".join(sorted(LEFT_OUT[iommu])))
     assert_blocked(machine, iommu, 300)
     if iommu == "intel":
-        for kind in ("read", "write"):
-            refused = re.findall(rf"VT-d: 00:(\S+) of attacker: {kind} at 0x([0-9a-f]+) refused", machine.text())
+        for name, kinds in REFUSED.items():
+            during = re.search(rf"dma: {name} begins\n(.*)dma: {name} ok \d+\n", machine.text(), re.S).group(1)
+            refused = re.findall(r"VT-d: 00:(\S+) of attacker: (\w+) at 0x[0-9a-f]+ refused, reason", during)
+            assert {kind for _, kind in refused} == kinds, name
             assert {int(slot[:2], 16) for slot, _ in refused} <= set(range(FIRST, FIRST + EDUS))
-            assert any(VICTIM <= int(at, 16) < VICTIM + (16 << 20) for _, at in refused)
+        machine.wait_for(r"attacker: 00:04\.0: refused [1-9]\d* reads, [1-9]\d* writes, 0 interrupts\n")
 
 
 @pytest.mark.long

@@ -407,18 +407,31 @@ static void test_faults(void **state) {
 
     (void)state;
     for (u32 i = 0; i < 16; i++)
-        fake_iommu.faults[i] = (struct iommu_fault){i & 1 ? DISK : 0x28, 0x123000 + i, i & 2, i == 3, 5};
+        fake_iommu.faults[i] = (struct iommu_fault){i & 1 ? DISK : 0x28, 0x123000 + i, i & 2, i == 3, false, 5};
+    fake_iommu.faults[1].lost = true;
     fake_iommu.fault_count += 10;
     poll();
-    assert_int_equal(told + 4, fake_iommu.faults_told);
-    assert_true(said("iommu: 00:05.0 of nobody: read at 0x123000 refused, reason 0x5"));
+    assert_true(said("iommu: 00:05.0 of nobody: read at 0x123000 refused, reason 0x5\r\n"));
+    assert_true(said("00:04.0 of one: read at 0x123001 refused, reason 0x5; others after it are not recorded\r\n"));
     assert_true(said("iommu: 00:04.0 of one: interrupt at 0x123003 refused"));
+    assert_false(said("at 0x123004"));
+    assert_true(said("iommu: 6 more refused"));
+    assert_int_equal(told + 10, fake_iommu.faults_told); /* all of them count */
+    fake_iommu.fault_count += 100;
     go_on();
-    assert_int_equal(told + 4, fake_iommu.faults_told); /* not before it is time */
+    assert_int_equal(told + 10, fake_iommu.faults_told); /* not before it is time, nor without end */
     poll();
-    poll();
-    assert_int_equal(told + 10, fake_iommu.faults_told);
+    assert_int_equal(told + 74, fake_iommu.faults_told);
     assert_int_equal(restarts, p->restarts);
+    /* And those that the hardware still has when the partition ends. */
+    fake_iommu.fault_count = fake_iommu.faults_told + 6;
+    partition_end(p, END_RESET);
+    go_on();
+    assert_true(said("one: 00:04.0: refused 20 reads, 15 writes, 5 interrupts\r\n"));
+    hardware_forget_console();
+    partition_end(p, END_RESET);
+    go_on();
+    assert_false(said("refused"));
 }
 
 /* The last one: the IOMMU does not confirm that it has closed. */

@@ -259,7 +259,7 @@ static void play_fault(void) {
     struct partition *p = fake_partition(0);
     u32 i;
 
-    fake_iommu.faults[0] = (struct iommu_fault){NIC, 0x5000, true, false, 7};
+    fake_iommu.faults[0] = (struct iommu_fault){NIC, 0x5000, true, false, false, 7};
     fake_iommu.fault_count = 1;
     for (i = 0; i < 3 && !p->over; i++) {
         fake_hw.tsc += 2 * PASS_POLL_NS;
