@@ -13,7 +13,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # Pure code: compiled into the hypervisor, the host tools, the unit tests and the fuzzers.
 PURE    := $(sort $(wildcard core/base/*.c core/vdev/*.c core/config/*.c core/insn/*.c core/image/*.c core/acpi/*.c \
                              core/policy/*.c mm/*.c) boot/multiboot2.c) \
-           $(addprefix drivers/,acpi.c aml_s5.c pci_scan.c pci_sriov.c pci_vf.c dmar.c ivrs.c)
+           $(addprefix drivers/,acpi.c aml_s5.c pci_scan.c pci_sriov.c pci_vf.c dmar.c ivrs.c srat.c)
 # Hypervisor code: needs the machine.
 HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c \
                                                   boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S)))
@@ -94,7 +94,7 @@ unit: unit-build
 tools: $(O)/tools/mullion-check
 
 TLFLAGS := -std=gnu11 -O2 -g -DHOST_BUILD $(WARN) -I.
-TLOBJS  := $(patsubst %.c,$(O)/host/%.o,$(wildcard tools/*.c) $(filter core/base/% core/config/% mm/frames.c,$(PURE)))
+TLOBJS  := $(patsubst %.c,$(O)/host/%.o,$(wildcard tools/*.c) $(filter core/base/% core/config/% mm/frames.c mm/numa.c,$(PURE)))
 $(O)/host/tools/mullion-check.o: $(O)/version
 $(O)/host/tools/mullion-check.o: TLFLAGS += -DMULLION_VERSION='"$(VERSION)"'
 $(O)/host/%.o: %.c

@@ -12,6 +12,7 @@
 #include "drivers/clock.h"
 #include "drivers/ioapic.h"
 #include "drivers/lapic.h"
+#include "drivers/srat.h"
 #include "drivers/uart.h"
 
 #define MAX_FREE_RANGES  1024
@@ -109,6 +110,27 @@ static void read_acpi(const void *mbi) {
     }
 }
 
+/* After the cores are known. A machine without SRAT has no nodes. */
+static void read_numa(void) {
+    struct node_range *ranges;
+    u32 *nodes, max;
+    char why[120];
+
+    if (!acpi.srat) return;
+    max = srat_max_ranges(acpi.srat);
+    ranges = take((max + 1) * sizeof(*ranges));
+    if (srat_ranges(acpi.srat, ranges, max, &info.numa.range_count, why, sizeof(why))) {
+        log_line("acpi: %s; NUMA nodes are not known", why);
+        return;
+    }
+    nodes = take(info.core_count * sizeof(*nodes));
+    for (u32 i = 0; i < info.core_count; i++) nodes[i] = srat_node(acpi.srat, info.cores[i].apic_id);
+    info.numa.ranges = ranges;
+    info.numa.core_nodes = nodes;
+    info.numa.core_count = info.core_count;
+    if (acpi.slit) info.numa.distances = slit_distances(acpi.slit, &info.numa.localities);
+}
+
 static hpa_t find_start_page(void) {
     hpa_t page;
 
@@ -179,6 +201,7 @@ void boot_main(u64 mbi_at, u64 image) {
     info.acpi = &acpi;
     info.cores = take((acpi.cpu_count + 1) * sizeof(struct boot_core));
     smp_start(&info, start);
+    read_numa();
     log_line("boot: %u cores, %s, %llu MiB free", info.core_count, lapic_is_x2apic() ? "x2apic" : "xapic",
              (unsigned long long)frames_free_bytes(&frames) >> 20);
     log_details(mbi);

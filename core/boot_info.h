@@ -5,6 +5,7 @@
 #include "core/base/types.h"
 #include "core/config/options.h"
 #include "mm/frames.h"
+#include "mm/numa.h"
 
 struct boot_module {
     const char *name; /* the string after the file in GRUB's module2 line */
@@ -28,6 +29,7 @@ struct boot_info {
     const struct boot_module *modules;
     u32 module_count;
     struct host_acpi *acpi;
+    struct numa numa;
     struct boot_core *cores; /* [0] is the boot core */
     u32 core_count;
     u64 tsc_hz, wall_clock;

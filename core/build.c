@@ -76,10 +76,47 @@ static int place_rom(struct partition *p, u32 regions) {
     u64 bytes = p->images->bytes;
     struct piece *piece = &p->pieces[p->piece_count];
 
-    if (bytes < PAGE_4K || bytes > GUEST_ROM_MAX || frames_place(machine.boot->frames, bytes, piece, 1) != 1) return 0;
+    if (bytes < PAGE_4K || bytes > GUEST_ROM_MAX ||
+        numa_place(&machine.boot->numa, machine.boot->frames, config_home_node(p->config, &machine.boot->numa), bytes,
+                   piece, 1) != 1)
+        return 0;
     region_add_firmware(p->regions, regions, piece->base, align_down(bytes, PAGE_4K));
     p->piece_count++;
     return 1;
+}
+
+/* On a machine with nodes: whether memory is near the cores. */
+static void log_nodes(const struct partition *p) {
+    const struct numa *numa = &machine.boot->numa;
+    const struct config_partition *c = p->config;
+    u32 home = config_home_node(c, numa);
+    u64 near = numa_bytes_on(numa, home, p->pieces, p->piece_count);
+
+    if (home == NODE_NONE) return;
+    log_line("%s: %llu of %llu MiB lie on node %u, where its cores are%s", c->name, (unsigned long long)near >> 20,
+             (unsigned long long)c->memory >> 20, home, near < c->memory ? "; WARNING: the rest is farther away" : "");
+    for (u32 i = 0; i < c->cpu_count; i++)
+        if (numa_node_of_core(numa, c->cpus[i].base) != home) {
+            log_line("%s: WARNING: core %u is not on node %u", c->name, (u32)c->cpus[i].base, home);
+            return;
+        }
+}
+
+static int place_on_node(struct partition *p, u32 max_pieces) {
+    const struct numa *numa = &machine.boot->numa;
+    const struct config_partition *c = p->config;
+    int n;
+
+    if (!c->node_at.line)
+        return numa_place(numa, machine.boot->frames, config_home_node(c, numa), c->memory, p->pieces, max_pieces);
+    n = frames_place_on(machine.boot->frames, numa->ranges, numa->range_count, c->node, c->memory, p->pieces,
+                        max_pieces);
+    if (n < 0)
+        refuse("too little memory on node %u for partition %s: it wants %llu MiB|lower `memory`, or leave `node` out: "
+               "then "
+               "other nodes help",
+               c->node, c->name, (unsigned long long)c->memory >> 20);
+    return n;
 }
 
 static void place(struct partition *p, u32 max_pieces) {
@@ -96,7 +133,7 @@ static void place(struct partition *p, u32 max_pieces) {
         p->pieces[0] = (struct piece){hpa(c->address), c->memory};
         n = 1;
     } else {
-        n = frames_place(machine.boot->frames, c->memory, p->pieces, max_pieces);
+        n = place_on_node(p, max_pieces);
     }
     if (n < 0)
         refuse("too little memory for partition %s: it wants %llu MiB, %llu MiB are free|give the machine more memory "
@@ -104,6 +141,7 @@ static void place(struct partition *p, u32 max_pieces) {
                c->name, (unsigned long long)c->memory >> 20,
                (unsigned long long)frames_free_bytes(machine.boot->frames) >> 20);
     p->piece_count = (u32)n;
+    log_nodes(p);
     n = region_list_build(p->pieces, p->piece_count, c->memory, p->regions, 2 * max_pieces + 4);
     if (n < 0) panic("partition %s: region list: %s", c->name, error_name(n));
     last = &p->regions[n - 1];
@@ -188,7 +226,8 @@ static void take_image(struct partition *p, const char *name) {
 }
 
 struct partition *build_partition(const struct config_partition *c, struct console_input *input) {
-    const u32 max_pieces = 3 * machine.boot->frames->count; /* a free range gives at most a 1 GiB part with two ends */
+    /* A free range gives at most a 1 GiB part with two ends; nodes cut it further. */
+    const u32 max_pieces = 3 * (machine.boot->frames->count + machine.boot->numa.range_count);
     struct cutter measure = {0}, real = {0};
     struct partition *p;
     char why[200];

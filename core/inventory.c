@@ -1,9 +1,11 @@
 #include "core/inventory.h"
 
+#include "core/base/cpu.h"
 #include "core/base/fmt.h"
 #include "core/base/log.h"
 #include "core/machine.h"
 #include "core/pass_impl.h"
+#include "core/policy/topology.h"
 
 /* PCI Code and ID Assignment Specification, Class Codes: base classes. */
 static const char *class_name(u32 class_code) {
@@ -46,13 +48,45 @@ static void print_choices(void) {
     log_line("# ]");
 }
 
+static void host_cpuid(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
+    struct cpuid_result r = cpuid(leaf, sub);
+
+    (void)ctx;
+    *out = (struct cpuid_regs){r.eax, r.ebx, r.ecx, r.edx};
+}
+
+/* Cores with the same number behind "physical" are threads of one. */
+static void print_cores(const struct boot_info *b) {
+    u32 bits = topology_smt_bits(host_cpuid, NULL);
+    char node[24] = "";
+
+    log_line("#: cores %u", b->core_count);
+    for (u32 i = 0; i < b->core_count; i++) {
+        u32 number = numa_node_of_core(&b->numa, i);
+
+        if (number != NODE_NONE) fmt(node, sizeof(node), " node %u", number);
+        log_line("#: core %u apic %u physical %u%s", i, b->cores[i].apic_id, b->cores[i].apic_id >> bits,
+                 number != NODE_NONE ? node : "");
+    }
+}
+
+/* What of a node's memory is free, the lines of "memory" tell. */
+static void print_nodes(const struct numa *n) {
+    for (u32 i = 0; i < n->range_count; i++)
+        log_line("#: node %u 0x%llx 0x%llx", n->ranges[i].node, (unsigned long long)n->ranges[i].base,
+                 (unsigned long long)n->ranges[i].bytes);
+    for (u32 from = numa_next(n, NODE_NONE); from != NODE_NONE; from = numa_next(n, from))
+        for (u32 to = numa_next(n, NODE_NONE); to != NODE_NONE; to = numa_next(n, to))
+            if (from != to) log_line("#: distance %u %u %u", from, to, numa_distance(n, from, to));
+}
+
 void inventory_print(void) {
     const struct boot_info *b = machine.boot;
     u32 last = b->core_count - 1;
 
     log_line("#: begin");
-    log_line("#: cores %u", b->core_count);
-    for (u32 i = 0; i < b->core_count; i++) log_line("#: core %u apic %u", i, b->cores[i].apic_id);
+    print_cores(b);
+    print_nodes(&b->numa);
     for (u32 i = 0; i < b->frames->count; i++)
         log_line("#: memory 0x%llx 0x%llx", (unsigned long long)b->frames->ranges[i].base,
                  (unsigned long long)b->frames->ranges[i].bytes);
@@ -67,6 +101,8 @@ void inventory_print(void) {
     log_line("[partition.first]");
     log_line(last ? "cpus = [0] # there are 0 to %u" : "cpus = [0] # there is no other", last);
     log_line("memory = \"64M\" # %llu MiB are free", (unsigned long long)frames_free_bytes(b->frames) >> 20);
+    if (b->numa.range_count)
+        log_line("# node = %u # memory of this node; without it, of that of the cores", b->numa.ranges[0].node);
     log_line("kernel = \"vmlinuz\" # the name of a GRUB module");
     log_line("# initrd = \"initrd\"");
     log_line("# cmdline = \"console=ttyS0\"");

@@ -56,8 +56,10 @@ static void read_config(void) {
     const struct boot_module *m = find_config();
     struct arena arena = {.size = align_up(CONFIG_ARENA_BYTES(m->bytes), PAGE_4K)};
     const char **names = hostspace_take((machine.boot->module_count + 1) * sizeof(*names));
-    struct config_machine offer = {
-        .cpu_count = machine.boot->core_count, .modules = names, .file = machine.boot->options.config};
+    struct config_machine offer = {.cpu_count = machine.boot->core_count,
+                                   .modules = names,
+                                   .file = machine.boot->options.config,
+                                   .numa = &machine.boot->numa};
     struct config_error error;
     struct config *config;
     int code;

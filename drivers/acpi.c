@@ -214,6 +214,10 @@ static void parse_iommu(const struct parse *p, u64 at, const char *name) {
     p->out->iommu_amd = str_equal(name, "IVRS");
 }
 
+static void parse_affinity(const struct parse *p, u64 at, const char *name, const struct acpi_header **out) {
+    if (map_table(p, at, name, sizeof(struct acpi_header), out)) *out = NULL;
+}
+
 static void parse_aml(const struct parse *p, u64 at, const char *name) {
     const struct acpi_header *h;
 
@@ -234,6 +238,8 @@ static int parse_table(struct parse *p, u64 at) {
     if (signature_is(h, "MCFG")) parse_mcfg(p, at);
     if (signature_is(h, "DMAR")) parse_iommu(p, at, "DMAR");
     if (signature_is(h, "IVRS")) parse_iommu(p, at, "IVRS");
+    if (signature_is(h, "SRAT")) parse_affinity(p, at, "SRAT", &p->out->srat);
+    if (signature_is(h, "SLIT")) parse_affinity(p, at, "SLIT", &p->out->slit);
     return 0;
 }
 

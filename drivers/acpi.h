@@ -52,6 +52,7 @@ struct host_acpi {
     /* The IOMMU's table, DMAR or IVRS: length and checksum are right. NULL: none, or iommu_why says what is wrong. */
     const struct acpi_header *iommu;
     bool iommu_amd;
+    const struct acpi_header *srat, *slit; /* likewise, or NULL: drivers/srat.h */
     char iommu_why[100];
 };
 

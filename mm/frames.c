@@ -128,15 +128,38 @@ u64 frames_free_bytes(const struct frames *f) {
     return sum;
 }
 
+/* Where memory may come from: one node's, or, without ranges, anywhere. */
+struct search {
+    const struct node_range *nodes;
+    u32 count, node;
+};
+
+static u32 part_count(const struct frames *f, const struct search *s) { return f->count * (s->nodes ? s->count : 1); }
+
+/* Free memory in the order of addresses, cut at the borders of nodes. False: this part is empty. */
+static bool part(const struct frames *f, const struct search *s, u32 index, struct frame_range *out) {
+    const struct frame_range *r = &f->ranges[s->nodes ? index / s->count : index];
+    const struct node_range *node = s->nodes ? &s->nodes[index % s->count] : NULL;
+    u64 from, end;
+
+    *out = *r;
+    if (!node) return true;
+    from = max_u64(r->base, align_up(node->base, PAGE_4K));
+    end = min_u64(range_end(r), align_down(node->base + node->bytes, PAGE_4K));
+    if (node->node != s->node || from >= end) return false;
+    *out = (struct frame_range){from, end - from};
+    return true;
+}
+
 /* The highest free range of that size and alignment. */
-static bool find_highest(const struct frames *f, u64 bytes, u64 align, struct piece *out) {
-    for (u32 i = f->count; i-- > 0;) {
-        const struct frame_range *r = &f->ranges[i];
+static bool find_highest(const struct frames *f, const struct search *s, u64 bytes, u64 align, struct piece *out) {
+    for (u32 i = part_count(f, s); i-- > 0;) {
+        struct frame_range r;
         u64 base;
 
-        if (r->bytes < bytes) continue;
-        base = align_down(range_end(r) - bytes, align);
-        if (base < r->base) continue;
+        if (!part(f, s, i, &r) || r.bytes < bytes) continue;
+        base = align_down(range_end(&r) - bytes, align);
+        if (base < r.base) continue;
         *out = (struct piece){hpa(base), bytes};
         return true;
     }
@@ -144,12 +167,15 @@ static bool find_highest(const struct frames *f, u64 bytes, u64 align, struct pi
 }
 
 /* The largest free range made of whole units; of equal ones the highest. */
-static bool find_largest(const struct frames *f, u64 unit, struct piece *out) {
+static bool find_largest(const struct frames *f, const struct search *s, u64 unit, struct piece *out) {
     out->bytes = 0;
-    for (u32 i = 0; i < f->count; i++) {
-        u64 base = align_up(f->ranges[i].base, unit);
-        u64 end = align_down(range_end(&f->ranges[i]), unit);
+    for (u32 i = 0; i < part_count(f, s); i++) {
+        struct frame_range r;
+        u64 base, end;
 
+        if (!part(f, s, i, &r)) continue;
+        base = align_up(r.base, unit);
+        end = align_down(range_end(&r), unit);
         if (base < end && end - base >= out->bytes) *out = (struct piece){hpa(base), end - base};
     }
     return out->bytes > 0;
@@ -158,11 +184,11 @@ static bool find_largest(const struct frames *f, u64 unit, struct piece *out) {
 /* The next piece on a unit border: all of `left`, else as many whole units of it as lie together.
  * Every piece but the last is thus a multiple of a unit, and the one after it starts on a unit
  * border for the guest too. */
-static bool find_piece(const struct frames *f, u64 left, u64 unit, struct piece *out) {
+static bool find_piece(const struct frames *f, const struct search *s, u64 left, u64 unit, struct piece *out) {
     if (left >= unit)
-        return find_highest(f, left, unit, out) || find_highest(f, align_down(left, unit), unit, out) ||
-               find_largest(f, unit, out);
-    return unit == PAGE_2M && find_highest(f, left, unit, out);
+        return find_highest(f, s, left, unit, out) || find_highest(f, s, align_down(left, unit), unit, out) ||
+               find_largest(f, s, unit, out);
+    return unit == PAGE_2M && find_highest(f, s, left, unit, out);
 }
 
 static void undo(struct frames *f, const struct piece *pieces, u32 count) {
@@ -173,15 +199,15 @@ static void undo(struct frames *f, const struct piece *pieces, u32 count) {
     }
 }
 
-/* frames_place with one upper bound on alignment. */
-static int place(struct frames *f, u64 bytes, u64 largest_unit, struct piece *out, u32 max) {
+/* With one upper bound on alignment. */
+static int place(struct frames *f, const struct search *s, u64 bytes, u64 largest_unit, struct piece *out, u32 max) {
     u64 left = bytes;
     u32 count = 0;
 
     while (left > 0) {
         struct piece p;
 
-        if (count == max || !(find_piece(f, left, largest_unit, &p) || find_piece(f, left, PAGE_2M, &p)) ||
+        if (count == max || !(find_piece(f, s, left, largest_unit, &p) || find_piece(f, s, left, PAGE_2M, &p)) ||
             !cut(f, p.base.v, p.base.v + p.bytes)) {
             undo(f, out, count);
             return -E_NOMEM;
@@ -193,13 +219,26 @@ static int place(struct frames *f, u64 bytes, u64 largest_unit, struct piece *ou
     return (int)count;
 }
 
-int frames_place(struct frames *f, u64 memory, struct piece *out, u32 max) {
+static int place_from(struct frames *f, const struct search *s, u64 memory, struct piece *out, u32 max) {
     int count;
 
     if (memory == 0) return -E_INVAL;
     if (memory > PHYSICAL_LIMIT) return -E_NOMEM;
     memory = align_up(memory, PAGE_4K);
-    count = place(f, memory, PAGE_1G, out, max);
+    count = place(f, s, memory, PAGE_1G, out, max);
     /* Whole GiBs can need more pieces than `max`: rather smaller pages than no partition. */
-    return count > 0 ? count : place(f, memory, PAGE_2M, out, max);
+    return count > 0 ? count : place(f, s, memory, PAGE_2M, out, max);
+}
+
+int frames_place(struct frames *f, u64 memory, struct piece *out, u32 max) {
+    const struct search anywhere = {0};
+
+    return place_from(f, &anywhere, memory, out, max);
+}
+
+int frames_place_on(struct frames *f, const struct node_range *nodes, u32 count, u32 node, u64 memory,
+                    struct piece *out, u32 max) {
+    const struct search s = {nodes, count, node};
+
+    return count ? place_from(f, &s, memory, out, max) : memory ? -E_NOMEM : -E_INVAL;
 }

@@ -10,6 +10,12 @@ struct frame_range {
     u64 bytes;
 };
 
+/* Memory of a NUMA node. */
+struct node_range {
+    u64 base, bytes;
+    u32 node;
+};
+
 /* Free ranges, sorted, without overlap. `ranges` belongs to the caller and has room for `max`. */
 struct frames {
     struct frame_range *ranges;
@@ -38,3 +44,6 @@ u64 frames_free_bytes(const struct frames *f);
  * is `memory` rounded up to 4 KiB. Returns the number of pieces (at most max), -E_INVAL (no bytes
  * asked for), or -E_NOMEM with nothing taken. */
 int frames_place(struct frames *f, u64 memory, struct piece *out, u32 max) must_check;
+/* The same out of the memory of one node, which these ranges tell: sorted, without overlap, within 2^52. */
+int frames_place_on(struct frames *f, const struct node_range *nodes, u32 count, u32 node, u64 memory,
+                    struct piece *out, u32 max) must_check;

@@ -8,7 +8,17 @@
 #include "core/base/string.h"
 #include "core/config/problem.h"
 
-#define MAX_CORES 65536u
+#define MAX_CORES    65536u
+#define MAX_DISTANCE 64u /* nodes from 0 on whose distances are kept; those of others count as unknown */
+
+/* What is read before its number is known. */
+struct reading {
+    struct inventory *machine;
+    struct node_range *nodes;
+    u32 *core_nodes;
+    u8 *distances;
+    u32 most; /* cores that there is room for */
+};
 
 /* One line, cut into words as it is read. */
 struct scan {
@@ -135,14 +145,54 @@ static bool read_memory(struct scan *s, struct inventory *m) {
     return true;
 }
 
+/* "2 apic 4 physical 1 node 0", the last two optional. */
+static bool read_core(struct scan *s, struct reading *r) {
+    char word[32];
+    u64 core, value;
+
+    if (!number(s, MAX_CORES - 1, &core) || core >= r->most) return false;
+    while (next_word(s, word, sizeof(word))) {
+        if (!number(s, PHYSICAL_UNKNOWN, &value)) return false;
+        if (str_equal(word, "physical")) r->machine->physical[core] = (u32)value;
+        if (str_equal(word, "node")) r->core_nodes[core] = (u32)value;
+    }
+    return true;
+}
+
+static bool read_node(struct scan *s, struct reading *r) {
+    struct numa *n = &r->machine->numa;
+    struct node_range *range = &r->nodes[n->range_count], *last = n->range_count ? range - 1 : NULL;
+    u64 node;
+
+    if (!number(s, NODE_NONE - 1, &node) || !number(s, BIT(52) - 1, &range->base) || !number(s, BIT(52), &range->bytes))
+        return false;
+    if (!range->bytes || range->bytes > BIT(52) - range->base) return false;
+    if (last && last->base + last->bytes > range->base) return false;
+    range->node = (u32)node;
+    n->range_count++;
+    return true;
+}
+
+static bool read_distance(struct scan *s, struct reading *r) {
+    u64 from, to, distance;
+
+    if (!number(s, NODE_NONE - 1, &from) || !number(s, NODE_NONE - 1, &to) || !number(s, 255, &distance)) return false;
+    if (from < MAX_DISTANCE && to < MAX_DISTANCE) r->distances[from * MAX_DISTANCE + to] = (u8)distance;
+    return true;
+}
+
 /* One fact. False if it is not of its form. */
-static bool read_fact(struct scan *s, struct inventory *m) {
+static bool read_fact(struct scan *s, struct reading *r) {
+    struct inventory *m = r->machine;
     char word[32];
     u64 n;
 
     if (!next_word(s, word, sizeof(word))) return true;
     if (str_equal(word, "memory")) return read_memory(s, m);
     if (str_equal(word, "iommu")) return read_iommu(s, m);
+    if (str_equal(word, "core")) return read_core(s, r);
+    if (str_equal(word, "node")) return read_node(s, r);
+    if (str_equal(word, "distance")) return read_distance(s, r);
     if (str_equal(word, "cores")) {
         if (!number(s, MAX_CORES, &n) || !n) return false;
         m->core_count = (u32)n;
@@ -162,17 +212,36 @@ static int wrong(struct config_error *error, u32 line, const char *what, const c
     return -E_INVAL;
 }
 
+/* Room for as much as a text of this length can tell. */
+static struct inventory *prepare(struct arena *arena, size_t length, struct reading *r) {
+    struct inventory *m = arena_alloc(arena, sizeof(*m));
+
+    if (!m) return NULL;
+    *r = (struct reading){.machine = m, .most = (u32)min_u64(length / 16 + 1, MAX_CORES)};
+    m->memory = arena_alloc(arena, (length / 16 + 1) * sizeof(*m->memory));
+    m->functions = arena_alloc(arena, (length / 32 + 1) * sizeof(*m->functions));
+    m->physical = arena_alloc(arena, r->most * sizeof(*m->physical));
+    r->nodes = arena_alloc(arena, (length / 16 + 1) * sizeof(*r->nodes));
+    r->core_nodes = arena_alloc(arena, r->most * sizeof(*r->core_nodes));
+    r->distances = arena_alloc(arena, MAX_DISTANCE * MAX_DISTANCE);
+    if (!m->memory || !m->functions || !m->physical || !r->nodes || !r->core_nodes || !r->distances) return NULL;
+    memset(m->physical, 0xff, r->most * sizeof(*m->physical));
+    memset(r->core_nodes, 0xff, r->most * sizeof(*r->core_nodes));
+    memset(r->distances, 20, MAX_DISTANCE * MAX_DISTANCE);
+    m->numa = (struct numa){
+        .ranges = r->nodes, .core_nodes = r->core_nodes, .distances = r->distances, .localities = MAX_DISTANCE};
+    return m;
+}
+
 int inventory_parse(struct arena *arena, const char *text, size_t length, struct inventory **out,
                     struct config_error *error) {
     static const char again[] = "take it anew: boot with mullion.inventory, or tools/inventory --log FILE";
-    struct inventory *m = arena_alloc(arena, sizeof(*m));
+    struct reading r;
+    struct inventory *m = prepare(arena, length, &r);
     u32 line = 0;
     bool whole = false;
 
     if (!m) return -E_NOMEM;
-    m->memory = arena_alloc(arena, (length / 16 + 1) * sizeof(*m->memory));
-    m->functions = arena_alloc(arena, (length / 32 + 1) * sizeof(*m->functions));
-    if (!m->memory || !m->functions) return -E_NOMEM;
     for (size_t at = 0; at < length;) {
         struct scan s = {text + at, text + at};
 
@@ -183,13 +252,18 @@ int inventory_parse(struct arena *arena, const char *text, size_t length, struct
         if (s.end - s.at < 3 || memcmp(s.at, "#: ", 3) != 0) continue;
         s.at += 3;
         whole |= s.end - s.at == 3 && !memcmp(s.at, "end", 3);
-        if (!read_fact(&s, m)) return wrong(error, line, "this line of the inventory is not understood", again);
+        if (!read_fact(&s, &r)) return wrong(error, line, "this line of the inventory is not understood", again);
     }
     if (!m->core_count || !m->memory_count)
         return wrong(error, 0, "this is no inventory: it names no cores or no memory", again);
     if (!whole) return wrong(error, 0, "the inventory is cut short: its line \"#: end\" is missing", again);
+    m->numa.core_count = (u32)min_u64(m->core_count, r.most);
     *out = m;
     return 0;
+}
+
+u32 inventory_physical(const struct inventory *m, u64 core) {
+    return core < m->numa.core_count ? m->physical[core] : PHYSICAL_UNKNOWN;
 }
 
 void inventory_name(char *out, size_t size, u32 id) {

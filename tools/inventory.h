@@ -4,6 +4,7 @@
 #include "core/base/pci.h"
 #include "core/config/config.h"
 #include "mm/frames.h"
+#include "mm/numa.h"
 
 struct inventory_function {
     u32 id, group, class_code;
@@ -14,8 +15,13 @@ struct inventory_function {
     const struct config_range *grant; /* what gave it away */
 };
 
+/* Cores with the same number are threads of one physical core; PHYSICAL_UNKNOWN: the inventory does not tell. */
+#define PHYSICAL_UNKNOWN 0xffffffffu
+
 struct inventory {
     u32 core_count;
+    u32 *physical; /* by core number */
+    struct numa numa;
     struct frame_range *memory; /* free for partitions, sorted */
     u32 memory_count;
     bool iommu, interrupts; /* there is an IOMMU; it remaps interrupts */
@@ -33,7 +39,7 @@ struct placement {
 
 /* Reads the text; memory comes from the arena, ARENA bytes of which always do. Returns 0, or -E_INVAL with what is
  * wrong in *error (line 0: the text is no inventory at all). */
-#define INVENTORY_ARENA_BYTES(text_bytes) ((text_bytes)*16 + KIB(4))
+#define INVENTORY_ARENA_BYTES(text_bytes) ((text_bytes)*32 + KIB(64))
 int inventory_parse(struct arena *arena, const char *text, size_t length, struct inventory **out,
                     struct config_error *error) must_check;
 /* Called for each thing that is legal but unwise. */
@@ -46,8 +52,12 @@ struct warnings {
  * mistake in the file in *error. */
 int inventory_check(struct inventory *machine, const struct config *config, struct arena *arena,
                     struct placement *places, struct config_error *error) must_check;
-/* What is legal but unwise, in a file without mistakes. machine may be NULL: then only what the file itself tells. */
-void inventory_warn(const struct inventory *machine, const struct config *config, const struct warnings *out);
+/* What is legal but unwise, in a file without mistakes. machine and places may be NULL: then only
+ * what the file itself tells. */
+void inventory_warn(const struct inventory *machine, const struct config *config, const struct placement *places,
+                    const struct warnings *out);
+/* The physical core that this core is a thread of, or PHYSICAL_UNKNOWN. */
+u32 inventory_physical(const struct inventory *m, u64 core);
 /* 00:03.0, with the segment in front if it is not 0. */
 void inventory_name(char *out, size_t size, u32 id);
 /* What carries or translates the traffic of others, which nobody can own. */

@@ -34,8 +34,21 @@ static int place(struct checking *c, const struct config_partition *p, struct fr
         }
         place->pieces[0] = (struct piece){hpa(p->address), p->memory};
         n = 1;
+    } else if (p->node_at.line) {
+        const struct numa *numa = &c->machine->numa;
+
+        n = frames_place_on(frames, numa->ranges, numa->range_count, p->node, p->memory, place->pieces, max);
+        if (n < 0) {
+            problem_add(&c->problems, p->node_at,
+                        "too little memory on node %u for partition %s: it wants %llu MiB\n"
+                        "lower `memory`, or leave `node` out: then other nodes help",
+                        p->node, p->name, (unsigned long long)mib(p->memory));
+            return -E_INVAL;
+        }
     } else {
-        n = frames_place(frames, p->memory, place->pieces, max);
+        const struct numa *numa = &c->machine->numa;
+
+        n = numa_place(numa, frames, config_home_node(p, numa), p->memory, place->pieces, max);
     }
     if (n < 0) {
         problem_add(&c->problems, p->memory_at,
@@ -51,7 +64,7 @@ static int place(struct checking *c, const struct config_partition *p, struct fr
 /* In the file's order, as at start. The first that does not fit ends it: what is left depends on it. */
 static int check_memory(struct checking *c, struct arena *arena, struct placement *places) {
     const struct inventory *m = c->machine;
-    u32 count = c->config->partition_count, pieces = 3 * m->memory_count;
+    u32 count = c->config->partition_count, pieces = 3 * (m->memory_count + m->numa.range_count);
     struct frames frames = {.count = m->memory_count, .max = 4 * (m->memory_count + count) + 64};
 
     frames.ranges = arena_alloc(arena, frames.max * sizeof(*frames.ranges));
@@ -191,7 +204,7 @@ static void check_function(struct checking *c, const struct inventory_function *
 int inventory_check(struct inventory *machine, const struct config *config, struct arena *arena,
                     struct placement *places, struct config_error *error) {
     struct checking c = {machine, config, {.first = error}};
-    const struct config_machine cores = {.cpu_count = machine->core_count};
+    const struct config_machine cores = {.cpu_count = machine->core_count, .numa = &machine->numa};
     struct config_error first;
 
     if (config_check_machine(config, &cores, &first))
@@ -232,6 +245,51 @@ static void warn_pages(const struct config_partition *p, const struct warnings *
              problem_size(p->memory & (PAGE_2M - 1)).text, (unsigned long long)mib(align_up(p->memory, PAGE_2M)));
 }
 
+/* Threads of one physical core share its caches and units: the owner of one slows the other down, and may read its
+ * traces. */
+static void warn_siblings(const struct inventory *m, const struct config *config, u32 index,
+                          const struct warnings *out) {
+    const struct config_partition *p = &config->partitions[index];
+
+    for (u32 i = 0; i < p->cpu_count; i++)
+        for (u32 other = 0; other < index; other++)
+            for (u32 k = 0; k < config->partitions[other].cpu_count; k++) {
+                u32 physical = inventory_physical(m, p->cpus[i].base);
+                u64 sibling = config->partitions[other].cpus[k].base;
+
+                if (physical == PHYSICAL_UNKNOWN || inventory_physical(m, sibling) != physical) continue;
+                warn(out, p->cpus[i].at,
+                     "core %u of %s and core %u of %s are threads of one physical core: each slows the other down\n"
+                     "give both to one partition, or leave one of them out",
+                     (u32)p->cpus[i].base, p->name, (u32)sibling, config->partitions[other].name);
+                return; /* one is enough to make somebody look */
+            }
+}
+
+static void warn_nodes(const struct inventory *m, const struct config_partition *p, const struct placement *place,
+                       const struct warnings *out) {
+    u32 home = config_home_node(p, &m->numa);
+    u64 near = numa_bytes_on(&m->numa, home, place->pieces, place->count);
+    struct config_place at = p->node_at.line ? p->node_at : p->fixed ? p->address_at : p->memory_at;
+
+    if (home == NODE_NONE || !m->numa.range_count) return;
+    if (near < p->memory)
+        warn(out, at, "partition %s: %s of its %s lie on another node than its cores, which are on node %u\n%s",
+             p->name, problem_size(p->memory - near).text, problem_size(p->memory).text, home,
+             p->node_at.line ? "name the cores' node, or leave node out"
+             : p->fixed      ? "write an address on that node, or leave address out"
+                             : "give it cores of the other node, or less memory to those before it");
+    for (u32 i = 0; i < p->cpu_count; i++) {
+        u32 node = numa_node_of_core(&m->numa, p->cpus[i].base);
+
+        if (node == home || node == NODE_NONE) continue;
+        warn(out, p->cpus[i].at,
+             "core %u of %s is on node %u, others are on node %u: memory is far for some of them\n%s",
+             (u32)p->cpus[i].base, p->name, node, home, "give the partition cores of one node");
+        return;
+    }
+}
+
 static void warn_function(const struct inventory *m, const struct config *config, u32 index,
                           const struct warnings *out) {
     const struct inventory_function *f = &m->functions[index];
@@ -267,11 +325,14 @@ static void warn_function(const struct inventory *m, const struct config *config
     }
 }
 
-void inventory_warn(const struct inventory *machine, const struct config *config, const struct warnings *out) {
+void inventory_warn(const struct inventory *machine, const struct config *config, const struct placement *places,
+                    const struct warnings *out) {
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];
 
         warn_pages(p, out);
+        if (machine) warn_siblings(machine, config, i, out);
+        if (machine && places) warn_nodes(machine, p, &places[i], out);
         if (!machine && p->pci_count && p->dma_unprotected)
             warn(out, p->pci[0].at,
                  "partition %s: dma = \"unprotected\": without an IOMMU its devices reach all memory\n"

@@ -276,7 +276,7 @@ static int check_machine(struct run *r, struct config_error *error) {
         rc = -E_INVAL;
     }
     if (!r->machine) return rc;
-    ranges = r->machine->memory_count;
+    ranges = r->machine->memory_count + r->machine->numa.range_count;
     arena.size = (size_t)count * (sizeof(*r->places) + 16 + (3 * ranges + 2) * sizeof(struct piece)) +
                  (4 * (size_t)(ranges + count) + 64) * sizeof(struct frame_range) + KIB(4);
     arena.base = r->arenas[2] = grow(NULL, arena.size);
@@ -302,7 +302,7 @@ static void add_warning(void *ctx, const struct config_error *warning) {
 static int warn(struct run *r) {
     const struct warnings warnings = {add_warning, r};
 
-    inventory_warn(r->machine, r->config, &warnings);
+    inventory_warn(r->machine, r->config, r->places, &warnings);
     if (r->options->strict && r->warning_count) return mistake(r, &r->warnings[0]);
     for (u32 i = 0; i < r->warning_count; i++) {
         const struct config_error *e = &r->warnings[i];

@@ -56,6 +56,8 @@ static void report_cores(const struct report *r, const struct config_partition *
 static void report_memory(const struct report *r, const struct config_partition *p) {
     char which[48] = "placed at start";
 
+    if (p->node_at.line) fmt(which, sizeof(which), "placed on node %u", p->node);
+
     if (p->fixed)
         fmt(which, sizeof(which), "0x%llx-0x%llx", (unsigned long long)p->address,
             (unsigned long long)(p->address + p->memory - 1));
@@ -132,6 +134,53 @@ static void report_function(const struct report *r, const struct config *config,
         "");
 }
 
+static bool first_of_its_core(const struct inventory *m, u32 core) {
+    for (u32 i = 0; i < core; i++)
+        if (inventory_physical(m, i) == inventory_physical(m, core)) return false;
+    return true;
+}
+
+/* The cores that belong to node `number`, or, with `threads`, to physical core `number`. Returns how many. */
+static u32 list_cores(const struct inventory *m, bool threads, u32 number, char *out, size_t size) {
+    size_t n = 0;
+    u32 count = 0;
+
+    out[0] = 0;
+    for (u32 i = 0; i < m->core_count; i++) {
+        if ((threads ? inventory_physical(m, i) : numa_node_of_core(&m->numa, i)) != number) continue;
+        if (n < size) n += fmt(out + n, size - n, count ? ", %u" : "%u", i);
+        count++;
+    }
+    if (n >= size) memcpy(out + size - 4, "...", 4);
+    return count;
+}
+
+/* Which cores and which memory are near each other, and which cores are threads of one. */
+static void report_nodes(const struct report *r, const struct inventory *m) {
+    char which[48], cores[160], text[200];
+
+    for (u32 node = numa_next(&m->numa, NODE_NONE); node != NODE_NONE; node = numa_next(&m->numa, node)) {
+        u64 bytes = 0;
+
+        for (u32 i = 0; i < m->memory_count; i++) {
+            const struct piece whole = {hpa(m->memory[i].base), m->memory[i].bytes};
+
+            bytes += numa_bytes_on(&m->numa, node, &whole, 1);
+        }
+        fmt(which, sizeof(which), "%u, %llu MiB free", node, (unsigned long long)(bytes >> 20));
+        fmt(text, sizeof(text), list_cores(m, false, node, cores, sizeof(cores)) ? "cores %s" : "no cores%s", cores);
+        row(r, "node", which, text, "");
+    }
+    for (u32 i = 0; i < m->core_count; i++) {
+        u32 physical = inventory_physical(m, i);
+
+        if (physical == PHYSICAL_UNKNOWN || !first_of_its_core(m, i)) continue;
+        if (list_cores(m, true, physical, cores, sizeof(cores)) < 2) continue;
+        fmt(text, sizeof(text), "cores %s", cores);
+        row(r, "threads", "of one physical core", text, "");
+    }
+}
+
 void inventory_report(const struct ownership *o, void (*line)(void *ctx, const char *text), void *ctx) {
     const struct config *config = o->config;
     struct report r = {line, ctx};
@@ -150,6 +199,7 @@ void inventory_report(const struct ownership *o, void (*line)(void *ctx, const c
                 (unsigned long long)(piece->base.v + piece->bytes - 1));
             row(&r, "placed", which, config->partitions[i].name, problem_size(piece->bytes).text);
         }
+    report_nodes(&r, o->machine);
     for (u32 i = 0; i < o->machine->function_count; i++) report_function(&r, config, &o->machine->functions[i]);
 }
 

@@ -62,9 +62,13 @@ static void memory(FILE *out, const struct ownership *o, u32 index) {
 
     fprintf(out, "      \"memory\": %llu, \"address\": ", (unsigned long long)p->memory);
     if (p->fixed)
-        fprintf(out, "%llu,\n      \"placed\": ", (unsigned long long)p->address);
+        fprintf(out, "%llu", (unsigned long long)p->address);
     else
-        fputs("null,\n      \"placed\": ", out);
+        fputs("null", out);
+    if (p->node_at.line)
+        fprintf(out, ", \"node\": %u,\n      \"placed\": ", p->node);
+    else
+        fputs(", \"node\": null,\n      \"placed\": ", out);
     fputs(o->places ? "[" : "null", out);
     for (u32 i = 0; o->places && i < o->places[index].count; i++)
         fprintf(out, "%s{\"base\": %llu, \"bytes\": %llu}", i ? ", " : "",
@@ -145,6 +149,43 @@ static void function(FILE *out, const struct ownership *o, const struct inventor
     fputc('}', out);
 }
 
+static void nodes(FILE *out, const struct inventory *m) {
+    const char *comma = "";
+
+    fputs(",\n    \"nodes\": [", out);
+    for (u32 node = numa_next(&m->numa, NODE_NONE); node != NODE_NONE; node = numa_next(&m->numa, node)) {
+        fprintf(out, "%s{\"node\": %u, \"cores\": [", comma, node);
+        comma = "";
+        for (u32 i = 0; i < m->core_count; i++) {
+            if (numa_node_of_core(&m->numa, i) != node) continue;
+            fprintf(out, "%s%u", comma, i);
+            comma = ", ";
+        }
+        fputs("], \"memory\": [", out);
+        comma = "";
+        for (u32 i = 0; i < m->numa.range_count; i++) {
+            const struct node_range *r = &m->numa.ranges[i];
+
+            if (r->node != node) continue;
+            fprintf(out, "%s{\"base\": %llu, \"bytes\": %llu}", comma, (unsigned long long)r->base,
+                    (unsigned long long)r->bytes);
+            comma = ", ";
+        }
+        fputs("]}", out);
+        comma = ", ";
+    }
+    fputs("],\n    \"physical\": [", out);
+    for (u32 i = 0; i < m->core_count; i++) {
+        u32 physical = inventory_physical(m, i);
+
+        if (physical == PHYSICAL_UNKNOWN)
+            fputs(i ? ", null" : "null", out);
+        else
+            fprintf(out, "%s%u", i ? ", " : "", physical);
+    }
+    fputs("]", out);
+}
+
 static void machine(FILE *out, const struct ownership *o) {
     const struct inventory *m = o->machine;
 
@@ -160,6 +201,7 @@ static void machine(FILE *out, const struct ownership *o) {
     fputs("],\n    ", out);
     member(out, "iommu", m->iommu ? m->iommu_text : NULL);
     boolean(out, "interrupt-remapping", m->interrupts);
+    nodes(out, m);
     fputs(",\n    \"functions\": [", out);
     for (u32 i = 0; i < m->function_count; i++) {
         fputs(i ? ",\n" : "\n", out);

@@ -111,10 +111,11 @@ static void legend(struct drawing *d) {
 static void core(const struct drawing *d, u32 place, u32 number, bool wide) {
     u32 owner = config_core_owner(d->o->config, number), across = wide ? 8 : 20;
     u32 width = INNER / across, x = MARGIN + place % across * width, y = d->y + place / across * (wide ? 50 : 30);
-    char text[24];
+    u32 node = d->o->machine ? numa_node_of_core(&d->o->machine->numa, number) : NODE_NONE;
+    char text[40];
 
     box(d, x, y, width - 6, wide ? 44 : 24, owner, true);
-    snprintf(text, sizeof(text), wide ? "core %u" : "%u", number);
+    snprintf(text, sizeof(text), !wide ? "%u" : node == NODE_NONE ? "core %u" : "core %u node %u", number, node);
     put_text(d, x + 7, y + (wide ? 18 : 17), wide ? "b" : "t", ink(owner), text, width - 14);
     if (wide) put_text(d, x + 7, y + 35, "t", ink(owner), name_of(d, owner), width - 14);
 }
@@ -192,6 +193,29 @@ static void memory_places(struct drawing *d) {
         }
 }
 
+/* Below the bar: a line from where a node's memory begins to where it ends. */
+static void memory_nodes(struct drawing *d, u64 total) {
+    const struct inventory *m = d->o->machine;
+
+    for (u32 i = 0; i < m->memory_count; i++)
+        for (u32 k = 0; k < m->numa.range_count; k++) {
+            const struct node_range *r = &m->numa.ranges[k];
+            u64 from = max_u64(r->base, m->memory[i].base);
+            u64 end = min_u64(r->base + r->bytes, m->memory[i].base + m->memory[i].bytes);
+            double x = MARGIN + (double)offset_of(m, from) / (double)total * INNER, width;
+            char text[24];
+
+            if (from >= end) continue;
+            width = (double)(end - from) / (double)total * INNER;
+            fprintf(d->out, "<path d=\"M%.2f %uv8h%.2fv-8\" fill=\"none\" stroke=\"#000\"/>\n", x + 1, d->y - 6,
+                    width > 3 ? width - 2 : 1);
+            snprintf(text, sizeof(text), "node %u", r->node);
+            if (width > (double)(strlen(text) * CHAR_WIDTH / 10 + 8))
+                put_text(d, (u32)x + 4, d->y + 16, "t", "#000", text, (u32)width);
+        }
+    if (m->numa.range_count) d->y += 22;
+}
+
 static void memory(struct drawing *d) {
     const struct ownership *o = d->o;
     u64 total = total_memory(d), at = 0;
@@ -218,6 +242,7 @@ static void memory(struct drawing *d) {
     fprintf(d->out, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"46\" fill=\"none\" stroke=\"#555\"/>\n", MARGIN,
             d->y, INNER);
     d->y += 56;
+    if (o->places) memory_nodes(d, total);
     if (o->places) memory_places(d);
 }
 

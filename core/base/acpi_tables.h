@@ -172,6 +172,44 @@ struct mcfg_range {
 } ACPI_PACKED;
 #define ACPI_MCFG_RANGES (sizeof(struct acpi_header) + 8)
 
+/* System Resource Affinity Table: entries follow the header and 12 reserved bytes. */
+#define ACPI_SRAT_ENTRIES (sizeof(struct acpi_header) + 12)
+
+enum srat_type { SRAT_LAPIC = 0, SRAT_MEMORY = 1, SRAT_X2APIC = 2 };
+#define SRAT_ENABLED 1u
+
+struct srat_entry {
+    u8 type, length;
+} ACPI_PACKED;
+
+struct srat_lapic {
+    u8 type, length, domain_low, apic_id;
+    u32 flags;
+    u8 sapic_eid, domain_high[3];
+    u32 clock_domain;
+} ACPI_PACKED;
+
+struct srat_memory {
+    u8 type, length;
+    u32 domain;
+    u16 reserved1;
+    u64 base, bytes;
+    u32 reserved2, flags;
+    u64 reserved3;
+} ACPI_PACKED;
+
+struct srat_x2apic {
+    u8 type, length;
+    u16 reserved1;
+    u32 domain, apic_id, flags, clock_domain, reserved2;
+} ACPI_PACKED;
+
+/* System Locality Information Table: a count of 8 bytes, then a matrix of bytes. */
+#define ACPI_SLIT_MATRIX (sizeof(struct acpi_header) + 8)
+
+_Static_assert(sizeof(struct srat_lapic) == 16, "SRAT type 0");
+_Static_assert(sizeof(struct srat_memory) == 40, "SRAT type 1");
+_Static_assert(sizeof(struct srat_x2apic) == 24, "SRAT type 2");
 _Static_assert(sizeof(struct mcfg_range) == 16, "MCFG range");
 _Static_assert(sizeof(struct acpi_header) == 36, "table header");
 _Static_assert(sizeof(struct acpi_gas) == 12, "generic address");

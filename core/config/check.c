@@ -121,6 +121,9 @@ static void check_line(struct reader *r, const struct config *config, const stru
 }
 
 static void check_address(struct reader *r, const struct config *config, const struct config_partition *p) {
+    if (p->fixed && p->node_at.line)
+        problem_add(&r->problems, p->node_at,
+                    "address says where the memory of %s lies, and with it the node\nremove node, or address", p->name);
     if (!p->fixed || !p->memory) return;
     if (p->memory > CONFIG_MAX_ADDRESS - p->address)
         problem_add(&r->problems, p->address_at,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/base/types.h"
+#include "mm/numa.h"
 
 /* A bump allocator over the caller's memory. */
 struct arena {
@@ -69,6 +70,7 @@ struct config_partition {
     u64 memory;  /* bytes */
     u64 address; /* host physical base, aligned to 2 MiB, if `fixed` */
     bool fixed;
+    u32 node;                              /* where memory shall come from, if node_at is given */
     const char *kernel, *initrd, *cmdline; /* module names; initrd and cmdline may be NULL */
     enum image_format format;
     u64 load_address, entry; /* flat images */
@@ -88,7 +90,7 @@ struct config_partition {
     u32 restart_on;      /* RESTART_* bits */
     u32 restart_limit;   /* restarts in all; 0: no limit */
     struct config_place memory_at, address_at, kernel_at, initrd_at, modules_at, load_at, entry_at, mode_at,
-        debug_exit_at;
+        debug_exit_at, node_at;
 };
 
 /* Virtual functions that the machine is to have. */
@@ -116,6 +118,7 @@ struct config_machine {
     u32 module_count;
     const char *file; /* which of them is the partition file */
     u32 console;      /* first port of the console that the command line names instead of the file's */
+    const struct numa *numa;
 };
 
 /* Parses and checks. text: `length` bytes, need not end with NUL. Returns 0 and *out (in the
@@ -125,3 +128,6 @@ int config_parse(struct arena *arena, const char *text, size_t length, struct co
 /* Checks against a machine. Returns 0 or -E_INVAL with the first problem in *error. */
 int config_check_machine(const struct config *config, const struct config_machine *machine,
                          struct config_error *error) must_check;
+/* The node that most of a partition's cores are on, of several the one that comes first in `cpus`; NODE_NONE if the
+ * machine does not tell. */
+u32 config_home_node(const struct config_partition *p, const struct numa *numa);

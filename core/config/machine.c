@@ -54,6 +54,35 @@ static void check_console(struct problems *problems, const struct config_partiti
                         (unsigned long long)max_u64(p->ports[i].base, console), console, console + 7);
 }
 
+static void check_node(struct problems *problems, const struct numa *numa, const struct config_partition *p) {
+    char list[128];
+    size_t n = 0;
+
+    if (!p->node_at.line || numa_has(numa, p->node)) return;
+    list[0] = 0;
+    for (u32 node = numa_next(numa, NODE_NONE); node != NODE_NONE && n < sizeof(list); node = numa_next(numa, node))
+        n += fmt(list + n, sizeof(list) - n, "%s%u", n ? ", " : "", node);
+    if (n >= sizeof(list)) memcpy(list + sizeof(list) - 4, "...", 4);
+    problem_add(problems, p->node_at,
+                n ? "the machine has no node %u with memory\nwrite one of %s, or remove node"
+                  : "there is no node %u: the machine tells of no NUMA nodes%s\nremove node",
+                p->node, list);
+}
+
+u32 config_home_node(const struct config_partition *p, const struct numa *numa) {
+    u32 best = NODE_NONE, most = 0;
+
+    for (u32 i = 0; i < p->cpu_count; i++) {
+        u32 node = numa_node_of_core(numa, p->cpus[i].base), count = 0;
+
+        for (u32 k = i; k < p->cpu_count; k++) count += numa_node_of_core(numa, p->cpus[k].base) == node;
+        if (count <= most || node == NODE_NONE) continue;
+        best = node;
+        most = count;
+    }
+    return best;
+}
+
 int config_check_machine(const struct config *config, const struct config_machine *machine,
                          struct config_error *error) {
     struct problems problems = {.first = error};
@@ -63,6 +92,7 @@ int config_check_machine(const struct config *config, const struct config_machin
 
         check_console(&problems, p, machine->console);
         if (machine->cpu_count) check_cores(&problems, p, machine->cpu_count);
+        if (machine->numa) check_node(&problems, machine->numa, p);
         check_module(&problems, machine, "kernel", p->kernel, p->kernel_at);
         check_module(&problems, machine, "initrd", p->initrd, p->initrd_at);
         for (u32 k = 0; k < p->module_count; k++)

@@ -13,6 +13,7 @@
 #define CONFIG_MAX_CMDLINE 2047 /* Linux x86: COMMAND_LINE_SIZE, with its NUL */
 #define CONFIG_MAX_CORE    65535
 #define CONFIG_MAX_VFS     256
+#define CONFIG_MAX_NODE    65535
 #define CONFIG_FILE_NAME   "mullion.toml"
 
 struct reader {

@@ -176,6 +176,11 @@ static void take_address(struct reader *r, const struct key_rule *rule, const st
         p->fixed = true;
 }
 
+static void take_node(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
+    *(u32 *)field = (u32)node->integer;
+    if (node->integer < 0 || node->integer > CONFIG_MAX_NODE) unfit(r, rule, node);
+}
+
 static void take_limit(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
     if (node->integer >= 1 && node->integer <= UINT32_MAX)
         *(u32 *)field = (u32)node->integer;
@@ -384,6 +389,7 @@ const struct key_rule config_partition_keys[] = {
     {"cpus", ARRAY, "a list of core numbers", "cpus = [0, 1]", take_list, FIELD(cpus), .needed = true, .list = &cores},
     {"memory", STRING | INTEGER, "a size", "memory = \"512M\"", take_memory, PLACED(memory), .needed = true},
     {"address", STRING | INTEGER, "a physical address", "address = \"0x40000000\"", take_address, PLACED(address)},
+    {"node", INTEGER, "the number of a NUMA node", "node = 1", take_node, PLACED(node)},
     {"kernel", STRING, "the name of a module", "kernel = \"vmlinuz\"", take_module, PLACED(kernel), .needed = true,
      .most = CONFIG_MAX_MODULE},
     {"initrd", STRING, "the name of a module", "initrd = \"initrd\"", take_module, PLACED(initrd),

@@ -72,6 +72,8 @@ void cpu_go_on(u64 cr3, u64 stack, void (*entry)(u32)) {
     abort();
 }
 
+struct numa fake_numa;
+
 static void free_memory(u64 ram) {
     static struct frame_range ranges[16];
     static struct frames frames = {.ranges = ranges, .max = ARRAY_SIZE(ranges)};
@@ -106,6 +108,7 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
     acpi.ioapics[0] = (struct host_ioapic){1, 0, 0xfec00000};
     info = (struct boot_info){.modules = modules,
                               .module_count = 3,
+                              .numa = fake_numa,
                               .acpi = &acpi,
                               .cores = slots,
                               .core_count = core_count,

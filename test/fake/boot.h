@@ -12,6 +12,8 @@
 /* hardware_make first. Boots with this partition file; the module `guest` is a flat image of HLTs, `bad` is none.
  * ram: bytes of memory that are free. STOP_SCRIPT: every vCPU stands before its first guest instruction or sleeps. */
 enum stop fake_boot(const char *config, u32 core_count, u64 ram);
+/* The nodes of the machine that fake_boot starts. */
+extern struct numa fake_numa;
 /* Runs v on its core: these exits, then on until it stops. Other vCPUs run when v waits for them. */
 enum stop fake_play(struct vcpu *v, const struct vm_exit *exits, u32 count);
 /* From now on this thread is that core. */

@@ -7,6 +7,7 @@
 #include "core/base/errors.h"
 #include "drivers/acpi.h"
 #include "drivers/aml_s5.h"
+#include "drivers/srat.h"
 #include "test/fuzz/fuzz.h"
 
 #define BASE       0x1000u
@@ -50,6 +51,28 @@ static void check_parsed(const struct host_acpi *out, u32 cpu_max) {
     REQUIRE(!out->has_s5 || (out->s5_type_a <= 7 && out->s5_type_b <= 7));
 }
 
+/* Ranges come sorted and apart; the matrix lies in its table. */
+static void check_nodes(const struct host_acpi *out) {
+    static struct node_range ranges[SRAT_MAX_RANGES];
+    u32 count = 0, localities = 0, sum = 0;
+    const u8 *matrix = out->slit ? slit_distances(out->slit, &localities) : NULL;
+    char why[120] = "";
+
+    for (u64 i = 0; i < (u64)localities * localities; i++) sum += matrix[i];
+    REQUIRE(localities == 0 || (matrix && sum <= 255u * localities * localities));
+    if (!out->srat) return;
+    if (srat_ranges(out->srat, ranges, srat_max_ranges(out->srat), &count, why, sizeof(why))) {
+        REQUIRE(why[0] && count == 0);
+        return;
+    }
+    REQUIRE(count <= srat_max_ranges(out->srat));
+    for (u32 i = 0; i < count; i++) {
+        REQUIRE(ranges[i].bytes && ranges[i].base + ranges[i].bytes <= 1ull << 52 && ranges[i].node != NODE_NONE);
+        REQUIRE(i == 0 || ranges[i - 1].base + ranges[i - 1].bytes <= ranges[i].base);
+    }
+    for (u32 i = 0; i < out->cpu_count; i++) srat_node(out->srat, out->cpus[i].apic_id);
+}
+
 static void parse(struct memory *m, const u8 *rsdp, u64 rsdp_bytes, u32 cpu_max) {
     struct host_cpu *cpus = calloc(cpu_max, sizeof(*cpus));
     struct host_acpi out = {.cpus = cpus, .cpu_max = cpu_max};
@@ -63,6 +86,7 @@ static void parse(struct memory *m, const u8 *rsdp, u64 rsdp_bytes, u32 cpu_max)
     REQUIRE(memchr(why, 0, sizeof(why)));
     REQUIRE((rc == 0) == (why[0] == 0));
     if (rc == 0) check_parsed(&out, cpu_max);
+    if (rc == 0) check_nodes(&out);
     while (m->count > 0) free(m->maps[--m->count]);
     free(cpus);
 }

@@ -73,11 +73,14 @@ static void alloc(u64 base, u64 bytes, u64 how) {
     }
 }
 
-static void place(u64 bytes, u64 how) {
-    u32 max = 1 + (u32)how % PIECES_MAX;
+/* Anywhere, or on the first or the second node, whose border lies where the input says. */
+static void place(u64 bytes, u64 how, u64 border) {
+    const struct node_range nodes[] = {{0, border, 0}, {border, BIT(52) - border, 1}};
+    u32 max = 1 + (u32)how % PIECES_MAX, node = how >> 5 & 1;
     struct piece pieces[PIECES_MAX];
     u64 sum = 0, taken = f.taken;
-    int count = frames_place(&f, bytes, pieces, max);
+    int count =
+        how & 64 ? frames_place_on(&f, nodes, 2, node, bytes, pieces, max) : frames_place(&f, bytes, pieces, max);
 
     if (count < 0) {
         REQUIRE(count == (bytes ? -E_NOMEM : -E_INVAL) && f.taken == taken);
@@ -88,6 +91,7 @@ static void place(u64 bytes, u64 how) {
         REQUIRE(is_aligned(pieces[i].base.v, PAGE_2M) && pieces[i].bytes);
         REQUIRE(i == count - 1 || is_aligned(pieces[i].bytes, PAGE_2M));
         REQUIRE(all_free(pieces[i].base.v, pieces[i].bytes));
+        REQUIRE(!(how & 64) || (node ? pieces[i].base.v >= border : pieces[i].base.v + pieces[i].bytes <= border));
         set(pieces[i].base.v, pieces[i].bytes, 0);
         sum += pieces[i].bytes;
     }
@@ -124,7 +128,7 @@ static void step(struct input *in) {
                 (base < BIT(52) && (base < HIGH_BASE ? base < MIB(32) : true) &&
                  (bytes == 0 ? is_free[page_of(base)] : all_free(base, align_up(bytes, PAGE_4K)))));
         break;
-    case 5: place(bytes, how); break;
+    case 5: place(bytes, how, base); break;
     default: alloc(align_down(base, PAGE_4K), what & 64 ? bytes : align_up(bytes, PAGE_4K), how); break;
     }
     check_equal();

@@ -48,12 +48,16 @@ def acpi():
     struct.pack_into("<I", fadt, 112 - 36, 1 << 10 | 1 << 8)      # reset register, 32-bit timer
     struct.pack_into("<BBBBQB", fadt, 116 - 36, 1, 8, 0, 1, 0xCF9, 6)
     hpet = struct.pack("<IBBBBQ", 0, 0, 64, 0, 0, 0xFED00000) + bytes(4)
+    srat = (bytes(12) + struct.pack("<BBBBIB3xI", 0, 16, 0, 0, 1, 0, 0) + struct.pack("<BBHIIIII", 2, 24, 0, 1, 256, 1, 0, 0)
+            + struct.pack("<BBIHQQII8x", 1, 40, 0, 0, 0, 1 << 30, 0, 1)
+            + struct.pack("<BBIHQQII8x", 1, 40, 1, 0, 1 << 32, 1 << 30, 0, 1))
+    slit = struct.pack("<Q", 2) + bytes([10, 20, 20, 10])
     for width in (4, 8):
-        space = bytearray(0x500)
+        space = bytearray(0x600)
         places = {0x80: table(b"FACP", bytes(fadt)), 0x200: table(b"APIC", madt),
                   0x300: table(b"DSDT", s5), 0x400: table(b"HPET", hpet),
-                  0x480: table(b"SSDT", s5)}
-        root = b"".join((0x1000 + at).to_bytes(width, "little") for at in (0x80, 0x200, 0x400, 0x480))
+                  0x480: table(b"SSDT", s5), 0x4c0: table(b"SRAT", srat), 0x580: table(b"SLIT", slit)}
+        root = b"".join((0x1000 + at).to_bytes(width, "little") for at in (0x80, 0x200, 0x400, 0x480, 0x4c0, 0x580))
         places[0] = table(b"XSDT" if width == 8 else b"RSDT", root)
         for at, data in places.items():
             space[at:at + len(data)] = data

@@ -16,7 +16,16 @@
 #define BYTES 0x8000
 
 /* Places of the tables in the buffer. */
-enum { ROOT = 0x100, FADT = 0x400, MADT = 0x800, DSDT = 0x1000, HPET = 0x1400, SSDT = 0x1800 };
+enum {
+    ROOT = 0x100,
+    FADT = 0x400,
+    MADT = 0x800,
+    DSDT = 0x1000,
+    HPET = 0x1400,
+    SSDT = 0x1800,
+    SRAT = 0x1c00,
+    SLIT = 0x2000
+};
 
 static u8 space[BYTES];
 static u8 rsdp[36];
@@ -67,13 +76,13 @@ static void seal_rsdp(void) {
 
 /* Root table of 4-byte (RSDT) or 8-byte (XSDT) entries. */
 static void make_root(u32 width) {
-    static const u32 tables[] = {0, 0x70000, FADT, MADT, HPET, SSDT};
+    static const u32 tables[] = {0, 0x70000, FADT, MADT, HPET, SSDT, SRAT, SLIT};
     u8 *r = space + ROOT;
 
     memset(r, 0, 0x100);
     put(r + 36 + width, 0x70000, width); /* an address that nobody can read */
-    for (u32 i = 2; i < 6; i++) put(r + 36 + i * width, BASE + tables[i], width);
-    seal(r, width == 8 ? "XSDT" : "RSDT", 36 + 6 * width);
+    for (u32 i = 2; i < 8; i++) put(r + 36 + i * width, BASE + tables[i], width);
+    seal(r, width == 8 ? "XSDT" : "RSDT", 36 + 8 * width);
     memset(rsdp, 0, sizeof(rsdp));
     put(rsdp + 16, BASE + ROOT, 4);
     if (width == 8) {
@@ -151,6 +160,8 @@ static int setup(void **state) {
     put(space + HPET + 44, 0xfed00000, 8);
     seal(space + HPET, "HPET", 56);
     seal(space + SSDT, "SSDT", 36);
+    seal(space + SRAT, "SRAT", 48);
+    seal(space + SLIT, "SLIT", 45);
     return 0;
 }
 
@@ -197,6 +208,7 @@ static void check_common(void) {
     assert_int_equal(1, out.s5_type_b);
     assert_int_equal(0xfed00000, out.hpet_address);
     assert_int_equal(0x408, out.pm_timer_port);
+    assert_true(out.srat && out.slit && given_count);
 }
 
 static void test_xsdt(void **state) {
@@ -298,8 +310,11 @@ static void test_optional(void **state) {
     (void)state;
     space[HPET + 50]++;
     space[DSDT + 36]++;
+    space[SRAT + 36]++;
+    put(space + SLIT + 4, 35, 4);
     assert_int_equal(0, parse(36));
     assert_false(out.has_s5);
+    assert_true(!out.srat && !out.slit);
     assert_int_equal(0, out.hpet_address);
     memcpy(space + SSDT + 36, aml_s5, sizeof(aml_s5)); /* then the SSDT may have it */
     seal(space + SSDT, "SSDT", 36 + sizeof(aml_s5));

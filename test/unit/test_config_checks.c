@@ -144,6 +144,47 @@ static void test_machine(void **state) {
     assert_int_equal(0, config_check_machine(c, &m, &error));
 }
 
+/* The node that the file names, and the one that the cores are on. */
+static void test_nodes(void **state) {
+    static const struct node_range ranges[] = {{0, GIB(1), 1}, {GIB(1), GIB(1), 4}};
+    static const u32 cores[] = {1, 4, 4, NODE_NONE, 9, 9};
+    static struct node_range many[60];
+    const struct numa numa = {.ranges = ranges, .range_count = 2, .core_nodes = cores, .core_count = 6}, none = {0};
+    const struct numa large = {.ranges = many, .range_count = 60};
+    struct config_machine m = {.numa = &numa};
+    struct config *c = parse(A "node = 4");
+
+    (void)state;
+    assert_int_equal(4, c->partitions[0].node);
+    assert_int_equal(0, config_check_machine(c, &m, &error));
+    c = parse(A "node = 3");
+    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_true(error.line == 5 && error.column == 8);
+    assert_string_equal("the machine has no node 3 with memory", error.what);
+    assert_string_equal("write one of 1, 4, or remove node", error.remedy);
+    m.numa = &none;
+    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_string_equal("there is no node 3: the machine tells of no NUMA nodes", error.what);
+    assert_string_equal("remove node", error.remedy);
+    for (u32 i = 0; i < 60; i++) many[i] = (struct node_range){GIB(i), GIB(1), 100 + i};
+    m.numa = &large;
+    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_non_null(strstr(error.remedy, "..., or remove node"));
+    m.numa = NULL;
+    assert_int_equal(0, config_check_machine(c, &m, &error));
+    expect(A "node = 0\naddress = \"0x40000000\"", 5, 8, "address says where the memory of a lies", "remove node");
+    expect(A "node = -1", 5, 8, "node must be the number of a NUMA node, not -1", "node = 1");
+    expect(A "node = 65536", 5, 8, "not 65536", "node = 1");
+    expect(A "node = \"1\"", 5, 8, "node must be the number", "node = 1");
+
+    assert_int_equal(1, config_home_node(parse(A)->partitions, &numa));
+    c = parse("[partition.a]\ncpus = [0, 1, 2]\nmemory = \"4M\"\nkernel = \"k\"\n");
+    assert_int_equal(4, config_home_node(c->partitions, &numa));
+    assert_int_equal(NODE_NONE, config_home_node(c->partitions, &none));
+    c = parse("[partition.a]\ncpus = [3, 7, 5, 1]\nmemory = \"4M\"\nkernel = \"k\"\n");
+    assert_int_equal(9, config_home_node(c->partitions, &numa));
+}
+
 /* Nothing left, and more modules than a remedy can list. */
 static void test_full_machine(void **state) {
     char names[20][16];
@@ -270,6 +311,7 @@ int main(void) {
         cmocka_unit_test(test_first_problem),
         cmocka_unit_test(test_machine),
         cmocka_unit_test(test_machine_options),
+        cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_full_machine),
         cmocka_unit_test(test_report),
         cmocka_unit_test(test_large),

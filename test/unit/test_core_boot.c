@@ -110,6 +110,41 @@ static void test_boots(void **state) {
     assert_int_equal(STOP_SCRIPT, outcome);
 }
 
+/* --- nodes --- */
+
+/* Memory comes from the node of the cores, which is not where it would come from otherwise. */
+static void on_node_0(void) { MUST(machine.partitions[0]->pieces[0].base.v < MIB(8)); }
+static void on_node_1(void) { MUST(machine.partitions[0]->pieces[0].base.v >= MIB(8)); }
+
+static void test_nodes(void **state) {
+    static const struct node_range halves[] = {{0, MIB(8), 0}, {MIB(8), MIB(56), 1}};
+    static const u32 cores[] = {0, 1, 1, NODE_NONE};
+    const char *spread = "[partition.one]\ncpus = [0, 1, 2]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n";
+
+    (void)state;
+    fake_numa = (struct numa){.ranges = halves, .range_count = 2, .core_nodes = cores, .core_count = 4};
+    BOOT(ONE("2M", ""), .cores = 4, .ram = MIB(32), .after = on_node_0);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("one: 2 of 2 MiB lie on node 0, where its cores are") && !said("WARNING"));
+    BOOT(ONE("2M", "node = 1\n"), .cores = 4, .ram = MIB(32), .after = on_node_1);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("one: 0 of 2 MiB lie on node 0, where its cores are; WARNING: the rest is farther away"));
+    BOOT(ONE("8M", ""), .cores = 4, .ram = MIB(32), .after = on_node_1); /* node 0 has no 8 MiB: it falls back */
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("one: 0 of 8 MiB lie on node 0, where its cores are; WARNING: the rest is farther away"));
+    BOOT(spread, .cores = 4, .ram = MIB(32), .after = on_node_1);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("one: 2 of 2 MiB lie on node 1, where its cores are") &&
+                said("one: WARNING: core 0 is not on node 1"));
+    BOOT(ONE("8M", "node = 0\n"), .cores = 4, .ram = MIB(32));
+    assert_refused("too little memory on node 0 for partition one: it wants 8 MiB");
+    BOOT(ONE("2M", "node = 2\n"), .cores = 4, .ram = MIB(32));
+    assert_refused("mullion.toml:8:8: the machine has no node 2 with memory");
+    fake_numa = (struct numa){0};
+    BOOT(ONE("2M", "node = 0\n"), .cores = 4, .ram = MIB(32));
+    assert_refused("mullion.toml:8:8: there is no node 0: the machine tells of no NUMA nodes");
+}
+
 /* --- what it refuses --- */
 
 static void test_refuses(void **state) {
@@ -182,9 +217,8 @@ static void test_panic(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_boots),
-        cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_every_page_count),
+        cmocka_unit_test(test_boots),   cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_refuses), cmocka_unit_test(test_every_page_count),
         cmocka_unit_test(test_panic),
     };
 

@@ -53,7 +53,7 @@ def test_mistake_is_shown_in_its_line(check):
 def test_caret_counts_characters_and_tabs_as_one(check):
     refused(check('[partition.a]\n\t"\u00e9" = 1\n'),
             "f.toml:2:2: [partition.a] has no key ?", '     "\u00e9" = 1', "     ^",
-            "  remedy: known keys are cpus, memory, address, kernel, initrd, cmdline, format, load, entry, mode, modules, "
+            "  remedy: known keys are cpus, memory, address, node, kernel, initrd, cmdline, format, load, entry, mode, modules, "
             "debug-exit, hpet, ports, pci, dma, pci-groups, pci-reset, pci-fault, restart")
 
 
@@ -243,6 +243,117 @@ def test_warnings(check):
             "f.toml:3:10: partition a: the last 1M of its memory get no 2 MiB page", '    memory = "17M"',
             "             ^", '  remedy: write "18M"')
     assert check(GOOD, "--strict").returncode == 0
+
+
+# Two nodes of 1 GiB and 2 GiB, two cores each; the cores of one are threads of one physical core.
+NODES = """#: begin
+#: cores 4
+#: core 0 apic 0 physical 0 node 0
+#: core 1 apic 1 physical 0 node 0
+#: core 2 apic 300 physical 150 node 4
+#: core 3 apic 302 physical 151 node 4
+#: node 0 0x0 0x40000000
+#: node 4 0x40000000 0x40000000
+#: node 4 0x100000000 0x40000000
+#: distance 0 4 21
+#: distance 4 0 21
+#: memory 0x100000 0x7ff00000
+#: memory 0x100000000 0x40000000
+#: vendor svm: revision 1
+#: end
+"""
+
+
+def partitions(*wanted):
+    """The file: (cores, memory, further lines) of a, b, ..."""
+    return "".join(f'[partition.{name}]\ncpus = {cores}\nmemory = "{memory}"\nkernel = "k"\n{more}'
+                   for name, (cores, memory, *rest) in zip("abcd", wanted) for more in [rest[0] if rest else ""])
+
+
+def warned(result):
+    """The warnings: place and text of each, with the quoted line and the caret checked."""
+    lines = result.stderr.splitlines()
+    assert result.returncode == 0 and len(lines) % 4 == 0
+    for i in range(0, len(lines), 4):
+        column = int(lines[i].split(":")[2])
+        assert lines[i + 2] == " " * (3 + column) + "^" and lines[i + 3].startswith("  remedy: ")
+    return [re.match(r"f.toml:(\d+:\d+): warning: (.*)", line).groups() for line in lines[::4]]
+
+
+def test_memory_comes_from_the_cores_node(on_machine):
+    result = on_machine(partitions(([0, 1], "256M"), ([2], "256M")), machine=NODES)
+    assert (result.returncode, result.stderr) == (0, "")
+    for line in ("placed +0x30000000-0x3fffffff +a, 256M", "placed +0x130000000-0x13fffffff +b, 256M",
+                 "node +0, 1023 MiB free +cores 0, 1", "node +4, 2048 MiB free +cores 2, 3",
+                 "threads +of one physical core +cores 0, 1"):
+        assert re.search(f"^{line}$", result.stdout, re.M), line
+    assert len(re.findall("^threads", result.stdout, re.M)) == 1
+    said = on_machine(partitions(([2], "256M", "node = 0\n")), machine=NODES)
+    assert "memory     placed on node 0             a, 256M" in said.stdout
+    assert "placed     0x30000000-0x3fffffff        a, 256M" in said.stdout
+
+
+def test_warns_of_siblings(on_machine):
+    assert warned(on_machine(partitions(([0], "16M"), ([2], "16M"), ([3, 1], "16M")), machine=NODES))[0] == (
+        "10:12", "core 1 of c and core 0 of a are threads of one physical core: each slows the other down")
+    assert warned(on_machine(partitions(([0, 1], "16M"), ([2], "16M"), ([3], "16M")), machine=NODES)) == []
+    assert warned(on_machine(partitions(([0], "16M")), machine=NODES)) == []  # its sibling is nobody's
+
+
+def test_warns_of_memory_that_is_far(on_machine):
+    def first(*wanted):
+        return warned(on_machine(partitions(*wanted), machine=NODES))
+
+    far = "lie on another node than its cores, which are on node"
+    # Node 0 has not so much left: all of it comes from node 4.
+    assert first(([0], "768M"), ([1], "512M")) == [
+        ("6:9", "core 1 of b and core 0 of a are threads of one physical core: each slows the other down"),
+        ("7:10", f"partition b: 512M of its 512M {far} 0")]
+    assert first(([0, 1], "2560M")) == [("3:10", f"partition a: 2G of its 2560M {far} 0")]  # no node has so much
+    assert first(([2], "256M", "node = 0\n")) == [("5:8", f"partition a: 256M of its 256M {far} 4")]
+    assert first(([2], "256M", 'address = "0x3f000000"\n')) == [("5:11", f"partition a: 16M of its 256M {far} 4")]
+    assert first(([2, 3, 0], "16M")) == [
+        ("2:15", "core 0 of a is on node 0, others are on node 4: memory is far for some of them")]
+    assert first(([2], "16M", "node = 4\n")) == []
+
+
+def test_refuses_what_a_node_has_not(on_machine):
+    refused(on_machine(partitions(([0], "16M", "node = 2\n")), machine=NODES),
+            "f.toml:5:8: the machine has no node 2 with memory", "    node = 2", "           ^",
+            "  remedy: write one of 0, 4, or remove node")
+    refused(on_machine(partitions(([0], "16M", "node = 0\n"))),
+            "f.toml:5:8: there is no node 0: the machine tells of no NUMA nodes", "    node = 0", "           ^",
+            "  remedy: remove node")
+    refused(on_machine(partitions(([0], "2G", "node = 0\n")), machine=NODES),
+            "f.toml:5:8: too little memory on node 0 for partition a: it wants 2048 MiB", "    node = 0", "           ^",
+            "  remedy: lower `memory`, or leave `node` out: then other nodes help")
+
+
+def test_nodes_for_programs_and_as_a_picture(on_machine, tmp_path):
+    text = partitions(([0, 1], "256M"), ([2], "256M", "node = 4\n"))
+    result = on_machine(text, "--json", "--svg", "out.svg", machine=NODES)
+    said = json.loads(result.stdout)
+    assert [n["node"] for n in said["machine"]["nodes"]] == [0, 4]
+    assert [n["cores"] for n in said["machine"]["nodes"]] == [[0, 1], [2, 3]]
+    assert said["machine"]["nodes"][1]["memory"][1] == {"base": 1 << 32, "bytes": 1 << 30}
+    assert said["machine"]["physical"] == [0, 0, 150, 151]
+    assert [p["node"] for p in said["partitions"]] == [None, 4]
+    picture = (tmp_path / "out.svg").read_text()
+    xml.fromstring(picture)
+    assert "core 1 node 0<" in picture and "core 2 node 4<" in picture
+    assert re.findall(r">(node \d)<", picture) == ["node 0", "node 4", "node 4"]
+    old = json.loads(on_machine(text.replace("node = 4\n", ""), "--json").stdout)
+    assert old["machine"]["nodes"] == [] and old["machine"]["physical"] == [None] * 4
+
+
+@pytest.mark.parametrize("change", [("node 0 0x0", "node x 0x0"), ("node 4 0x40000000", "node 4 0x3ffff000"),
+                                    ("0x40000000\n#: node 4 0x4", "0\n#: node 4 0x4"), ("apic 0 ", "apic "),
+                                    ("core 1 ", "core 70000 "), ("distance 0 4 21", "distance 0 4 256")])
+def test_nodes_that_are_none(on_machine, change):
+    assert change[0] in NODES
+    result = on_machine(GOOD, machine=NODES.replace(*change))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "this line of the inventory is not understood" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["", "hello\n", MACHINE.replace("#: end\n", ""), MACHINE.replace("cores 4", "cores x"),
