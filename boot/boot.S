@@ -92,8 +92,8 @@ _start:
     movl %ecx, 256 * 8(%edx) /* DIRECT_BASE */
 
     movl %edx, %cr3
-    movl %cr4, %eax
-    orl $(1 << 5), %eax /* PAE */
+    /* PAE, and nothing that firmware or the loader left: with LA57 the tables would be read as of five levels. */
+    movl $(1 << 5), %eax
     movl %eax, %cr4
     movl $0xc0000080, %ecx
     rdmsr

@@ -49,15 +49,14 @@ static void reserve(u64 base, u64 bytes) {
 
 static void collect_memory(const void *mbi, u64 mbi_at, u64 mbi_bytes) {
     const struct mb2_tag *map = mb2_find(mbi, MB2_TAG_MEMORY_MAP, NULL);
-    struct mb2_memory m;
+    struct mb2_memory_sum sum;
 
     if (!map) refuse("the boot loader gave no memory map|boot with GRUB 2 by the multiboot2 command");
-    for (u32 i = 0; mb2_memory(map, i, &m) == 0; i++) {
-        if (m.type != MB2_MEMORY_RAM) continue;
-        info.memory_top = max_u64(info.memory_top, m.base + m.bytes);
-        if (frames_add(&frames, m.base, m.bytes))
-            refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
-    }
+    if (mb2_collect_memory(map, DIRECT_BYTES, &frames, &sum))
+        refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
+    info.memory_top = sum.top;
+    if (sum.beyond)
+        log_line("boot: %llu MiB of memory above 127 TiB are not used", (unsigned long long)sum.beyond >> 20);
     /* cppcheck-suppress comparePointers ; both are ends of one image, from linker.ld */
     reserve(info.image.v, (u64)(image_end - image_start));
     reserve(mbi_at, mbi_bytes);

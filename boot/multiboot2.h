@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/base/types.h"
+#include "mm/frames.h"
 
 enum mb2_tag_type {
     MB2_TAG_END = 0,
@@ -54,6 +55,15 @@ int mb2_module(const struct mb2_tag *tag, struct mb2_module *out) must_check;
 /* Reads entry `index` of a MEMORY_MAP tag. Returns 0, -E_NOENT (behind the last one) or -E_INVAL
  * (the tag is malformed; so is every entry). */
 int mb2_memory(const struct mb2_tag *tag, u32 index, struct mb2_memory *out) must_check;
+
+/* What a map tells in all. */
+struct mb2_memory_sum {
+    u64 top;    /* end of the highest usable memory that was taken */
+    u64 beyond; /* bytes of usable memory that were not, because they lie at or above the limit */
+};
+/* Adds the usable memory below `limit` to f, and takes out again what any other entry claims as well: firmware maps
+ * overlap. Returns 0 or -E_NOMEM: more pieces than f has room for. */
+int mb2_collect_memory(const struct mb2_tag *tag, u64 limit, struct frames *f, struct mb2_memory_sum *sum) must_check;
 
 /* The loader's copy of the RSDP, the newer form if it gave both; NULL if none. bytes: of the
  * copy, at least 20 (old) or 36 (new). Its checksums are still to be verified. */

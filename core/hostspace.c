@@ -59,6 +59,10 @@ static void map(struct pt *pt, u64 va, hpa_t at, u64 bytes, u32 rights, enum mem
 static void map_direct(struct pt *pt, u64 at, u64 bytes, u32 rights, enum memory_type memtype) {
     u64 base = align_down(at, PAGE_4K), end = align_up(at + bytes, PAGE_4K);
 
+    if (end < base || end > DIRECT_BYTES)
+        refuse("a device's registers lie at 0x%llx, above 127 TiB|let the firmware place devices lower",
+               (unsigned long long)at);
+
     if (pt_map(pt, base + DIRECT_BASE, hpa(base), end - base, rights, memtype) == 0) return;
     for (; base < end; base += PAGE_4K)
         if (!pt_lookup(pt, base + DIRECT_BASE).leaf_level)

@@ -57,7 +57,7 @@ static int connect(struct partition *p, u32 number, u32 index, const struct apic
     if (error) return error;
     if (pass.iommu && pass.iommu->remaps_interrupts())
         return pass.iommu->route(id, index, t->irqs[number].vector, apic, false, out);
-    if (apic > 0xff) return -E_RANGE; /* as wide as the address's field is */
+    if (apic >= 0xff) return -E_RANGE; /* the address has 8 bits for it, and all ones are everybody */
     *out = (struct msi_message){MSI_ADDRESS | (u64)apic << 12, t->irqs[number].vector};
     return 0;
 }

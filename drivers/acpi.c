@@ -8,6 +8,7 @@
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
+#include "core/base/layout.h"
 #include "core/base/string.h"
 
 #define TABLE_BYTES_MAX MIB(8) /* no machine's DSDT is larger; a broken length often is */
@@ -201,7 +202,7 @@ static void parse_mcfg(const struct parse *p, u64 at) {
 
         /* Buses are shifted by 20 bits into the address: one that is not aligned or wraps is not to be believed. */
         if (p->out->mcfg_count == ACPI_MAX_SEGMENTS || r->first > r->last || (r->address & (MIB(1) - 1)) ||
-            r->address > BIT(52) - MIB(256))
+            r->address > DIRECT_BYTES - MIB(256))
             continue;
         p->out->mcfg[p->out->mcfg_count++] = (struct host_mcfg){r->address, r->segment, r->first, r->last};
     }

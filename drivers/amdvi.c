@@ -309,7 +309,7 @@ static int route(u32 id, u32 index, u8 vector, u32 apic_id, bool level, struct m
     (void)level;
     if (!f) return -E_NOENT;
     if (!remaps_interrupts()) return -E_UNSUPPORTED;
-    if (index >= f->count || (apic_id > 0xff && !f->unit->xt)) return -E_RANGE;
+    if (index >= f->count || (apic_id >= 0xff && !f->unit->xt)) return -E_RANGE;
     *out = (struct msi_message){.address = MSI_ADDRESS, .data = f->first + index};
     return f->unit->wide ? set_slot(f, index, 1 | (u64)(apic_id & 0xffffff) << 8, vector | (u64)(apic_id >> 24) << 56)
                          : set_slot(f, index, 1 | apic_id << 8 | (u32)vector << 16, 0);

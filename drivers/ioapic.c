@@ -78,7 +78,7 @@ static int route(const struct isa_override *line, u8 vector, u32 apic_id) {
     struct msi_message m = {0xfee00000 | (u64)apic_id << 12, vector};
     u32 pin;
     const struct host_ioapic *io = find(line->gsi, &pin);
-    int rc = !io ? -E_NOENT : !remapping && apic_id > 0xff ? -E_RANGE : 0;
+    int rc = !io ? -E_NOENT : !remapping && apic_id >= 0xff ? -E_RANGE : 0;
 
     if (io && remapping)
         rc = remapping->route(requesters[io - machine->ioapics], pin, vector, apic_id, line->level, &m);

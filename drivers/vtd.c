@@ -289,7 +289,7 @@ static int vtd_route(u32 id, u32 index, u8 vector, u32 apic_id, bool level, stru
     const struct function *f = find(id);
     int rc;
 
-    if (!eim && apic_id > 0xff) return -E_RANGE;
+    if (!eim && apic_id >= 0xff) return -E_RANGE;
     rc = set_interrupt(f, index,
                        ENTRY_PRESENT | (level ? IRTE_LEVEL : 0) | IRTE_VECTOR(vector) | IRTE_DEST(eim, apic_id));
     if (rc) return rc;

@@ -30,6 +30,25 @@ static void read_memory(const struct mb2_tag *tag) {
     REQUIRE(mb2_memory(tag, ~0u, &memory) == rc);
 }
 
+/* What is free is below the limit and no other entry's. */
+static void collect(const struct mb2_tag *tag) {
+    struct frame_range ranges[16];
+    struct frames f = {.ranges = ranges, .max = 16};
+    struct mb2_memory_sum sum;
+    struct mb2_memory m;
+
+    if (mb2_collect_memory(tag, 1ull << 46, &f, &sum)) return;
+    REQUIRE(sum.top <= 1ull << 46);
+    for (u32 i = 0; i < f.count; i++) {
+        u64 end = ranges[i].base + ranges[i].bytes;
+
+        REQUIRE(ranges[i].base < end && end <= sum.top);
+        for (u32 k = 0; mb2_memory(tag, k, &m) == 0; k++)
+            REQUIRE(m.type == MB2_MEMORY_RAM || !m.bytes || m.base >= end ||
+                    (m.bytes <= ranges[i].base - m.base && m.base <= ranges[i].base));
+    }
+}
+
 static void read_tag(const struct bounds *b, const struct mb2_tag *tag) {
     const struct bounds inside = {(const u8 *)tag, (const u8 *)tag + tag->size};
     struct mb2_module module;
@@ -48,6 +67,7 @@ static void read_tag(const struct bounds *b, const struct mb2_tag *tag) {
         }
     }
     if (tag->type == MB2_TAG_MEMORY_MAP) read_memory(tag);
+    if (tag->type == MB2_TAG_MEMORY_MAP) collect(tag);
 }
 
 static void read_all(const void *mbi, u64 total) {

@@ -214,7 +214,7 @@ static void test_interrupts_wide(void **unused) {
     (void)unused;
     assert_int_equal(0, set_up(FEATURE_GA | FEATURE_INVALIDATE, true));
     check_interrupts(0xfe);
-    assert_int_equal(-E_RANGE, amdvi_ops.route(EDU, 0, 0x50, 0x100, false, &m));
+    assert_int_equal(-E_RANGE, amdvi_ops.route(EDU, 0, 0x50, 0xff, false, &m));
 }
 
 static void test_interrupts_narrow(void **unused) {

@@ -12,7 +12,7 @@
 #include "core/base/errors.h"
 
 struct builder {
-    u8 bytes[1024];
+    u8 bytes[24576];
     u32 used;
 };
 
@@ -285,6 +285,81 @@ static u64 read_all(const void *mbi) {
     return sum;
 }
 
+struct map_entry {
+    u64 base, bytes;
+    u32 type;
+};
+
+static const struct mb2_tag *memory_map(struct builder *b, const struct map_entry *entries, u32 count) {
+    start(b);
+    tag(b, MB2_TAG_MEMORY_MAP, 16 + 24 * count);
+    put32(b, 24);
+    put32(b, 0);
+    for (u32 i = 0; i < count; i++) {
+        put64(b, entries[i].base);
+        put64(b, entries[i].bytes);
+        put32(b, entries[i].type);
+        put32(b, 0);
+    }
+    return (const void *)(b->bytes + 8);
+}
+
+static void is_free(const struct frames *f, u32 index, u64 base, u64 bytes) {
+    assert_true(index < f->count);
+    assert_int_equal(base, f->ranges[index].base);
+    assert_int_equal(bytes, f->ranges[index].bytes);
+}
+
+/* Memory below 1 MiB and above 4 GiB, a hot spot in the middle, in no order, entries that overlap and that wrap. */
+static void test_collect(void **state) {
+    static const struct map_entry entries[] = {
+        {GIB(4), GIB(60), 1},    {0, 0x9fc00, 1},      {0x9fc00, 0x400, 2},      {MIB(1), GIB(2), 1},
+        {GIB(1), MIB(2) + 1, 5}, {GIB(2), MIB(1), 3},  {GIB(3), GIB(1), 2},      {0x5000, 0x1000, 4},
+        {BIT(46), GIB(4), 1},    {BIT(47), GIB(8), 1}, {NEVER - 4095, NEVER, 1}, {0, 0, 1},
+    };
+    struct frame_range ranges[8];
+    struct frames f = {.ranges = ranges, .max = 8};
+    struct mb2_memory_sum sum;
+    struct builder b;
+
+    (void)state;
+    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &sum));
+    assert_int_equal(6, f.count);
+    is_free(&f, 0, 0, 0x5000);
+    is_free(&f, 1, 0x6000, 0x99000);
+    is_free(&f, 2, MIB(1), GIB(1) - MIB(1));
+    is_free(&f, 3, GIB(1) + MIB(2) + PAGE_4K, GIB(1) - MIB(2) - PAGE_4K);
+    is_free(&f, 4, GIB(4), GIB(60));
+    is_free(&f, 5, BIT(46), GIB(1));
+    assert_int_equal(BIT(46) + GIB(1), sum.top);
+    assert_int_equal(GIB(3) + GIB(8), sum.beyond);
+    f.count = 0;
+    f.max = 5; /* one too few */
+    assert_int_equal(-E_NOMEM, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &sum));
+    f.count = 0;
+    f.max = 3; /* too few before anything is taken out */
+    assert_int_equal(-E_NOMEM, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &sum));
+    f = (struct frames){.ranges = ranges, .max = 8};
+    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries + 10, 2), BIT(46), &f, &sum));
+    assert_true(f.count == 0 && sum.top == 0);
+}
+
+/* As EFI firmware has them: hundreds of entries, of which neighbours join. */
+static void test_collect_many(void **state) {
+    static struct map_entry entries[900];
+    static struct frame_range ranges[1024];
+    static struct builder b;
+    struct frames f = {.ranges = ranges, .max = 1024};
+    struct mb2_memory_sum sum;
+
+    (void)state;
+    for (u32 i = 0; i < 900; i++) entries[899 - i] = (struct map_entry){MIB(i), MIB(1), i % 3 == 2 ? 2 : 1};
+    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries, 900), GIB(4), &f, &sum));
+    assert_int_equal(300, f.count);
+    for (u32 i = 0; i < 300; i++) is_free(&f, i, MIB(3 * i), MIB(2));
+    assert_int_equal(MIB(899), sum.top);
+}
+
 static void test_mutations(void **state) {
     volatile u64 sum = 0;
     u32 sound = 0;
@@ -309,8 +384,9 @@ static void test_mutations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_typical),  cmocka_unit_test(test_empty),      cmocka_unit_test(test_check_refuses),
-        cmocka_unit_test(test_bad_tags), cmocka_unit_test(test_short_tags), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_typical),  cmocka_unit_test(test_empty),        cmocka_unit_test(test_check_refuses),
+        cmocka_unit_test(test_bad_tags), cmocka_unit_test(test_short_tags),   cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_collect),  cmocka_unit_test(test_collect_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

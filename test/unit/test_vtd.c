@@ -256,6 +256,7 @@ static void test_refused(void **state) {
     assert_int_equal(-E_RANGE, vtd_ops.attach(NIC, 0x10000, hpa(TABLE)));
     assert_int_equal(-E_RANGE, vtd_ops.route(NIC, 4, 0x40, 0, false, &m));
     assert_int_equal(-E_RANGE, vtd_ops.route(NIC, 0, 0x40, 256, false, &m));
+    assert_int_equal(-E_RANGE, vtd_ops.route(NIC, 0, 0x40, 255, false, &m)); /* that would be everybody */
     assert_int_equal(-E_RANGE, vtd_ops.unroute(NIC, 4));
     assert_int_equal(-E_OVERLAP, vtd_ops.prepare(NIC, 1));
     assert_int_equal(-E_NOENT, vtd_ops.prepare(PCI_ID(1, 3, 0, 1), 1));
