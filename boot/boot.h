@@ -7,6 +7,12 @@
  * park.c. page: a free page below 1 MiB. A core that does not answer is logged and left out. */
 void smp_start(struct boot_info *boot, hpa_t page);
 
+/* Opens the console that info->options names; COM1 in place of a UART that does not answer. First of all: info->acpi is
+ * empty, memory below 4 GiB is mapped. */
+void console_open(struct boot_info *info);
+/* What of it lies above 4 GiB; reach maps memory, and returns whether it could. */
+void console_open_high(struct boot_info *info, bool (*reach)(u64 at, u64 bytes));
+
 /* Says that this core is here, in *arrived, and waits until core releases it. */
 void boot_park(struct boot_core *slot, u32 core, u32 *arrived) noreturn_fn;
 

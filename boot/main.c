@@ -13,7 +13,7 @@
 #include "drivers/ioapic.h"
 #include "drivers/lapic.h"
 #include "drivers/srat.h"
-#include "drivers/uart.h"
+#include "mm/pagetable.h"
 
 #define MAX_FREE_RANGES  1024
 #define LOW_MEMORY       MIB(1)
@@ -40,6 +40,26 @@ static void *take(u64 bytes) {
                (unsigned long long)bytes >> 10);
     memset(direct(at.v), 0, align_up(bytes, PAGE_4K));
     return direct(at.v);
+}
+
+static int take_table(void *ctx, hpa_t *page) {
+    (void)ctx;
+    *page = hpa((u64)take(PAGE_4K) - DIRECT_BASE);
+    return 0;
+}
+
+static u64 *table_virt(void *ctx, hpa_t page) {
+    (void)ctx;
+    return direct(page.v);
+}
+
+/* Maps machine memory above 4 GiB, in the tables of boot.S. False if there are no such addresses. */
+static bool reach(u64 at, u64 bytes) {
+    static const struct pt_mem mem = {.alloc = take_table, .virt = table_virt};
+    const u64 base = align_down(at, PAGE_4K), end = align_up(at + bytes, PAGE_4K);
+    struct pt pt = {.format = &pt_host, .mem = &mem, .root = hpa(read_cr3()), .max_leaf = 2};
+
+    return pt_map(&pt, base + DIRECT_BASE, hpa(base), end - base, RIGHT_READ | RIGHT_WRITE, MEM_UC) == 0;
 }
 
 static void reserve(u64 base, u64 bytes) {
@@ -164,8 +184,9 @@ static void read_options(const void *mbi, bool valid) {
     char why[400] = "";
     int rc = options_parse(valid ? mb2_cmdline(mbi) : "", &info.options, why, sizeof(why));
 
-    uart_init(info.options.console.uart == UART_PORT ? (u16)info.options.console.at : 0);
+    info.acpi = &acpi;
     log_set_level(info.options.level);
+    console_open(&info);
     log_line("mullion: version %s", MULLION_VERSION);
     if (!valid) refuse("the boot loader's information is malformed|boot with GRUB 2 by the multiboot2 command");
     if (rc) refuse("%s", why);
@@ -180,6 +201,7 @@ void boot_main(u64 mbi_at, u64 image) {
     info.image = hpa(image);
     collect_memory(mbi, mbi_at, total);
     collect_modules(mbi);
+    console_open_high(&info, reach);
     hpa_t start = find_start_page(); /* not before all that is there has been reserved */
     reserve(0, LOW_MEMORY);
     read_acpi(mbi);
@@ -197,7 +219,6 @@ void boot_main(u64 mbi_at, u64 image) {
     lapic_timer_calibrate(info.tsc_hz);
     ioapic_setup(&acpi);
     info.frames = &frames;
-    info.acpi = &acpi;
     info.cores = take((acpi.cpu_count + 1) * sizeof(struct boot_core));
     smp_start(&info, start);
     read_numa();

@@ -21,9 +21,16 @@ struct boot_core {
     bool go; /* atomic; the parked core spins on it */
 };
 
+/* Machine memory that the console is in; bytes 0: it is not. */
+struct boot_window {
+    u64 at, bytes;
+};
+enum { CONSOLE_UART, CONSOLE_SCREEN, CONSOLE_WINDOWS };
+
 struct boot_info {
     hpa_t image;
     struct boot_options options;
+    struct boot_window console[CONSOLE_WINDOWS];
     struct frames *frames; /* what is free: the image, modules, boot data and low memory are already taken out */
     u64 memory_top;        /* end of the highest usable memory */
     const struct boot_module *modules;

@@ -14,15 +14,24 @@ static struct spinlock lock;  /* everything below */
 static u8 stage[STAGE_BYTES]; /* what goes to the UART next: any core may send it on */
 static u32 stage_at, stage_count;
 static struct console_source *line_owner; /* whose unfinished line the screen shows, or NULL */
-static u32 irq_line __attribute__((section(".late")));
 
 static struct console_input *inputs; /* a list in the order of the file */
 static struct console_input *focus;
 
-void console_setup(u32 port) {
-    irq_line = port >= 0x300 ? UART_IRQ_COM13 : UART_IRQ_COM24;
-    uart_init((u16)port);
+void console_setup(u32 port) { (void)uart_init((u16)port, NULL); }
+
+/* The ISA line of the UART, or 0: only of the four usual ports is it known. */
+static u32 irq_line(void) {
+    switch (uart_port()) {
+    case 0x3f8:
+    case 0x3e8: return UART_IRQ_COM13;
+    case 0x2f8:
+    case 0x2e8: return UART_IRQ_COM24;
+    default: return 0;
+    }
 }
+
+bool console_is_polled(void) { return uart_present() && !irq_line(); }
 
 static void stage_byte(u8 byte) {
     if (stage_count < STAGE_BYTES) stage[stage_count++] = byte;
@@ -143,8 +152,8 @@ void console_add_input(struct console_input *input) {
 }
 
 static void route(void) {
-    if (!focus || !uart_port()) return;
-    if (ioapic_route_isa(irq_line, VECTOR_UART, focus->apic_id) == 0) uart_receive_interrupt(true);
+    if (!focus || !irq_line()) return;
+    if (ioapic_route_isa(irq_line(), VECTOR_UART, focus->apic_id) == 0) uart_receive_interrupt(true);
 }
 
 void console_set_focus(struct console_input *input) {

@@ -17,7 +17,7 @@ struct console_source {
     bool carriage; /* a CR came and its LF has not */
 };
 
-/* Boot core. name: "com1" ... "com4" or "none". */
+/* Boot core. port: the first of the UART's, or 0 for none. */
 void console_setup(u32 port);
 
 /* Moves what the UART takes without waiting. Returns true if something is left. Any core; gives up at once if another
@@ -44,5 +44,7 @@ void console_add_input(struct console_input *input);
 void console_set_focus(struct console_input *input);
 /* The core of the focus, from the UART's interrupt. Ctrl-] moves the focus to the next partition. */
 void console_receive(void);
+/* True if nobody knows the UART's interrupt line: vCPU 0 of each partition calls console_receive from time to time. */
+bool console_is_polled(void);
 /* A partition ended: the focus moves on. */
 void console_remove_input(struct console_input *input);

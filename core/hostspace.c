@@ -96,6 +96,14 @@ void hostspace_boot(struct boot_info *boot) {
     init(&boot_space);
     map_image(&boot_space, true);
     map(&boot_space, DIRECT_BASE, hpa(0), top, RIGHT_READ | RIGHT_WRITE, MEM_WB);
+    for (u32 i = 0; i < CONSOLE_WINDOWS; i++) {
+        const struct boot_window *w = &info->console[i];
+
+        if (!w->bytes) continue;
+        map_direct(&boot_space, w->at, w->bytes, RIGHT_READ | RIGHT_WRITE, MEM_UC);
+        if (i == CONSOLE_UART || info->options.console.screen) /* else the screen is left before the guests start */
+            shares[share_count++] = (struct share){w->at, w->bytes, true, false, MEM_UC};
+    }
     write_cr3(boot_space.root.v);
 }
 

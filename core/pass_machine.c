@@ -82,6 +82,19 @@ static void refuse_pci(const struct config_range *c, const char *what, const cha
     refuse("%s:%u:%u: pci: %s|%s", machine.boot->options.config, c->at.line, c->at.column, what, remedy);
 }
 
+/* Is the hypervisor's console in it? */
+static bool has_console(const struct pci_function *f) {
+    const struct boot_info *b = machine.boot;
+    const struct boot_window *screen = &b->console[CONSOLE_SCREEN];
+
+    if (b->options.console.uart == UART_PCI && b->options.console.at == f->id) return true;
+    if (!b->options.console.screen || !screen->bytes) return false;
+    if (screen->at < MIB(1)) return f->class_code >> 8 == 0x0300; /* a VGA's text memory has no BAR */
+    for (u32 i = 0; i < PCI_BARS; i++)
+        if (!f->bars[i].io && ranges_overlap(f->bars[i].base, f->bars[i].bytes, screen->at, screen->bytes)) return true;
+    return false;
+}
+
 static void give(u32 partition, const struct config_range *c) {
     u32 seen = 0, given = 0;
     char what[120], name[16];
@@ -97,6 +110,10 @@ static void give(u32 partition, const struct config_range *c) {
                 refuse_pci(c, what, "name functions that are devices");
             }
             continue;
+        }
+        if (has_console(f)) {
+            fmt(what, sizeof(what), "%s is the hypervisor's console", name);
+            refuse_pci(c, what, "leave it out, or choose another console on the command line");
         }
         if (pass.owner[i] && pass.owner[i] != partition + 1) {
             fmt(what, sizeof(what), "%s belongs to partition %s already", name,

@@ -14,6 +14,7 @@
 #include "drivers/lapic.h"
 
 #define CONSOLE_RETRY_NS 1000000
+#define KEY_POLL_NS      10000000
 /* TSC ticks from when the host timer is set, once it has gone off, to the next time, at the least: longer than the rest
  * of the way to the guest. A guest may name a period that is shorter than an exit, and a timer that has expired again
  * before each entry would let it execute nothing. */
@@ -193,6 +194,7 @@ void vcpu_start(struct vcpu *v) {
     v->nmi_pending = v->timer_due = v->console_left = false;
     v->intr_window = v->nmi_window = false;
     v->console_retry = NEVER;
+    v->key_poll = v->index == 0 && console_is_polled() ? rdtsc() : NEVER;
     v->timer_rest = 0;
     v->timers_moved = true;
     v->state = VCPU_WAIT_SIPI;
@@ -269,6 +271,10 @@ static void run_timers(struct vcpu *v) {
         partition_board_tick(v);
         passthrough_poll(v->partition, now);
     }
+    if (now >= v->key_poll) {
+        v->key_poll = now + ns_to_tsc(KEY_POLL_NS);
+        console_receive();
+    }
     if (v->console_left && rdtsc() >= v->console_retry) pump_console(v);
 }
 
@@ -282,7 +288,7 @@ static u64 host_time(const struct vcpu *v, u64 at) {
 
 /* Host TSC of the next thing this vCPU must do by itself. */
 static u64 next_deadline(const struct vcpu *v) {
-    u64 lapic = vlapic_deadline(&v->lapic), at = v->console_retry;
+    u64 lapic = vlapic_deadline(&v->lapic), at = min_u64(v->console_retry, v->key_poll);
 
     if (lapic != NEVER) at = min_u64(at, host_time(v, lapic));
     if (v->index == 0) {

@@ -34,6 +34,7 @@ struct vcpu {
     u64 deadline;      /* host TSC that the host timer is armed for, or NEVER; 0: it has gone off */
     u64 timer_rest;    /* host TSC before which the host timer does not go off again; NEVER: it has just gone off */
     u64 console_retry; /* host TSC at which to try the console again, or NEVER */
+    u64 key_poll;      /* host TSC at which to look for keystrokes, or NEVER: an interrupt tells */
     u16 extint;        /* the interrupt delivered last, if it was the 8259's: EXTINT_VALID | vector */
     u16 extint_again;  /* the same, acknowledged but not delivered; 0: none */
     bool nmi_pending;

@@ -77,6 +77,26 @@ struct pci_bar pci_measure_bar(const struct pci_access *a, u32 id, u32 offset, b
     return bar;
 }
 
+bool pci_first_bar(const struct pci_access *a, u32 id, struct pci_bar *out) {
+    if (read(a, id, PCI_REG_VENDOR, 2) == 0xffff || (read(a, id, PCI_REG_HEADER, 1) & 0x7f) == HEADER_BRIDGE)
+        return false;
+    for (u32 offset = PCI_REG_BAR0; offset < PCI_REG_BAR0 + 4 * PCI_BARS; offset += 4) {
+        const u32 low = read(a, id, offset, 4);
+        const bool io = low & BAR_IO, wide = !io && (low & BAR_TYPE) == BAR_WIDE;
+        const u64 high = wide ? (u64)read(a, id, offset + 4, 4) << 32 : 0;
+        const u64 base = high | (low & (io ? 0xfffcu : ~0xfu));
+
+        if (base) {
+            *out = (struct pci_bar){.base = base, .io = io, .wide = wide};
+            a->write(a->ctx, id, PCI_REG_COMMAND, 2,
+                     read(a, id, PCI_REG_COMMAND, 2) | (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY));
+            return true;
+        }
+        if (wide) offset += 4;
+    }
+    return false;
+}
+
 static void measure_bars(const struct pci_access *a, struct pci_function *f) {
     u32 command = read(a, f->id, PCI_REG_COMMAND, 2), bars = f->header == HEADER_BRIDGE ? 2 : PCI_BARS;
     bool bridge = f->header == HEADER_BRIDGE;

@@ -13,6 +13,9 @@ int pci_scan(const struct pci_access *access, u32 segment, u32 first, u32 last, 
 void pci_group(struct pci_function *functions, u32 count);
 /* Reads one BAR's place and size; the register is left as it was. number: 0 to 5, or PCI_BARS for the ROM. */
 struct pci_bar pci_measure_bar(const struct pci_access *access, u32 id, u32 offset, bool rom);
+/* The first BAR that has an address, without its size; the function decodes it from now on. False if there is no such
+ * function, or it has none. */
+bool pci_first_bar(const struct pci_access *access, u32 id, struct pci_bar *out) must_check;
 /* What a function with an id has in its capability lists; access control is switched on. */
 void pci_read_capabilities(const struct pci_access *access, struct pci_function *f);
 /* Its MSI-X is there only if it lies in memory of its BARs, which are known by now. */

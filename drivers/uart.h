@@ -6,9 +6,11 @@
 #define UART_IRQ_COM13 4
 #define UART_IRQ_COM24 3
 
-/* Sets 115200 8N1 with FIFOs. port: 0x3f8 and so on, or 0 for none. Returns false if no UART answers there (scratch
- * register test). */
-bool uart_init(u16 port);
+/* Sets 115200 8N1 with FIFOs. Boot core. port: the first of its eight, or memory: its eight registers, byte by byte;
+ * with neither there is none. Returns false if no UART answers there (scratch register test). */
+bool uart_init(u16 port, void *memory);
+bool uart_present(void);
+/* The first of the UART's ports; 0 if it has none. */
 u16 uart_port(void);
 /* How many bytes uart_put may be given now without waiting: 0 while the FIFO is not empty, else its depth. */
 u32 uart_room(void);

@@ -1,5 +1,5 @@
 /* The smallest partition: says hello, names its CPU, powers off. port=P text=T: at the end, writes T to port P byte by
- * byte. */
+ * byte. key=1: waits for a key before that, and says which. */
 #include "core/base/string.h"
 #include "guests/lib/guest.h"
 
@@ -15,6 +15,11 @@ void guest_main(void) {
     print("hello from %s\n", options_line());
     print("hello: cpu %s, hypervisor %s, %u cpus, tsc %lu kHz by %s\n", vendor, hypervisor_signature(), acpi.cpu_count,
           tsc_hz() / 1000, tsc_source());
+    if (option_number("key", 0)) {
+        print("hello: waits for a key\n");
+        while (!(in8(0x3fd) & 1)) cpu_pause();
+        print("hello: got %c\n", in8(0x3f8));
+    }
     if (option_text("text", text, sizeof(text)))
         for (const char *c = text; *c; c++) out8((u16)option_number("port", 0), (u8)*c);
 }

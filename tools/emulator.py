@@ -300,12 +300,14 @@ class Qemu(Emulator):
 
     def __init__(self, iso, log, cpus=2, memory=512, limit=None, cpu="max,+svm,+npt", kvm=False,
                  icount=False, uefi=False, single_thread=False, extra=(), binary=None, medium="cdrom",
-                 mac="52:54:00:12:34:56", firmware=None):
+                 mac="52:54:00:12:34:56", serial=("-serial", "chardev:com1"), display=("-vga", "none"),
+                 firmware=None):
         """icount: one instruction is one tick, exact from run to run with one CPU. extra:
         further arguments. binary: another QEMU. mac: of the card that the network boots by.
+        serial: where the log is connected to. display: graphics card.
         firmware: {bytes: bytes}, changes to SeaBIOS, which then makes the ACPI tables by itself."""
         super().__init__(iso, log, cpus, memory, limit, medium)
-        self.mac, self.firmware = mac, firmware
+        self.mac, self.serial, self.display, self.firmware = mac, serial, display, firmware
         self.cpu, self.kvm, self.icount, self.uefi = cpu, kvm, icount, uefi
         self.single_thread, self.extra = single_thread, list(extra)
         self.binary = binary or os.environ.get("QEMU", "qemu-system-x86_64")
@@ -325,8 +327,8 @@ class Qemu(Emulator):
             accelerator += ",thread=single"
         command = [self.binary, "-nodefaults", "-machine", "q35", "-accel", accelerator,
                    "-cpu", "host" if self.kvm else self.cpu, "-smp", str(self.cpus),
-                   "-m", str(self.memory), "-display", "none", "-vga", "none",
-                   "-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1",
+                   "-m", str(self.memory), "-display", "none", *self.display,
+                   "-chardev", "stdio,id=com1,signal=off", *self.serial,
                    "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4",
                    *self._medium()]
         if self.icount:

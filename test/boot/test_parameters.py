@@ -29,6 +29,52 @@ def test_mistake(boot, cmdline, what, remedy):
     refused(boot(HELLO, {}, cmdline=cmdline), what, remedy)
 
 
+KEY = partition("hello", [0], "hello.elf", cmdline="key=1")
+UARTS = {
+    "pci": ("pci:00:04.0", ["-device", "pci-serial,chardev=com1,addr=4"]),
+    "com2": ("com2", ["-device", "isa-serial,chardev=com1,iobase=0x2f8,irq=3"]),
+    "port": ("0x3220", ["-device", "isa-serial,chardev=com1,iobase=0x3220,irq=5"]),
+}
+
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("uart", UARTS)
+def test_uart(boot, guest, uart):
+    """The whole log on another UART than the file's, and the keyboard, with an interrupt or without."""
+    name, serial = UARTS[uart]
+    machine = hello(boot, guest, f"console={name}", config='[machine]\nconsole = "com3"\n' + KEY, serial=serial)
+    machine.wait_for(r"^\[mullion\] mullion: version .*\n")
+    machine.wait_for(r"^\[hello\] hello: waits for a key\n")
+    machine.send("x")
+    machine.wait_for(r"^\[hello\] hello: got x\n")
+    assert_all_ended(machine)
+
+
+@pytest.mark.only_vmx
+def test_uart_of_bochs(boot, guest, tmp_path):
+    """COM1 gets nothing, COM2 all."""
+    machine = hello(boot, guest, "console=com2", extra=f"com2: enabled=1, mode=file, dev={tmp_path}/com2\n")
+    assert_all_ended(machine)
+    text = (tmp_path / "com2").read_text(errors="replace")
+    assert re.search(r"^\[mullion\] mullion: version ", text, re.M) and "[hello] hello: cpu " in text
+    assert "[mullion]" not in machine.log_path.with_suffix(".com1").read_text(errors="replace")
+
+
+@pytest.mark.only_svm
+def test_uart_that_is_not_there(boot, guest):
+    """Not silence, but COM1 and a warning."""
+    machine = hello(boot, guest, "console=pci:00:09.0")
+    machine.wait_for(r"^\[mullion\] boot: no UART answers at pci:00:09\.0, COM1 is the console\n")
+    assert_all_ended(machine)
+
+
+@pytest.mark.only_svm
+def test_uart_is_not_given_away(boot, guest):
+    file = partition("hello", [0], "hello.elf", more='pci = ["00:04.0"]\ndma = "unprotected"')
+    refused(hello(boot, guest, "console=pci:00:04.0", config=file, serial=UARTS["pci"][1]),
+            r"mullion\.toml:6:8: pci: 00:04\.0 is the hypervisor's console", r"leave it out, .*")
+
+
 def test_debug(boot, guest, vendor, tmp_path):
     """Much is told; the machine does without what is switched off, and has the cores that it may have."""
     other = tmp_path / "other.toml"

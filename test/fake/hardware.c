@@ -118,10 +118,11 @@ void lapic_send(u32 apic_id, u8 vector) {
 }
 
 static u16 uart;
-bool uart_init(u16 port) {
+bool uart_init(u16 port, void *memory) {
     uart = port;
-    return port;
+    return port || memory;
 }
+bool uart_present(void) { return uart; }
 u16 uart_port(void) { return uart; }
 u32 uart_room(void) { return fake_hw.uart_blocked ? 0 : 16; }
 void uart_put(u8 byte) {

@@ -389,6 +389,34 @@ static void test_chain(void **state) {
     assert_true(group(0xe0) == 0xe0 && group(0x100) == 0xe0 && group(0x200) == 0xe0 && group(0x18) == 0x18);
 }
 
+/* For a console before anything else is known. */
+static void test_first_bar(void **state) {
+    struct pci_bar bar;
+
+    (void)state;
+    spaces_used = 0;
+    assert_false(pci_first_bar(&access, 0x20, &bar));
+    add(0x20);
+    put(0x20, 4, 2, 0);
+    assert_false(pci_first_bar(&access, 0x20, &bar));
+    set_bar(0x20, 0, 0x00000004, ~0u); /* 64 bits, without an address */
+    set_bar(0x20, 1, 0, ~0u);
+    set_bar(0x20, 2, 0x0000e001, ~0u);
+    assert_true(pci_first_bar(&access, 0x20, &bar));
+    assert_true(bar.io && bar.base == 0xe000);
+    assert_int_equal(1, space_of(0x20)->bytes[4]);
+    set_bar(0x20, 1, 0x38, ~0u);
+    assert_true(pci_first_bar(&access, 0x20, &bar));
+    assert_true(!bar.io && bar.wide && bar.base == 0x3800000000);
+    assert_int_equal(3, space_of(0x20)->bytes[4] & 3);
+    set_bar(0x20, 0, 0xfebff008, ~0u); /* prefetchable */
+    assert_true(pci_first_bar(&access, 0x20, &bar));
+    assert_true(!bar.io && !bar.wide && bar.base == 0xfebff000);
+    bridge(0x28, 1, 1);
+    set_bar(0x28, 0, 0xfebff000, ~0u);
+    assert_false(pci_first_bar(&access, 0x28, &bar));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_bars, fresh),          cmocka_unit_test_setup(test_odd_bars, fresh),
@@ -396,7 +424,7 @@ int main(void) {
         cmocka_unit_test_setup(test_capabilities, fresh),  cmocka_unit_test_setup(test_wrong_msix, fresh),
         cmocka_unit_test_setup(test_loops, fresh),         cmocka_unit_test_setup(test_noise, fresh),
         cmocka_unit_test_setup(test_multifunction, fresh), cmocka_unit_test_setup(test_ports, fresh),
-        cmocka_unit_test_setup(test_chain, fresh),
+        cmocka_unit_test_setup(test_chain, fresh),         cmocka_unit_test_setup(test_first_bar, fresh),
     };
 
     return cmocka_run_group_tests_name("pci scan", tests, NULL, NULL);
