@@ -22,7 +22,7 @@ static void open_uart(const struct boot_window *w) { uart_missing = !uart_init(0
 static void find_pci_uart(struct boot_info *info, u32 id) {
     struct pci_bar bar;
 
-    pci_setup(info->acpi); /* empty yet: by ports */
+    pci_setup(info->acpi, false);
     uart_missing = !pci_first_bar(&pci_machine, id, &bar);
     if (uart_missing) return;
     if (bar.io) {

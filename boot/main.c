@@ -21,6 +21,8 @@
 
 static struct frame_range free_ranges[MAX_FREE_RANGES];
 static struct frames frames = {.ranges = free_ranges, .max = MAX_FREE_RANGES};
+static struct frame_range all_ranges[MAX_FREE_RANGES];
+static struct frames memory = {.ranges = all_ranges, .max = MAX_FREE_RANGES};
 static struct host_acpi acpi __attribute__((section(".late")));
 static struct boot_info info __attribute__((section(".late")));
 
@@ -62,18 +64,25 @@ static bool reach(u64 at, u64 bytes) {
     return pt_map(&pt, base + DIRECT_BASE, hpa(base), end - base, RIGHT_READ | RIGHT_WRITE, MEM_UC) == 0;
 }
 
+static void too_many_pieces(void) {
+    refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
+}
+
 static void reserve(u64 base, u64 bytes) {
-    if (frames_reserve(&frames, base, bytes))
-        refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
+    if (frames_reserve(&frames, base, bytes)) too_many_pieces();
 }
 
 static void collect_memory(const void *mbi, u64 mbi_at, u64 mbi_bytes) {
     const struct mb2_tag *map = mb2_find(mbi, MB2_TAG_MEMORY_MAP, NULL);
     struct mb2_memory_sum sum;
+    struct mb2_memory m;
 
     if (!map) refuse("the boot loader gave no memory map|boot with GRUB 2 by the multiboot2 command");
-    if (mb2_collect_memory(map, DIRECT_BYTES, &frames, &sum))
-        refuse("the firmware's memory map has more than %u pieces|report this machine", MAX_FREE_RANGES);
+    if (mb2_collect_memory(map, DIRECT_BYTES, &frames, &sum)) too_many_pieces();
+    for (u32 i = 0; mb2_memory(map, i, &m) == 0; i++)
+        if ((m.type == MB2_MEMORY_RAM || m.type == MB2_MEMORY_TABLES || m.type == MB2_MEMORY_KEPT) &&
+            frames_add(&memory, m.base, m.bytes))
+            too_many_pieces();
     info.memory_top = sum.top;
     if (sum.beyond)
         log_line("boot: %llu MiB of memory above 127 TiB are not used", (unsigned long long)sum.beyond >> 20);
@@ -219,6 +228,7 @@ void boot_main(u64 mbi_at, u64 image) {
     lapic_timer_calibrate(info.tsc_hz);
     ioapic_setup(&acpi);
     info.frames = &frames;
+    info.memory = &memory;
     info.cores = take((acpi.cpu_count + 1) * sizeof(struct boot_core));
     smp_start(&info, start);
     read_numa();

@@ -16,7 +16,10 @@ enum mb2_tag_type {
     MB2_TAG_RSDP_NEW = 15, /* copy of an ACPI 2.0 or later RSDP, 36 bytes */
 };
 
-#define MB2_MEMORY_RAM 1u /* the type of memory that may be used */
+/* Types: memory that may be used; with ACPI tables; kept over sleep. Others are no memory. */
+#define MB2_MEMORY_RAM    1u
+#define MB2_MEMORY_TABLES 3u
+#define MB2_MEMORY_KEPT   4u
 
 /* The header of every tag; its data follows. */
 struct mb2_tag {

@@ -31,8 +31,9 @@ struct boot_info {
     hpa_t image;
     struct boot_options options;
     struct boot_window console[CONSOLE_WINDOWS];
-    struct frames *frames; /* what is free: the image, modules, boot data and low memory are already taken out */
-    u64 memory_top;        /* end of the highest usable memory */
+    struct frames *frames;       /* what is free: the image, modules, boot data and low memory are already taken out */
+    const struct frames *memory; /* all that there is, the firmware's tables too */
+    u64 memory_top;              /* end of the highest usable memory */
     const struct boot_module *modules;
     u32 module_count;
     struct host_acpi *acpi;

@@ -16,7 +16,6 @@
 #define POOL_BASE    16u      /* stage-2 tables of the windows, and what the guest may use up for each BAR */
 #define POOL_PER_BAR 4u
 #define BARS_ALL     (PCI_BARS + 1)
-#define IO_LOWEST    0x1000u /* ports below are the board's */
 
 static bool is_large(const struct pci_bar *b) { return b->wide && b->bytes >= LARGE_BAR; }
 
@@ -31,21 +30,6 @@ static const struct pci_function *own_bridge(const struct pci_function *f, u8 ow
         if (pass.owner[i] != owner || pass.functions[i].virtual) return NULL;
     }
     return bridge;
-}
-
-/* True if another function's memory or registers share a page with this BAR: the page cannot be given away. */
-static bool shares_page(const struct pci_function *f, const struct pci_bar *b, u8 owner) {
-    u64 first = align_down(b->base, PAGE_4K), bytes = align_up(b->base + b->bytes, PAGE_4K) - first;
-
-    for (u32 i = 0; i < pass.count; i++)
-        for (u32 k = 0; k < BARS_ALL; k++) {
-            const struct pci_bar *other = pass_bar(&pass.functions[i], k);
-
-            if (&pass.functions[i] != f && pass.owner[i] != owner && other->bytes && !other->io &&
-                ranges_overlap(first, bytes, other->base, other->bytes))
-                return true;
-        }
-    return false;
 }
 
 static u32 irqs_of(const struct pci_function *f) { return f->msix ? f->msix_entries : f->msi ? 1 : 0; }
@@ -165,32 +149,13 @@ static int open_dma(struct partition *p, char *why, size_t why_size) {
     return error;
 }
 
-static int check_bars(struct partition *p, u8 owner, char *why, size_t why_size) {
-    for (u32 i = 0; i < p->pci->count; i++)
-        for (u32 bar = 0; bar < BARS_ALL; bar++) {
-            const struct pci_function *f = p->pci->functions[i].real;
-            const struct pci_bar *b = pass_bar(f, bar);
-            char name[16];
-
-            pci_name(name, sizeof(name), f->id);
-            if (!b->bytes || b->io || (bar == VPCI_ROM && !b->base)) continue;
-            if (b->base && !(b->base & (PAGE_4K - 1)) && !shares_page(f, b, owner)) continue;
-            fmt(why, why_size,
-                b->base ? "%s: its BAR %u shares a page with another one; set the firmware up to align BARs to 4 KiB"
-                        : "%s: the firmware gave its BAR %u no address; update or set up the firmware",
-                name, bar);
-            return -E_INVAL;
-        }
-    return 0;
-}
-
 /* I/O BARs are where they are on the machine: the bitmap knows no other address. */
 static void open_ports(struct partition *p) {
     for (u32 i = 0; i < p->pci->count; i++)
         for (u32 bar = 0; bar < PCI_BARS; bar++) {
             const struct pci_bar *b = &p->pci->functions[i].real->bars[bar];
 
-            if (!b->bytes || !b->io || b->base < IO_LOWEST) continue;
+            if (!b->bytes || !b->io || b->base < PASS_IO_LOWEST) continue;
             for (u64 k = 0; k < b->bytes; k++) machine.vendor->allow_port(&p->hw, (u16)(b->base + k));
         }
 }
@@ -219,8 +184,9 @@ int passthrough_build(struct partition *p, char *why, size_t why_size) {
     allocate(p, owner, count, irqs);
     pass_callbacks(p);
     passthrough_pages(p, reach, NULL);
+    error = pass_check_bars(p, owner, why, why_size);
+    if (error) return error;
     open_ports(p);
-    error = check_bars(p, owner, why, why_size);
-    if (!error) error = place_bars(p, why, why_size);
+    error = place_bars(p, why, why_size);
     return error ? error : open_dma(p, why, why_size);
 }

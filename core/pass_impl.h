@@ -4,6 +4,8 @@
 #include "core/machine.h"
 #include "core/passthrough.h"
 
+#define PASS_IO_LOWEST 0x1000u /* ports below are the board's */
+
 /* What the whole machine has. Written before start, read-only afterwards. */
 struct pass_machine {
     struct pci_function *functions;
@@ -16,11 +18,16 @@ struct pass_machine {
     const struct config_range **grant;
     const struct iommu_ops *iommu; /* NULL: none that works; `why` says more */
     char why[160];
+    struct frame_range registers[2 * IOMMU_MAX_UNITS]; /* the IOMMUs' */
+    u32 register_count;
 };
 extern struct pass_machine pass;
 
 /* Functions that serve others as well, and so are nobody's. */
 bool pass_is_shared(const struct pci_function *f);
+/* 0, or -E_INVAL with the reason in `why`: a BAR of p's functions lies where the firmware must not put it. Boot core.
+ */
+int pass_check_bars(const struct partition *p, u8 owner, char *why, size_t why_size) must_check;
 /* Enables virtual functions and adds them to pass.functions. Refuses the file if that cannot be. Boot core. */
 void pass_enable_vfs(const struct config_sriov *c);
 /* "00:1f.2", with the segment before it if it is not 0. */

@@ -24,7 +24,11 @@ static void *take_shared(u64 bytes) {
     return at;
 }
 
-static void share_registers(u64 address, u64 bytes) { hostspace_share_devices(address, bytes, MEM_UC); }
+static void share_registers(u64 address, u64 bytes) {
+    if (pass.register_count < ARRAY_SIZE(pass.registers))
+        pass.registers[pass.register_count++] = (struct frame_range){address, bytes};
+    hostspace_share_devices(address, bytes, MEM_UC);
+}
 
 static bool buses_behind(u32 id, u8 *first, u8 *last) {
     for (u32 i = 0; i < pass.count; i++)

@@ -77,9 +77,14 @@ struct numa fake_numa;
 static void free_memory(u64 ram) {
     static struct frame_range ranges[16];
     static struct frames frames = {.ranges = ranges, .max = ARRAY_SIZE(ranges)};
+    static struct frame_range all[1];
+    static struct frames memory_map = {.ranges = all, .max = ARRAY_SIZE(all)};
 
     if (frames_add(&frames, MIB(1), ram)) abort();
     info.frames = &frames;
+    memory_map.count = 0;
+    if (frames_add(&memory_map, 0, MIB(1) + ram)) abort();
+    info.memory = &memory_map;
 }
 
 /* Behind what frames may give away. */
@@ -88,9 +93,10 @@ static hpa_t put_module(u64 at, const void *bytes, u64 count) {
     return hpa(at);
 }
 
+struct host_acpi fake_acpi = {.ioapic_count = 1};
+
 enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
     static struct boot_module modules[3];
-    static struct host_acpi acpi = {.ioapic_count = 1};
     static const struct acpi_header table;
     static struct boot_core *slots;
     volatile int why;
@@ -104,12 +110,12 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
     modules[2] = (struct boot_module){"bad", put_module(FAKE_RAM - KIB(60), "bad", 3), 3};
     slots = (struct boot_core *)(DIRECT_BASE + FAKE_RAM - KIB(32)); /* boot takes them from memory as well */
     for (u32 i = 0; i < core_count; i++) slots[i] = (struct boot_core){.apic_id = 2 * i};
-    acpi.iommu = fake_iommu.present ? &table : NULL;
-    acpi.ioapics[0] = (struct host_ioapic){1, 0, 0xfec00000};
+    fake_acpi.iommu = fake_iommu.present ? &table : NULL;
+    fake_acpi.ioapics[0] = (struct host_ioapic){1, 0, 0xfec00000};
     info = (struct boot_info){.modules = modules,
                               .module_count = 3,
                               .numa = fake_numa,
-                              .acpi = &acpi,
+                              .acpi = &fake_acpi,
                               .cores = slots,
                               .core_count = core_count,
                               .memory_top = FAKE_RAM,

@@ -9,6 +9,8 @@
 
 #define FAKE_KERNEL_AT 0x100000ull
 
+/* What the ACPI tables say. */
+extern struct host_acpi fake_acpi;
 /* hardware_make first. Boots with this partition file; the module `guest` is a flat image of HLTs, `bad` is none.
  * ram: bytes of memory that are free. STOP_SCRIPT: every vCPU stands before its first guest instruction or sleeps. */
 enum stop fake_boot(const char *config, u32 core_count, u64 ram);

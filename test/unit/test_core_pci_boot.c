@@ -198,9 +198,9 @@ static void test_left_out(void **state) {
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = no_remapping);
     assert_left_out("one: does not start: the IOMMU does not remap interrupts");
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = no_address);
-    assert_left_out("one: does not start: 00:03.0: the firmware gave its BAR 0 no address");
+    assert_left_out("one: does not start: 00:03.0: its BAR 0 has no address; update");
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = shared_page);
-    assert_left_out("one: does not start: 00:03.0: its BAR 0 shares a page");
+    assert_left_out("one: does not start: 00:03.0: its BAR 0 shares a page of 4 KiB with 00:05.0; update");
     BOOT(ONE("pci = [\"01:00.0\"]") TWO(""), .after = nothing_open);
     assert_left_out("one: not started: 01:00.0 has no way to be reset; pci-reset");
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = nic_dies);
@@ -214,6 +214,91 @@ static void test_left_out(void **state) {
     BOOT("[partition.one]\ncpus = [1]\nmemory = \"2M\"\nkernel = \"bad\"\npci = [\"00:03.0 irq 20\"]\n" TWO(""),
          .after = nothing_open);
     assert_left_out("one: not started: module bad: ");
+}
+
+/* --- BARs that the firmware must not have placed so --- */
+
+static void put_bar(u64 base) { fake_pci_bar(fake_pci_at(NIC), 1, PAGE_4K, 4, base); }
+static void over_memory(void) { put_bar(MIB(16)); }
+static void over_the_end(void) {
+    fake_pci_bar(fake_pci_at(NIC), 1, MIB(16), 4, MIB(32)); /* the last MiB of memory is its first */
+}
+static void over_lapic(void) { put_bar(0xfee00000); }
+static void over_messages(void) { put_bar(0xfee54000); }
+static void over_ioapic(void) { put_bar(0xfec00000); }
+static void over_iommu(void) { put_bar(0xfed90000); }
+static void over_iommu_by_far(void) { fake_pci_bar(fake_pci_at(NIC), 1, MIB(64), 0, 0xfc000000); }
+static void over_hpet(void) {
+    put_bar(0xfed00000);
+    fake_acpi.hpet_address = 0xfed00000;
+}
+static void over_other(void) { put_bar(RAM(0x2000)); }
+static void over_nobodys(void) { put_bar(RAM(0x5000)); }
+static void above_all(void) { put_bar(BIT(52)); }
+static void in_the_middle(void) { fake_pci_bar(fake_pci_at(NIC), 1, 16, 0, RAM(0x8010)); }
+static void rom_over_memory(void) { fake_pci_bar(fake_pci_at(NIC), PCI_BARS, KIB(4), 0, MIB(16)); }
+static void put_ports(u32 bytes, u64 base) { fake_pci_bar(fake_pci_at(NIC), 1, bytes, 1, base); }
+static void ports_of_other(void) {
+    put_ports(32, 0xc000);
+    fake_pci_bar(fake_pci_at(LEFT), 1, 16, 1, 0xc010);
+}
+static void ports_of_timer(void) {
+    put_ports(32, 0x1800);
+    fake_acpi.pm_timer_port = 0x1808;
+}
+static void ports_of_power(void) {
+    put_ports(32, 0x1800);
+    fake_acpi.pm1a_control = 0x1804;
+}
+static void ports_beyond(void) { put_ports(256, 0x10000); }
+static void ports_below(void) { put_ports(256, 0xc00); }
+static void beside_all(void) {
+    put_bar(0xfebff000);
+    fake_pci_bar(fake_pci_at(NIC), 3, 32, 1, 0xc000);
+    fake_pci_bar(fake_pci_at(LEFT), 1, 32, 1, 0xc020);
+    fake_acpi.pm_timer_port = 0x608;
+}
+
+static void test_misplaced(void **state) {
+    static const struct {
+        void (*before)(void);
+        const char *why;
+    } cases[] = {
+        {over_memory, "its BAR 1 lies over memory"},
+        {over_the_end, "its BAR 1 lies over memory"},
+        {over_lapic, "its BAR 1 lies over the local APIC"},
+        {over_messages, "its BAR 1 lies over the local APIC"},
+        {over_ioapic, "its BAR 1 lies over an I/O APIC"},
+        {over_iommu, "its BAR 1 lies over an IOMMU"},
+        {over_iommu_by_far, "its BAR 1 lies over "},
+        {over_hpet, "its BAR 1 lies over the HPET"},
+        {over_other, "its BAR 1 shares a page of 4 KiB with 00:05.0"},
+        {over_nobodys, "its BAR 1 shares a page of 4 KiB with 01:00.1"},
+        {above_all, "its BAR 1 lies beyond all addresses"},
+        {in_the_middle, "its BAR 1 does not begin at a page of 4 KiB"},
+        {rom_over_memory, "its BAR 6 lies over memory"},
+        {ports_of_other, "its BAR 1 lies over ports of 00:05.0"},
+        {ports_of_timer, "its BAR 1 lies over the PM timer"},
+        {ports_of_power, "its BAR 1 lies over the power management"},
+        {ports_beyond, "its BAR 1 lies at ports that there are not"},
+    };
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[120];
+
+        snprintf(text, sizeof(text), "one: does not start: 00:03.0: %s", cases[i].why);
+        BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = cases[i].before, .after = nothing_open);
+        assert_left_out(text);
+        assert_said("; update or set up the firmware");
+    }
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = beside_all);
+    assert_boots();
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = ports_below);
+    assert_boots();
+    /* With the same owner they may lie side by side. */
+    BOOT(ONE("pci = [\"00:03.0\", \"00:05.*\"]") TWO(""), .before = ports_of_other);
+    assert_boots();
 }
 
 /* --- resets --- */
@@ -288,8 +373,9 @@ static void test_stop_on_fault(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_patterns), cmocka_unit_test(test_refused),     cmocka_unit_test(test_left_out),
-        cmocka_unit_test(test_resets),   cmocka_unit_test(test_unprotected), cmocka_unit_test(test_stop_on_fault),
+        cmocka_unit_test(test_patterns),      cmocka_unit_test(test_refused), cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_misplaced),     cmocka_unit_test(test_resets),  cmocka_unit_test(test_unprotected),
+        cmocka_unit_test(test_stop_on_fault),
     };
 
     return cmocka_run_group_tests_name("core pci boot", tests, NULL, NULL);
