@@ -46,10 +46,16 @@ static u32 physical(u32 id) {
     return id;
 }
 
+static u32 requester(u32 id) {
+    for (u32 i = 0; i < pass.count; i++)
+        if (pass.functions[i].id == id) return pass.functions[i].requester;
+    return id;
+}
+
 static void setup_iommu(void) {
     const struct host_acpi *acpi = machine.boot->acpi;
     const struct iommu_ops *ops = acpi->iommu_amd ? &amdvi_ops : &vtd_ops;
-    const struct iommu_env env = {take_shared, share_registers, buses_behind, lapic_is_x2apic(), physical};
+    const struct iommu_env env = {take_shared, share_registers, buses_behind, lapic_is_x2apic(), physical, requester};
     char summary[160];
 
     fmt(pass.why, sizeof(pass.why), "%s", acpi->iommu_why[0] ? acpi->iommu_why : "the machine has no IOMMU");
@@ -158,6 +164,22 @@ static void check_groups(const struct config *config) {
         }
 }
 
+/* Bridges above functions that are given away let everything through, memory and messages upward too. */
+static void open_bridges(void) {
+    const u32 wanted = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+
+    for (u32 i = 0; i < pass.count; i++) {
+        const struct pci_function *f = pass.owner[i] ? &pass.functions[i] : NULL;
+
+        for (u32 depth = 0; f && depth < pass.count; depth++) {
+            f = pci_parent(pass.functions, pass.count, f);
+            if (f)
+                pci_machine.write(NULL, f->id, PCI_REG_COMMAND, 2,
+                                  pci_machine.read(NULL, f->id, PCI_REG_COMMAND, 2) | wanted);
+        }
+    }
+}
+
 static void log_functions(void) {
     for (u32 i = 0; i < pass.count; i++) {
         const struct pci_function *f = &pass.functions[i];
@@ -216,6 +238,7 @@ void passthrough_setup(const struct config *config) {
         for (u32 k = 0; k < config->partitions[i].pci_count; k++) give(i, &config->partitions[i].pci[k]);
     if (wanted) log_functions();
     check_groups(config);
+    open_bridges();
 }
 
 void passthrough_publish(void) {

@@ -216,7 +216,8 @@ static u32 count_fault(const struct iommu_fault *fault) {
     for (u32 i = 0; i < pass.count; i++) {
         struct pass_refused *r = &pass.refused[i];
 
-        if (pass.functions[i].id != fault->id) continue;
+        /* Behind conventional PCI nobody knows more than the bridge. */
+        if (pass.functions[i].requester != fault->id || !pass.owner[i]) continue;
         __atomic_fetch_add(fault->interrupt ? &r->interrupts
                            : fault->write   ? &r->writes
                                             : &r->reads,

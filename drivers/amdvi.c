@@ -78,6 +78,7 @@ static struct state {
 } * state __attribute__((section(".late")));
 static void *(*take)(u64 bytes) __attribute__((section(".late")));
 static u32 (*physical)(u32 id) __attribute__((section(".late")));
+static u32 (*requester)(u32 id) __attribute__((section(".late")));
 
 static u64 reg_read(const struct unit *u, u32 reg) { return iommu_read64(u->registers + reg); }
 static void reg_write(const struct unit *u, u32 reg, u64 value) { iommu_write64(u->registers + reg, value); }
@@ -183,6 +184,7 @@ static int setup(const void *acpi, const struct iommu_env *env, char *summary, s
 
     take = env->take;
     physical = env->physical;
+    requester = env->requester;
     state = take(sizeof(*state));
     code = ivrs_parse(acpi, &state->ivrs, why, why_size);
     if (code) return code;
@@ -237,7 +239,8 @@ static int prepare(u32 id, u32 interrupts) {
     *f = (struct function){.id = id, .ids = {id & 0xffff}, .count = interrupts};
     code = find(id) ? -E_OVERLAP : ivrs_find(&state->ivrs, known, &unit, &f->ids[1]);
     if (code) return code;
-    if (f->ids[1] == (known & 0xffff)) f->ids[1] = f->ids[0]; /* no alias */
+    if (f->ids[1] == (known & 0xffff)) /* no alias; the bus may know one */
+        f->ids[1] = requester ? requester(id) & 0xffff : f->ids[0];
     f->unit = &state->units[unit];
     for (const struct function *other = state->functions; other < f; other++)
         if (same_alias(f, other)) {

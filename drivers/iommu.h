@@ -13,13 +13,14 @@
  * writable by every core that drives devices; never NULL. registers: makes device registers reachable, uncached, at
  * address + DIRECT_BASE. buses: first and last bus behind a bridge, false if `id` is none; may be NULL. physical: the
  * identity by which the ACPI tables know a function: for a virtual one, that of the one that enabled it; may be NULL.
- */
+ * requester: the identity under which its requests come, behind conventional PCI a bridge's; may be NULL. */
 struct iommu_env {
     void *(*take)(u64 bytes);
     void (*registers)(u64 address, u64 bytes);
     bool (*buses)(u32 id, u8 *first, u8 *last);
     bool x2apic; /* cores are addressed by 32-bit ids */
     u32 (*physical)(u32 id);
+    u32 (*requester)(u32 id);
 };
 
 /* A DMA or interrupt request that was refused. */
@@ -49,7 +50,7 @@ struct iommu_ops {
     /* Boot core, once the DMA tables are built: makes them visible to units that do not look into caches. */
     void (*publish)(void);
     /* Opens DMA of a function to a table built in the format `tables`; domain: 1 up, one for each partition. Flushes.
-     */
+     * -E_OVERLAP: its requests come under the identity of another function's, which has another domain. */
     int (*attach)(u32 id, u32 domain, hpa_t root);
     /* Closes DMA and interrupts again and waits until nothing of it is under way. Returns 0 or -E_TIMEOUT. */
     int (*detach)(u32 id);

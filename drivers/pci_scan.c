@@ -16,6 +16,8 @@
 #define PCIE_FLR       BIT(28) /* Device Capabilities */
 #define PCIE_TYPE_ROOT 4u      /* root port */
 #define PCIE_TYPE_DOWN 6u      /* downstream port of a switch */
+#define PCIE_TYPE_PCI  7u      /* bridge from PCI Express to conventional PCI */
+#define PCIE_TYPE_BACK 8u      /* and the other way round */
 #define AF_FLR         2u      /* AF Capabilities, byte 3 */
 #define MSI_64         BIT(7)  /* Message Control */
 #define MSI_MASKABLE   BIT(8)
@@ -240,10 +242,30 @@ static bool together(const struct pci_function *functions, u32 count, const stru
     return above && PCI_BUS(a->id) == PCI_BUS(b->id) && a->id >> 16 == b->id >> 16 && !isolates(above);
 }
 
+/* What is behind conventional PCI has no requester id of its own. PCI Express to PCI/PCI-X Bridge 1.0: a
+ * bridge from PCI Express takes its secondary bus, device 0, function 0; any other its own identity. The uppermost one
+ * counts. Bus numbers that make a circle end it. */
+static u32 requester(const struct pci_function *functions, u32 count, const struct pci_function *f) {
+    u32 id = f->id;
+
+    for (u32 depth = 0; depth < count && !f->virtual; depth++) {
+        f = pci_parent(functions, count, f);
+        if (!f) break;
+        if (f->pcie && f->pcie_type == PCIE_TYPE_PCI)
+            id = PCI_ID(f->id >> 16, f->secondary, 0, 0);
+        else if (!f->pcie || f->pcie_type == PCIE_TYPE_BACK)
+            id = f->id;
+    }
+    return id;
+}
+
 void pci_group(struct pci_function *functions, u32 count) {
     bool moved = true;
 
-    for (u32 i = 0; i < count; i++) functions[i].group = functions[i].id;
+    for (u32 i = 0; i < count; i++) {
+        functions[i].group = functions[i].id;
+        functions[i].requester = requester(functions, count, &functions[i]);
+    }
     while (moved) { /* a group number only ever falls: this ends */
         moved = false;
         for (u32 i = 0; i < count; i++)

@@ -26,7 +26,8 @@ struct function {
     u32 id, first, count; /* its interrupt entries */
     bool ioapic;
     const struct unit *unit;
-    u64 *context;
+    u32 requester;       /* under which its requests come */
+    u64 *context, *seen; /* entries of its own identity, and of that; the same but behind conventional PCI */
 };
 /* What is written after boot, and may be by every core that drives devices. */
 struct shared {
@@ -208,29 +209,45 @@ static const struct function *find(u32 id) {
     return NULL;
 }
 
+/* Entry of this identity in the context table of its bus. */
+static u64 *context_of(const struct unit *u, u32 id) {
+    u64 *entry = &u->root[PCI_BUS(id) * ENTRY_WORDS], table;
+
+    if (!*entry) {
+        table = iommu_address(env.take(PAGE_4K));
+        vtd_publish();
+        store(entry, table | ENTRY_PRESENT);
+    }
+    return (u64 *)iommu_pointer(align_down(*entry, PAGE_4K)) + (u64)(id & 0xff) * ENTRY_WORDS;
+}
+
 static int vtd_prepare(u32 id, u32 interrupts) {
     struct function *f = &functions[function_count];
     bool ioapic;
     int unit = dmar_find(&dmar, env.physical ? env.physical(id) : id, &ioapic);
     struct unit *u;
-    u64 *entry;
 
     if (unit < 0) return unit;
     u = &units[unit];
     if (find(id)) return -E_OVERLAP;
     if (function_count == FUNCTIONS || interrupts > IRT_ENTRIES - u->used) return -E_NOMEM;
-    entry = &u->root[PCI_BUS(id) * ENTRY_WORDS];
-    if (!*entry) {
-        u64 table = iommu_address(env.take(PAGE_4K));
-
-        vtd_publish();
-        store(entry, table | ENTRY_PRESENT);
-    }
-    *f = (struct function){id, u->used, interrupts, ioapic, u, iommu_pointer(align_down(*entry, PAGE_4K))};
-    f->context += (id & 0xff) * ENTRY_WORDS;
+    *f = (struct function){id, u->used, interrupts, ioapic, u, env.requester ? env.requester(id) : id, NULL, NULL};
+    f->context = context_of(u, id);
+    f->seen = context_of(u, f->requester);
     u->used += interrupts;
     function_count++;
     return 0;
+}
+
+static void open_context(u64 *context, u32 domain, hpa_t root) {
+    store(&context[0], 0); /* never half an entry */
+    store(&context[1], CONTEXT_DOMAIN(domain) | CONTEXT_LEVELS(tables->levels));
+    store(&context[0], root.v | ENTRY_PRESENT);
+}
+
+static void close_contexts(const struct function *f) {
+    store(&f->context[0], 0);
+    store(&f->seen[0], 0);
 }
 
 static int vtd_attach(u32 id, u32 domain, hpa_t root) {
@@ -240,12 +257,15 @@ static int vtd_attach(u32 id, u32 domain, hpa_t root) {
     if (!f) return -E_NOENT;
     if (domain == 0 || domain >= min_u64(CAP_DOMAINS(f->unit->cap), BIT(16))) return -E_RANGE;
     spin_lock(&shared->lock);
-    store(&f->context[0], 0); /* never half an entry */
-    store(&f->context[1], CONTEXT_DOMAIN(domain) | CONTEXT_LEVELS(tables->levels));
-    store(&f->context[0], root.v | ENTRY_PRESENT);
+    if ((f->seen[0] & ENTRY_PRESENT) && bits_get(f->seen[1], 8, 16) != domain) {
+        spin_unlock(&shared->lock);
+        return -E_OVERLAP;
+    }
+    open_context(f->context, domain, root);
+    if (f->seen != f->context) open_context(f->seen, domain, root);
     rc =
         invalidate(f->unit, (u64[]){INV_CONTEXTS, INV_DOMAIN(domain)}, 2); /* caching mode caches what is absent, too */
-    if (rc) store(&f->context[0], 0);
+    if (rc) close_contexts(f);
     spin_unlock(&shared->lock);
     return rc;
 }
@@ -257,7 +277,7 @@ static int vtd_detach(u32 id) {
 
     if (!f) return -E_NOENT;
     spin_lock(&shared->lock);
-    store(&f->context[0], 0);
+    close_contexts(f);
     for (u32 i = f->first; i < f->first + f->count; i++) store(&f->unit->interrupts[i * ENTRY_WORDS], 0);
     rc = invalidate(f->unit, (u64[]){INV_CONTEXTS, INV_DOMAIN(bits_get(f->context[1], 8, 16)), INV_INTERRUPTS},
                     remaps ? 3 : 2);
@@ -276,7 +296,7 @@ static int set_interrupt(const struct function *f, u32 index, u64 entry) {
     if (index >= f->count) return -E_RANGE;
     at = &f->unit->interrupts[(f->first + index) * ENTRY_WORDS];
     spin_lock(&shared->lock);
-    store(at + 1, IRTE_SOURCE(f->id)); /* the same each time, so that one store changes the rest */
+    store(at + 1, IRTE_SOURCE(f->requester)); /* the same each time, so that one store changes the rest */
     store(at, entry);
     rc = invalidate(f->unit, (u64[]){INV_INTERRUPT(f->first + index)}, 1);
     spin_unlock(&shared->lock);

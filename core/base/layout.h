@@ -3,10 +3,10 @@
 
 #define IMAGE_BASE 0xffffffff80000000 /* linker.ld: text, read-only data, data */
 #define LOCAL_BASE                                                                                                     \
-    0xffffffffa0000000                 /* what is private to a core: the same address on each, other memory behind it  \
-                                        */
-#define DIRECT_BASE 0xffff800000000000 /* physical address + DIRECT_BASE, as far as this core may see it */
-#define DIRECT_BYTES 0x7f0000000000 /* so much of physical memory there is room for; a machine may have more */
+    0xffffffffa0000000                  /* what is private to a core: the same address on each, other memory behind it \
+                                         */
+#define DIRECT_BASE  0xffff800000000000 /* physical address + DIRECT_BASE, as far as this core may see it */
+#define DIRECT_BYTES 0x7f0000000000     /* so much of physical memory there is room for; a machine may have more */
 
 /* Inside LOCAL_BASE, in pages; what is not named is a guard page. */
 #define LOCAL_DATA_PAGES  2

@@ -96,6 +96,7 @@ struct pci_function {
     bool virtual; /* its ids and BARs are those of `physical`, which enabled it: its own registers do not hold them */
     u32 physical; /* identity */
     struct pci_vfs vfs;
+    u32 requester; /* identity under which an IOMMU sees its requests: a bridge's, behind conventional PCI */
     u32 group; /* isolation group: the smallest id among those that cannot be told apart or kept apart */
 };
 

@@ -156,6 +156,21 @@ def test_bare_guest(boot, guest, iommu):
         assert_good(text, "one", wanted)
 
 
+@pytest.mark.only_svm
+@pytest.mark.parametrize("kind, bridge", [
+    ("express", ["-device", "pcie-pci-bridge,id=b,addr=5", "-device", "edu,bus=b,addr=3"]),
+    ("conventional", ["-device", "i82801b11-bridge,id=b0,addr=5", "-device", "pci-bridge,id=b,bus=b0,chassis_nr=1,addr=2",
+                      "-device", "edu,bus=b,addr=3"]),
+])
+def test_behind_a_bridge(boot, guest, kind, bridge):
+    """edu on a conventional bus: its DMA and its messages bear the identity of a bridge."""
+    machine = boot(bus("one", 0, ["1234:11e8"], "dma rounds=10"), {"pci.elf": guest("pci.elf")}, cpus=1,
+                   extra=IOMMUS["intel"] + bridge)
+    assert_checked(machine, "one", {"msi", "msi-off", "dma"})
+    assert_all_ended(machine)
+    assert "refused, reason" not in machine.text()
+
+
 # i440FX has INTA of device d at pin 16 + (d - 1) mod 4 of the I/O APIC; the first slot is device 2.
 BOCHS_CARD = """\
 pci: enabled=1, chipset=i440fx, slot1=e1000

@@ -11,6 +11,7 @@
 #include "core/base/acpi_tables.h"
 #include "core/base/bits.h"
 #include "core/base/errors.h"
+#include "core/base/layout.h"
 
 #define BASE  0x7f000000ull /* host-physical address of space[0] */
 #define BYTES 0x8000
@@ -363,8 +364,8 @@ static void test_mcfg(void **state) {
     mcfg_range(0, 0xb0000000, 0, 255);
     mcfg_range(1, 0xb0000000, 2, 1);
     mcfg_range(2, 0xb0080000, 0, 1);
-    mcfg_range(3, BIT(52) - MIB(255), 0, 1);
-    mcfg_range(4, BIT(52) - MIB(256), 16, 16);
+    mcfg_range(3, DIRECT_BYTES - MIB(255), 0, 1);
+    mcfg_range(4, DIRECT_BYTES - MIB(256), 16, 16);
     mcfg_range(5, 0xc0000000, 0, 0);
     seal(space + SSDT, "MCFG", (u32)ACPI_MCFG_RANGES + 6 * size - 1);
     assert_int_equal(0, parse(36));

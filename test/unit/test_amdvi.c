@@ -164,6 +164,27 @@ static void test_virtual_function(void **unused) {
     assert_int_equal(NONE, dma(0, EDU, GIB(1), true));
 }
 
+/* Where the IVRS knows no alias, the bridge that the bus knows counts. */
+static u32 behind_edu(u32 id) { return id == EDU + 8 ? EDU + 16 : id; }
+
+static void test_requester(void **unused) {
+    hpa_t one;
+
+    (void)unused;
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    requester = behind_edu;
+    one = table(MIB(16));
+    assert_int_equal(0, amdvi_ops.prepare(EDU + 8, 3));
+    assert_int_equal(0, amdvi_ops.prepare(BEHIND, 3));
+    assert_int_equal(0, amdvi_ops.attach(EDU + 8, 5, one));
+    assert_int_equal(MIB(16), dma(0, EDU + 16, GIB(1), true));
+    assert_int_equal(NONE, dma(0, BRIDGE, GIB(1), true));
+    assert_int_equal(0, amdvi_ops.attach(BEHIND, 6, one)); /* its alias is another */
+    assert_int_equal(0, amdvi_ops.detach(EDU + 8));
+    assert_int_equal(NONE, dma(0, EDU + 16, GIB(1), true));
+    assert_int_equal(MIB(16), dma(0, BRIDGE, GIB(1), true));
+}
+
 /* --- interrupts --- */
 
 static void check_interrupts(u32 top_id) {
@@ -362,6 +383,7 @@ int main(void) {
         TEST(test_setup_timeout),
         TEST(test_dma),
         TEST(test_virtual_function),
+        TEST(test_requester),
         TEST(test_alias),
         TEST(test_interrupts_x2apic),
         TEST(test_interrupts_wide),

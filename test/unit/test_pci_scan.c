@@ -378,6 +378,38 @@ static void test_ports(void **state) {
     assert_true(group(0x100) == 0xe0 && group(0x108) == 0xe0);
 }
 
+/* PCI Express to PCI/PCI-X Bridge 1.0: who it is that asks. */
+static void test_requesters(void **state) {
+    (void)state;
+    below(ROOT_PORT, 0);
+    assert_true(function(0x100)->requester == 0x100 && function(0x18)->requester == 0x18);
+    below(TO_PCI, 0);
+    assert_true(function(0x100)->requester == 0x100 && function(0x108)->requester == 0x100);
+    assert_int_equal(0xe0, function(0xe0)->requester);
+    below(0, 0); /* no PCI Express: the bridge itself */
+    assert_true(function(0x100)->requester == 0xe0 && function(0x108)->requester == 0xe0);
+    below(8, 0);
+    assert_int_equal(0xe0, function(0x108)->requester);
+    /* Behind a port and two bridges: the upper bridge's. */
+    fresh(NULL);
+    bridge(0xe0, 1, 3);
+    express(0xe0, ROOT_PORT, false);
+    bridge(0x100, 2, 3);
+    express(0x100, TO_PCI, false);
+    bridge(0x208, 3, 3);
+    add(0x310);
+    scan();
+    assert_true(function(0x310)->requester == 0x200 && function(0x208)->requester == 0x200);
+    assert_int_equal(0x100, function(0x100)->requester);
+    /* Bridges that claim each other's bus. */
+    fresh(NULL);
+    bridge(0x100, 2, 2);
+    bridge(0x200, 1, 1);
+    add(0x208);
+    scan();
+    assert_true(function(0x208)->requester == 0x100 || function(0x208)->requester == 0x200);
+}
+
 /* A chain joins all: bridge behind bridge. */
 static void test_chain(void **state) {
     (void)state;
@@ -425,6 +457,7 @@ int main(void) {
         cmocka_unit_test_setup(test_loops, fresh),         cmocka_unit_test_setup(test_noise, fresh),
         cmocka_unit_test_setup(test_multifunction, fresh), cmocka_unit_test_setup(test_ports, fresh),
         cmocka_unit_test_setup(test_chain, fresh),         cmocka_unit_test_setup(test_first_bar, fresh),
+        cmocka_unit_test_setup(test_chain, fresh),         cmocka_unit_test_setup(test_requesters, fresh),
     };
 
     return cmocka_run_group_tests_name("pci scan", tests, NULL, NULL);
