@@ -295,7 +295,7 @@ static int set_slot(struct function *f, u32 index, u64 low, u64 high) {
     bool done = !f->unit->wide;
 
     if (done) __atomic_store_n((u32 *)f->table + f->first + index, (u32)low, __ATOMIC_SEQ_CST);
-    while (!done)
+    while (!done) /* NOLINT(bugprone-infinite-loop): the instruction writes it */
         __asm__ volatile("lock cmpxchg16b %1"
                          : "=@ccz"(done), "+m"(*(u128 *)wide), "+a"(old_low), "+d"(old_high)
                          : "b"(low), "c"(high)

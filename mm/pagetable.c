@@ -102,7 +102,7 @@ const struct pt_format pt_npt = {
 /* DMA executes nothing, and is coherent as the device says. */
 #define VTD_FORMAT(name_, levels_)                                                                                     \
     {                                                                                                                  \
-        .name = name_, .levels = levels_, .present = VTD_READ | VTD_WRITE, .table = VTD_READ | VTD_WRITE,              \
+        .name = (name_), .levels = (levels_), .present = VTD_READ | VTD_WRITE, .table = VTD_READ | VTD_WRITE,          \
         .right = {VTD_READ, VTD_WRITE},                                                                                \
     }
 const struct pt_format pt_vtd = VTD_FORMAT("vt-d", LEVELS);

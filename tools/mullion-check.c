@@ -326,8 +326,7 @@ static int draw(const struct ownership *o, const char *path) {
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return failed(path, S_ISDIR(status.st_mode) ? strerror(EISDIR) : "this is no regular file");
     name = grow(NULL, length + 8);
-    memcpy(name, path, length);
-    memcpy(name + length, ".XXXXXX", 8);
+    (void)snprintf(name, length + 8, "%s.XXXXXX", path);
     fd = mkstemp(name);
     if (fd < 0) {
         error = errno;

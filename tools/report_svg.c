@@ -160,7 +160,7 @@ static void stretch(const struct drawing *d, u64 offset, u64 bytes, u64 total, u
 
     if (width < 1.5) width = 1.5;
     box(d, x, d->y, width, 46, owner, false);
-    if (width > (double)(strlen(name) * CHAR_WIDTH / 10 + 16)) {
+    if (width > (double)strlen(name) * CHAR_WIDTH / 10 + 16) {
         put_text(d, (u32)x + 8, d->y + 20, "b", ink(owner), name, (u32)width);
         put_text(d, (u32)x + 8, d->y + 37, "t", ink(owner), problem_size(bytes).text, (u32)width);
     }

@@ -11,7 +11,7 @@ PYTEST  := $(PYTHON) -B -m pytest -p no:cacheprovider
 # One file, or -k EXPRESSION, or any other option of pytest.
 T       ?=
 
-.PHONY: inventory run run-bochs iso disk pxe test test-long break boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
+.PHONY: inventory run run-bochs iso disk pxe test test-long attack break boot-test bench lint setup-run setup-run-bochs setup-test linux initrd stock images
 
 setup-run setup-run-bochs setup-test: setup-%:
 	@tools/setup $*
@@ -99,10 +99,11 @@ boot-test: stock
 bench: setup-run
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) -B test/bench.py
-## make test          everything: lint, unit tests, coverage, fuzzers, boot tests on both vendors
+## make test          everything: lint, static analysis, unit tests, coverage, fuzzers, boot tests on both vendors
 test: setup-test
 	@$(MAKE) --no-print-directory images
 	@$(MAKE) --no-print-directory -j$(shell nproc) lint
+	@$(MAKE) --no-print-directory -j$(shell nproc) analyse
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit
 	@$(PYTEST) -q test/unit
 	@$(MAKE) --no-print-directory coverage
@@ -114,6 +115,10 @@ test-long: setup-test
 	@$(MAKE) --no-print-directory stock
 	@$(PYTEST) -ra -m long test/boot $(T)
 	@$(if $(T),,$(MAKE) --no-print-directory break)
+## make attack        the attack suite on both vendors, with a report: attempts, blocked, expected faults, breaches
+attack: setup-test
+	@$(MAKE) --no-print-directory images
+	@$(PYTHON) -B test/attack.py $(T)
 ## make break         breaks each promise of docs/security.md once: every sabotage must be noticed (K=TEXT for some)
 break: setup-test
 	@$(MAKE) --no-print-directory images

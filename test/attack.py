@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+"""Runs the attack suite on both vendors (test/boot/test_attack.py) and prints what it came to: attempts by name, deeds, random
+instructions, and what the victim beside them felt. Exit status 1 if a test failed or anything was a breach.
+
+    test/attack.py [--report] [PYTEST OPTION...]
+
+--report: of the logs that are there, without a run."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+LOGS = TOP / "build/logs"
+VENDORS = {"svm": "AMD-V", "vmx": "VT-x"}
+TESTS = ["test_attack", "test_deeds", "test_leftovers", "test_fuzzer", "test_crowd", "test_task_switch", "test_beside_linux"]
+PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-m", "not long", "test/boot/test_attack.py"]
+
+
+def log(test, vendor):
+    path = LOGS / f"{test}[{vendor}].log"
+    return path.read_text(errors="replace").replace("\r", "") if path.exists() else ""
+
+
+def attempts(text):
+    """{name: (tries, "ok" or "BREACH")}, in order."""
+    return {name: (int(tries or of), verdict) for name, verdict, tries, of in
+            re.findall(r"attack: ([a-z0-9-]+) (ok|BREACH) (?:(\d+)\n|\d+ of (\d+))", text)}
+
+
+def deeds(text):
+    """{name: how the partition ended}."""
+    found = {}
+    for part in re.split(r"attack: about to ", text)[1:]:
+        name, end = part.split()[0], re.search(r"attacker: (crashed|reset)\b", part)
+        if "BREACH" in part:
+            found[name] = "BREACH"
+        elif end:  # without one the machine was switched off meanwhile: the test had seen all of them
+            found.setdefault(name, end.group(1))
+    return found
+
+
+def table(title, rows):
+    """rows: [(name, {vendor: text})]."""
+    print(f"\n{title:44}" + "".join(f"{name:>22}" for name in VENDORS.values()))
+    for name, cells in rows:
+        print(f"  {name:42}" + "".join(f"{cells.get(vendor, '-'):>22}" for vendor in VENDORS))
+
+
+def by_vendor(function):
+    return {vendor: function(vendor) for vendor in VENDORS}
+
+
+def report():
+    """Prints; returns how many breaches there were, those that the victim felt among them."""
+    tried = by_vendor(lambda v: attempts(log("test_attack", v)))
+    done = by_vendor(lambda v: deeds(log("test_deeds", v)))
+    names = list(dict.fromkeys(n for v in VENDORS for n in tried[v]))
+    table("attempts that leave the attacker running", [
+        (name, {v: "{} {}".format(*tried[v][name]) for v in VENDORS if name in tried[v]}) for name in names])
+    sums = by_vendor(lambda v: re.search(r"attack: done attempts (\d+) blocked (\d+) faults (\d+) breaches (\d+)",
+                                         log("test_attack", v)))
+    table("in all", [(what, {v: sums[v].group(i) for v in VENDORS if sums[v]})
+                     for i, what in enumerate(["attempts", "blocked", "expected faults", "breaches"], 1)])
+    table("deeds, each of which ends the attacker alone", [
+        (name, {v: done[v][name] for v in VENDORS if name in done[v]})
+        for name in sorted(dict.fromkeys(n for v in VENDORS for n in done[v]))])
+    table("random instructions", [("instructions, interrupts", by_vendor(lambda v: fuzzed(log("test_fuzzer", v))))])
+    felt = {}
+    for test in TESTS:
+        for vendor in VENDORS if test != "test_leftovers" else ():
+            ends = re.findall(r"victim: done periods (\d+) missed (\d+) unexpected (\d+) corrupt (\d+)", log(test, vendor))
+            if ends:
+                felt.setdefault(test, {})[vendor] = " ".join(ends[-1])
+    table("the victim: periods, missed, unexpected, corrupt", list(felt.items()))
+    breaches = sum(verdict != "ok" for v in VENDORS for _, verdict in tried[v].values())
+    breaches += sum(end == "BREACH" for v in VENDORS for end in done[v].values())
+    breaches += sum(int(n) for cells in felt.values() for text in cells.values() for n in text.split()[1:])
+    print(f"\nattack: {sum(int(s.group(1)) for s in sums.values() if s)} attempts, "
+          f"{sum(len(d) for d in done.values())} deeds, {breaches} breaches")
+    return breaches
+
+
+def fuzzed(text):
+    ends = re.findall(r"fuzzer: done (\d+) interrupts (\d+)", text)
+    return " ".join(ends[-1]) if ends else f"ended {len(re.findall('attacker: restart', text)) + 1} times" if text else "-"
+
+
+def main():
+    failed = 0
+    if "--report" not in sys.argv:
+        for test in TESTS:
+            for vendor in VENDORS:
+                (LOGS / f"{test}[{vendor}].log").unlink(missing_ok=True)
+        failed = subprocess.run([*PYTEST, *sys.argv[1:]], cwd=TOP, check=False).returncode
+    return 1 if report() or failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
