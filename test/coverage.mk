@@ -16,8 +16,9 @@ coverage:
 	@genhtml --quiet --branch-coverage --title "Mullion: pure code" --prefix $(CURDIR) --output-directory $(O)/coverage $(O)/cov/pure.info
 	@$(PYTHON) -B test/coverage.py $(O)/cov/pure.info --lines 95 --branches 85
 
-# --- inside the emulators: the hypervisor counts, and test/coverage/stream.c sends the counters out
-HVCOUNT := -O0 -Wno-frame-larger-than -fprofile-arcs -ftest-coverage -fprofile-update=atomic -fprofile-info-section=gcov_info
+# --- inside the emulators: the hypervisor counts, and test/coverage/stream.c sends the counters out. -O1: much slower, and a guest with a
+# fast timer would get nowhere.
+HVCOUNT := -O1 -Wno-frame-larger-than -fprofile-arcs -ftest-coverage -fprofile-update=atomic -fprofile-info-section=gcov_info
 HVWRAP  := uart_get uart_flush panic_stops_others trap
 COVHV    = O=$(O)/cov HVMORE='$(HVCOUNT)' HVEXTRA='$(O)/cov/stream.o' HVLINK='$(HVWRAP:%=-Wl,--wrap=%) -lgcov'
 # Not for an image that counts: what it may write, what it costs.
