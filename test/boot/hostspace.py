@@ -83,6 +83,14 @@ class QemuMonitor:
                  for name, value in re.findall(r"\b(RIP|CR\d|EFER) ?=([0-9a-f]+)", part)}
                 for part in re.split(r"CPU#\d+", text)[1:]]
 
+    def halted(self):
+        """[bool], in order of the cores."""
+        text = self._do("human-monitor-command", **{"command-line": "info registers -a"})
+        return [flag == "1" for flag in re.findall(r"\bHLT=(\d)", text)]
+
+    def machine_check(self, core):
+        """An error that was not corrected and that says so at once: SDM Vol 3B, IA32_MCi_STATUS: VAL, UC, EN, PCC."""
+        self._do("human-monitor-command", **{"command-line": f"mce {core} 1 0xb200000000000000 0x4 0 0"})
 
     def saved(self, pa):
         """Host registers of a core in guest mode. QEMU keeps them in the host save area as in the

@@ -1,8 +1,14 @@
 """Machines that lack something: each starts its partition, or says what is missing and halts. None
 hangs, none resets."""
 
+import pathlib
+import tempfile
+import time
+
 import pytest
 
+from hostspace import QemuMonitor
+from partitions import partition
 from test_refuse import refused
 
 CONFIG = '[partition.one]\ncpus = [0]\nmemory = "16M"\nkernel = "hello.elf"\n'
@@ -98,3 +104,32 @@ def test_little_memory(boot, guest, memory):
 def test_much_memory(boot, guest):
     """Above 4 GiB and with a hole below."""
     started(start(boot, guest, memory=6144))
+
+
+# --- the machine itself breaks
+
+@pytest.mark.only_svm
+def test_machine_check(boot, guest):
+    """While the hypervisor runs, which waits for the sleeper's timer: it tells where, and stops all cores. No emulator
+    interrupts a guest with it: QEMU gives it to the guest."""
+    path = pathlib.Path(tempfile.mkdtemp(), "qmp")
+    machine = boot(partition("sleeper", [0], "control-loop.elf", cmdline="period_us=30000000")
+                   + partition("spinner", [1], "bad.elf", cmdline="do=cli-loop"),
+                   {name: guest(name) for name in ("control-loop.elf", "bad.elf")}, cpus=2,
+                   extra=QemuMonitor.arguments(path))
+    machine.wait_for(r"about to cli-loop")
+    machine.wait_for(r"control-loop: period")
+    monitor = QemuMonitor(path)
+    deadline = time.monotonic() + 60
+    while not monitor.halted()[0] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert monitor.halted() == [True, False]
+    monitor.machine_check(0)
+    machine.wait_for(r"panic: rip 0xffffffff8[0-9a-f]{7} rsp 0x[0-9a-f]+ .*\n")
+    machine.wait_for(r"panic: exception 18 \(machine check\), error code 0x0, in the hypervisor\n")
+    machine.wait_for(r"panic: the machine is stopped; please report these lines\n")
+    while not all(monitor.halted()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert all(monitor.halted()), "a core goes on"
+    monitor.close()
+    assert machine.running() and machine.text().count("mullion: version") == 1, "it was reset"
