@@ -1,11 +1,13 @@
 /* Keyboard controller. See vkbc.h. Owns struct vkbc; called by the board only. */
 #include "core/vdev/vkbc.h"
 
-/* PC AT, Keyboard Controller, Status Register. */
+/* PS/2, Keyboard and Auxiliary Device Controller, Status Register. */
 #define STATUS_OUTPUT_FULL 0x01u
 #define STATUS_SYSTEM      0x04u /* the self test has passed */
 #define STATUS_COMMAND     0x08u
 #define STATUS_UNLOCKED    0x10u
+#define STATUS_AUXILIARY   0x20u /* what waits comes from the mouse's side */
+#define STATUS_TIME_OUT    0x40u /* a device did not answer */
 
 /* Output port: bit 0 low holds the processor in reset, bit 1 is A20. */
 #define OUTPUT_NO_RESET 0x01u
@@ -13,15 +15,20 @@
 #define OUTPUT_FREE     0xccu /* data and clock lines idle */
 
 /* Command byte: both devices disabled, system flag. */
-#define CONTROL_INITIAL 0x34u
+#define CONTROL_INITIAL      0x34u
+#define CONTROL_NO_KEYBOARD  0x10u
+#define CONTROL_NO_AUXILIARY 0x20u
+
+#define RESEND 0xfe /* left in the output buffer when nobody has answered */
 
 #define PORT92_RESET 0x01u
 #define PORT92_A20   0x02u
 
-static void answer(struct vkbc *k, u8 value) {
+static void answer_from(struct vkbc *k, u8 value, u8 status) {
     k->data = value;
-    k->full = true;
+    k->full = STATUS_OUTPUT_FULL | status;
 }
+static void answer(struct vkbc *k, u8 value) { answer_from(k, value, 0); }
 
 static void set_output(struct vkbc *k, u8 value, const struct vdev_host *host) {
     k->output = value;
@@ -36,8 +43,12 @@ static void write_command(struct vkbc *k, u8 value, const struct vdev_host *host
         k->control = CONTROL_INITIAL;
         answer(k, 0x55);
         break;
-    case 0xa9: /* interface tests: clock line stuck low, so drivers look no further */
-    case 0xab: answer(k, 0x01); break;
+    case 0xa7: k->control |= CONTROL_NO_AUXILIARY; break;
+    case 0xa8: k->control &= (u8)~CONTROL_NO_AUXILIARY; break;
+    case 0xa9: /* interface tests: no line is stuck */
+    case 0xab: answer(k, 0x00); break;
+    case 0xad: k->control |= CONTROL_NO_KEYBOARD; break;
+    case 0xae: k->control &= (u8)~CONTROL_NO_KEYBOARD; break;
     case 0xc0: /* input port: not locked */ answer(k, 0x80); break;
     case 0xd0: /* read output port */ answer(k, k->output); break;
     case 0x60: /* these take a byte at 0x60 */
@@ -61,19 +72,18 @@ static void write_data(struct vkbc *k, u8 value, const struct vdev_host *host) {
     switch (command) {
     case 0x60: k->control = value; break;
     case 0xd1: set_output(k, value, host); break;
-    case 0xd2: /* write to the output buffer, as if a device had sent it */
-    case 0xd3: answer(k, value); break;
-    default: /* for a keyboard or mouse that is not there */ break;
+    case 0xd2: /* write to the output buffer, as if a device had sent it */ answer(k, value); break;
+    case 0xd3: answer_from(k, value, STATUS_AUXILIARY); break;
+    case 0xd4: answer_from(k, RESEND, STATUS_TIME_OUT | STATUS_AUXILIARY); break;
+    default: /* for the keyboard */ answer_from(k, RESEND, STATUS_TIME_OUT); break;
     }
 }
 
 u8 vkbc_read(struct vkbc *k, u16 port) {
     switch (port) {
     case VKBC_PORT92: return k->port92;
-    case VKBC_DATA_PORT: k->full = false; return k->data;
-    default:
-        return (u8)(STATUS_UNLOCKED | STATUS_SYSTEM | (k->last_command ? STATUS_COMMAND : 0) |
-                    (k->full ? STATUS_OUTPUT_FULL : 0));
+    case VKBC_DATA_PORT: k->full = 0; return k->data;
+    default: return (u8)(STATUS_UNLOCKED | STATUS_SYSTEM | (k->last_command ? STATUS_COMMAND : 0) | k->full);
     }
 }
 

@@ -1,7 +1,7 @@
-/* Keyboard controller without a keyboard, and the fast A20 and reset port 0x92. Pure, under the
- * board lock. There is only what start-up code and reset paths need; no interrupt, and A20 is
- * remembered but not enforced. Source: IBM PC AT Technical Reference, Keyboard Controller; ICH9
- * datasheet, Processor Interface Registers (PORT92). */
+/* Keyboard controller to which neither keyboard nor mouse is connected, and the fast A20 and reset port 0x92. Pure,
+ * under the board lock. No interrupt, and A20 is remembered but not enforced. Source: IBM PS/2 Hardware Interface
+ * Technical Reference, Keyboard and Auxiliary Device Controller; ICH9 datasheet, Processor Interface Registers
+ * (PORT92). */
 #pragma once
 
 #include "core/base/types.h"
@@ -15,7 +15,7 @@ struct vkbc {
     u8 command;         /* command that waits for its data byte at 0x60, or 0 */
     u8 control, output; /* command byte, output port */
     u8 data;            /* output buffer */
-    bool full;          /* an answer waits in it */
+    u8 full;            /* status bits of the answer that waits in it, or 0 */
     bool last_command;  /* the last write went to 0x64 */
     u8 port92;
 };

@@ -7,6 +7,7 @@
 
 #include "core/vdev/vclock.h"
 #include "core/vdev/vkbc.h"
+#include "core/base/bits.h"
 #include "core/vdev/vpm.h"
 
 #define TOGGLE_NS ((u64)599932015941) /* 2^31 / 3579545 Hz, rounded up */
@@ -120,7 +121,7 @@ static u8 kbc_command(struct vkbc *k, u8 command) {
     return value;
 }
 
-/* PC AT Technical Reference, Keyboard Controller: Commands. */
+/* PS/2 Hardware Interface Technical Reference, Keyboard and Auxiliary Device Controller: Commands, Status Register. */
 static void test_keyboard_controller(void **state) {
     struct vkbc k;
 
@@ -129,8 +130,8 @@ static void test_keyboard_controller(void **state) {
     assert_int_equal(0x1c, vkbc_read(&k, 0x64));
     assert_int_equal(0x00, vkbc_read(&k, 0x60));
     assert_int_equal(0x55, kbc_command(&k, 0xaa));
-    assert_int_equal(0x01, kbc_command(&k, 0xab));
-    assert_int_equal(0x01, kbc_command(&k, 0xa9));
+    assert_int_equal(0x00, kbc_command(&k, 0xab));
+    assert_int_equal(0x00, kbc_command(&k, 0xa9));
     assert_int_equal(0x80, kbc_command(&k, 0xc0));
     vkbc_write(&k, 0x64, 0x60, &host);
     vkbc_write(&k, 0x60, 0x47, &host);
@@ -140,12 +141,25 @@ static void test_keyboard_controller(void **state) {
     vkbc_write(&k, 0x60, 0x99, &host);
     assert_int_equal(0x15, vkbc_read(&k, 0x64));
     assert_int_equal(0x99, vkbc_read(&k, 0x60));
-    vkbc_write(&k, 0x60, 0xf4, &host); /* to the absent keyboard: no answer */
+    vkbc_write(&k, 0x64, 0xd3, &host);
+    vkbc_write(&k, 0x60, 0x98, &host);
+    assert_int_equal(0x35, vkbc_read(&k, 0x64));
+    assert_int_equal(0x98, vkbc_read(&k, 0x60));
+    vkbc_write(&k, 0x60, 0xf4, &host); /* to the absent keyboard: a time-out */
+    assert_int_equal(0x55, vkbc_read(&k, 0x64));
+    assert_int_equal(0xfe, vkbc_read(&k, 0x60));
+    assert_int_equal(0x14, vkbc_read(&k, 0x64));
     vkbc_write(&k, 0x64, 0xd4, &host); /* to the absent mouse */
     vkbc_write(&k, 0x60, 0xf4, &host);
-    assert_int_equal(0x14, vkbc_read(&k, 0x64));
-    vkbc_write(&k, 0x64, 0xae, &host); /* enable keyboard: nothing to see */
-    assert_int_equal(0x1c, vkbc_read(&k, 0x64));
+    assert_int_equal(0x75, vkbc_read(&k, 0x64));
+    assert_int_equal(0xfe, vkbc_read(&k, 0x60));
+    /* Devices on and off: bits of the command byte. */
+    static const u8 switches[][2] = {{0xad, 0x57}, {0xa7, 0x77}, {0xae, 0x67}, {0xa8, 0x47}};
+    for (u32 i = 0; i < ARRAY_SIZE(switches); i++) {
+        vkbc_write(&k, 0x64, switches[i][0], &host);
+        assert_int_equal(0x1c, vkbc_read(&k, 0x64));
+        assert_int_equal(switches[i][1], kbc_command(&k, 0x20));
+    }
     assert_int_equal(0, calls[POWER_RESET]);
 }
 
