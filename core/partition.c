@@ -1,7 +1,6 @@
 /* A running partition: its board, and its way from load to end. See partition.h. */
 #include "core/partition.h"
 
-#include "core/acpi/guest_acpi.h"
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
 #include "core/base/errors.h"
@@ -185,7 +184,9 @@ static void make_board(struct partition *p) {
         .pci = p->pci ? p->pci->guest : NULL,
         .pci_count = p->pci ? p->pci->count : 0,
         .pci_host = p->pci ? &p->pci->host : NULL,
-        .fwcfg = {.disks = p->images + 1,
+        .fwcfg = {.files = p->acpi_files,
+                  .file_count = p->acpi_files->data ? GUEST_ACPI_FILES : 0,
+                  .disks = p->images + 1,
                   .disk_count = p->image_count - 1,
                   .cpus = (u16)p->vcpu_count,
                   .present = p->config->format == IMAGE_FIRMWARE},
@@ -199,8 +200,27 @@ static void make_board(struct partition *p) {
     p->board_deadline = vboard_deadline(&p->board);
 }
 
-int partition_load(struct partition *p, struct image_error *error) {
+/* The tables lie at the end of the first MiB. Where a firmware image will be, they are made in the bytes below it,
+ * which the hole of VGA leaves without an address, and the firmware fetches them from there. */
+static int make_acpi(struct partition *p, gpa_t *rsdp) {
     const struct guest_pci window = {p->pci ? p->pci->window64.base : 0, p->pci ? p->pci->window64.bytes : 0};
+    const u64 bytes = GUEST_HIGHMEM_BASE - GUEST_BIOS_BASE;
+    struct gmem mem = p->memory;
+    struct region hidden = {.bytes = 0};
+    int code;
+
+    for (u32 i = 0; i < p->memory.count && p->config->format == IMAGE_FIRMWARE; i++)
+        if (p->regions[i].gpa.v == GUEST_ROM_SHADOW)
+            hidden = (struct region){gpa(GUEST_BIOS_BASE), hpa(p->regions[i].hpa.v - bytes), bytes, RIGHTS_RWX, MEM_WB,
+                                     REGION_RESERVED};
+    if (hidden.bytes) mem = (struct gmem){&hidden, 1, p->memory.hva_offset, p->memory.ecam};
+    code = guest_acpi_build(&mem, p->apic_ids, p->vcpu_count, ioapic_id(p), p->pci ? &window : NULL, p->config->hpet,
+                            rsdp);
+    if (code || !hidden.bytes) return code;
+    return guest_acpi_files((u8 *)(hidden.hpa.v + mem.hva_offset), bytes, p->acpi_files);
+}
+
+int partition_load(struct partition *p, struct image_error *error) {
     struct image_error image;
     int code;
     struct image_request request = {
@@ -220,8 +240,7 @@ int partition_load(struct partition *p, struct image_error *error) {
     for (u32 i = 0; i < p->memory.count; i++)
         if ((p->regions[i].rights & RIGHT_WRITE) && gmem_zero(&p->memory, p->regions[i].gpa, p->regions[i].bytes))
             panic("%s: region %u cannot be cleared", p->config->name, i);
-    if (guest_acpi_build(&p->memory, p->apic_ids, p->vcpu_count, ioapic_id(p), p->pci ? &window : NULL, p->config->hpet,
-                         &request.rsdp)) {
+    if (make_acpi(p, &request.rsdp)) {
         fmt(error->what, sizeof(error->what), "the acpi tables do not fit");
         return -E_RANGE;
     }

@@ -2,6 +2,7 @@
  * only. */
 #pragma once
 
+#include "core/acpi/guest_acpi.h"
 #include "core/base/spinlock.h"
 #include "core/base/vendor.h"
 #include "core/config/config.h"
@@ -51,6 +52,7 @@ struct partition {
 
     struct image_module *images; /* pristine copies in GRUB's modules, read-only: the kernel, then what goes with it */
     u32 image_count;
+    struct image_module acpi_files[GUEST_ACPI_FILES]; /* what a firmware image is given */
     struct start_state start;
     struct piece *pieces;
     u32 piece_count;

@@ -87,7 +87,7 @@ static void fill_fadt(struct acpi_fadt *f, u64 facs, u64 dsdt) {
     f->pm_tmr_len = 4;
     f->p_lvl2_lat = 0xffff;
     f->p_lvl3_lat = 0xffff;
-    /* No 8042 bit: its ports answer only the reset command, there is no keyboard to look for. */
+    /* No 8042 bit: there is no keyboard to look for. */
     f->iapc_boot_arch = BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_NO_VGA;
     f->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT |
                FADT_RESET_REG;

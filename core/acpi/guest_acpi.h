@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/base/types.h"
+#include "core/image/image.h"
 #include "mm/region.h"
 
 /* Guest-physical addresses above 4 GiB that BARs may have; bytes 0: none. Below, it is all from GUEST_PCI_HOLE to
@@ -17,3 +18,9 @@ struct guest_pci {
  * one per vCPU. Returns 0 and where the RSDP is, or -E_RANGE. */
 int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id,
                      const struct guest_pci *pci, bool hpet, gpa_t *rsdp) must_check;
+
+/* For a firmware image, which has its own idea of where tables lie: what guest_acpi_build has written, as `bytes` at
+ * `area`, becomes files for it to fetch: RSDP, tables, and what to do with them. files: GUEST_ACPI_FILES entries, which
+ * point into the area. Returns 0 or -E_RANGE: no room behind the tables. */
+#define GUEST_ACPI_FILES 3
+int guest_acpi_files(u8 *area, u64 bytes, struct image_module *files) must_check;

@@ -11,8 +11,9 @@
 #define VFWCFG_DATA_PORT     0x511
 
 struct vfwcfg {
+    const struct image_module *files; /* by their names */
     const struct image_module *disks; /* each the image of a floppy disk, floppyimg/NAME */
-    u32 disk_count;
+    u32 file_count, disk_count;
     u16 cpus;
     bool present;
     u16 item;

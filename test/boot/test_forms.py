@@ -136,11 +136,12 @@ def test_bad_image(boot, guest, tmp_path):
 
 # --- firmware
 
-GRUB_MODULES = "biosdisk memdisk tar serial terminal echo multiboot"
+GRUB_MODULES = "biosdisk memdisk tar serial terminal echo lsacpi multiboot"
 GRUB_CONFIG = """serial --unit=0 --speed=115200
 terminal_input serial
 terminal_output serial
 echo grub from a floppy disk
+lsacpi
 multiboot (memdisk)/mb1.elf mb1.elf
 boot
 """
@@ -161,7 +162,8 @@ def grub_floppy(tmp_path, guest):
 
 @pytest.mark.parametrize("bios", ["bios-256k.bin", "bios.bin"])
 def test_seabios(boot, vendor, tmp_path, grub_floppy, bios):
-    """The banner, the boot menu by the serial console, and GRUB from a floppy disk, which starts a program."""
+    """The banner, the boot menu by the serial console, and GRUB from a floppy disk, which finds the ACPI tables that
+    the firmware has installed, and starts a program."""
     if (vendor, bios) == ("vmx", "bios.bin"):
         pytest.skip("the smaller image differs in nothing that depends on the processor")
     config = partition("pc", [0], bios, memory="32M", more='format = "firmware"\nmodules = ["grub.img"]')
@@ -173,6 +175,7 @@ def test_seabios(boot, vendor, tmp_path, grub_floppy, bios):
     machine.wait_for(r"1\. .*grub\.img")
     machine.send("1")
     machine.wait_for(r"Welcome to GRUB")
+    machine.wait_for(r"FACP +276B .*\(valid\)[^$]*APIC +\d+B .*\(valid\)")
     machine.wait_for(r"loader GRUB 2")
     machine.wait_for(r"^\[pc\] forms: multiboot1 good\n")
     assert_all_ended(machine)

@@ -81,8 +81,9 @@ static void test_items(void **state) {
         {"a.img", "disk a", 6},
         {"a-name-of-a-disk-that-is-much-longer-than-the-directory-of-files-can-hold", "disk b", 6},
     };
-    const struct vboard_config config = {.memory = MEMORY,
-                                         .fwcfg = {.disks = disks, .disk_count = 2, .cpus = 0x102, .present = true}};
+    static const struct image_module file = {"etc/acpi/rsdp", "bytes", 5};
+    struct vboard_config config = {.memory = MEMORY,
+                                   .fwcfg = {.disks = disks, .disk_count = 2, .cpus = 0x102, .present = true}};
     struct vboard b;
     u8 out[300];
 
@@ -114,6 +115,20 @@ static void test_items(void **state) {
     assert_int_equal(0xff, vboard_in(&b, 0x510, 1, 0)); /* write only */
     vboard_out(&b, 0x510, 1, 0, 0);                     /* whole or not at all */
     assert_int_equal(0, vboard_in(&b, 0x511, 1, 0));
+    /* Files by their own names stand before the disks. */
+    config.fwcfg.files = &file;
+    config.fwcfg.file_count = 1;
+    vboard_init(&b, &config, &host);
+    read_item(&b, 0x19, out, 300);
+    assert_memory_equal("\0\0\0\4", out, 4);
+    assert_memory_equal("\0\0\0\5\0\x21\0\0etc/acpi/rsdp\0", out + 68, 22);
+    assert_memory_equal("\0\0\0\6\0\x22\0\0floppyimg/a.img\0", out + 132, 24);
+    read_item(&b, 0x21, out, 6);
+    assert_memory_equal("bytes\0", out, 6);
+    read_item(&b, 0x23, out, 8);
+    assert_memory_equal("disk b\0\0", out, 8);
+    read_item(&b, 0x24, out, 1);
+    assert_int_equal(0, out[0]);
 }
 
 static void test_bridge(void **state) {

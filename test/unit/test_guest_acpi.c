@@ -225,9 +225,99 @@ static void test_hpet(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* --- as files for a firmware image, which this plays --- */
+
+#define TABLES_AT 0x40000ull
+#define RSDP_AT   0xf5000ull
+
+/* Where a file of that name is loaded, and how many bytes it has. */
+static u64 place_of(const struct image_module *files, const u8 *name, u64 *bytes) {
+    bool is_rsdp = strcmp((const char *)name, "etc/acpi/rsdp") == 0;
+
+    if (!is_rsdp) assert_string_equal("etc/acpi/tables", (const char *)name);
+    *bytes = files[is_rsdp ? 0 : 1].bytes;
+    return is_rsdp ? RSDP_AT : TABLES_AT;
+}
+
+static void run_script(const struct image_module *files) {
+    const u8 *at = files[2].data, *end = at + files[2].bytes;
+    u32 allocated = 0;
+
+    assert_string_equal("etc/table-loader", files[2].name);
+    assert_int_equal(0, files[2].bytes % 128);
+    for (; at < end; at += 128) {
+        u64 bytes, target_bytes, place = place_of(files, at + 4, &bytes), value, offset, size;
+        u8 sum = 0;
+
+        switch (get(at, 4)) {
+        case 1:
+            assert_int_equal(place == RSDP_AT ? 16 : 64, get(at + 60, 4)); /* FACS wants 64 */
+            assert_int_equal(place == RSDP_AT ? 2 : 1, at[64]);            /* where the RSDP is looked for; anywhere */
+            memcpy(host + place, files[place == RSDP_AT ? 0 : 1].data, bytes);
+            allocated++;
+            break;
+        case 2:
+            offset = get(at + 116, 4);
+            size = at[120];
+            assert_int_equal(2, allocated);
+            assert_true((size == 4 || size == 8) && offset + size <= bytes);
+            value = get(host + place + offset, (u32)size);
+            assert_int_equal(TABLES_AT, place_of(files, at + 60, &target_bytes));
+            assert_in_range(value, 1, target_bytes - 1);
+            value += TABLES_AT;
+            memcpy(host + place + offset, &value, size);
+            break;
+        case 3:
+            offset = get(at + 60, 4);
+            assert_true(offset < bytes && get(at + 64, 4) + get(at + 68, 4) <= bytes);
+            for (u64 i = 0; i < get(at + 68, 4); i++) sum = (u8)(sum + host[place + get(at + 64, 4) + i]);
+            host[place + offset] = (u8)(host[place + offset] - sum);
+            break;
+        default: fail();
+        }
+    }
+}
+
+static void test_files(void **state) {
+    static const u32 ids[] = {0, 1};
+    struct guest_pci pci = {GIB(4), GIB(1)};
+    struct image_module files[GUEST_ACPI_FILES];
+    const u8 *r = host + RSDP_AT, *x;
+    gpa_t rsdp;
+
+    (void)state;
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 2, 2, &pci, true, &rsdp));
+    assert_int_equal(0, guest_acpi_files(host + 0xe0000, 0x20000, files));
+    run_script(files);
+    check_sum(r, 20);
+    check_sum(r, 36);
+    for (u32 wide = 0; wide < 2; wide++) {
+        static const char *const names[] = {"FACP", "APIC", "HPET", "MCFG", "SSDT"};
+
+        x = host + (wide ? get(r + 24, 8) : get(r + 16, 4));
+        assert_memory_equal(wide ? "XSDT" : "RSDT", x, 4);
+        assert_int_equal(36 + 5 * (wide ? 8 : 4), get(x + 4, 4));
+        check_sum(x, get(x + 4, 4));
+        for (u32 i = 0; i < 5; i++) {
+            const u8 *t = host + (wide ? get(x + 36 + 8 * i, 8) : get(x + 36 + 4 * i, 4));
+
+            assert_memory_equal(names[i], t, 4);
+            check_sum(t, get(t + 4, 4));
+            if (i) continue;
+            assert_memory_equal("FACS", host + get(t + 36, 4), 4);
+            assert_int_equal(0, get(t + 36, 4) % 64);
+            assert_memory_equal("DSDT", host + get(t + 40, 4), 4);
+            assert_int_equal(get(t + 40, 4), get(t + 140, 8));
+        }
+    }
+    /* What is to be done with them finds no room behind them. */
+    assert_int_equal(0, guest_acpi_build(&mem, ids, 2, 2, NULL, false, &rsdp));
+    assert_int_equal(-E_RANGE, guest_acpi_files(host + 0xe0000, 0x1000, files));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_fadt), TEST(test_madt), TEST(test_range), TEST(test_pci),
-                                       TEST(test_hpet)};
+    const struct CMUnitTest tests[] = {TEST(test_fadt), TEST(test_madt), TEST(test_range),
+                                       TEST(test_pci),  TEST(test_hpet), TEST(test_files)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
