@@ -9,7 +9,8 @@
  * -E_NOMEM: there are more than `max`, *count says how many; those that fit are filled. */
 int pci_scan(const struct pci_access *access, u32 segment, u32 first, u32 last, struct pci_function *out, u32 max,
              u32 *count) must_check;
-/* Fills .requester and .group in all: functions that can reach each other without passing the IOMMU, or that it cannot tell apart. */
+/* Fills .requester and .group in all: functions that can reach each other without passing the IOMMU, or that it cannot
+ * tell apart. */
 void pci_group(struct pci_function *functions, u32 count);
 /* Reads one BAR's place and size; the register is left as it was. number: 0 to 5, or PCI_BARS for the ROM. */
 struct pci_bar pci_measure_bar(const struct pci_access *access, u32 id, u32 offset, bool rom);

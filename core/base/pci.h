@@ -97,7 +97,7 @@ struct pci_function {
     u32 physical; /* identity */
     struct pci_vfs vfs;
     u32 requester; /* identity under which an IOMMU sees its requests: a bridge's, behind conventional PCI */
-    u32 group; /* isolation group: the smallest id among those that cannot be told apart or kept apart */
+    u32 group;     /* isolation group: the smallest id among those that cannot be told apart or kept apart */
 };
 
 /* A message that a device writes to interrupt: SDM Vol 3A, Message Signalled Interrupts. */
