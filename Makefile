@@ -81,7 +81,7 @@ $(O)/unit/test_%: $(O)/unit/test/unit/test_%.o $(UTOBJS)
 $(O)/unit/test_core_%: $(O)/unit/test/unit/test_core_%.o $(UTOBJS) $(UTCORE)
 	$(Q)$(CC) $(UTFLAGS) $^ -o $@ -lcmocka
 # A driver, against a made-up machine.
-$(O)/unit/test_vtd: $(O)/unit/drivers/vtd.o
+$(O)/unit/test_vtd $(O)/unit/test_vtd_ids: $(O)/unit/drivers/vtd.o
 $(O)/unit/test_uart: $(O)/unit/drivers/uart.o
 # An independent disassembler, for one test only.
 $(O)/unit/test_insn_capstone: UTLIBS := -lcapstone

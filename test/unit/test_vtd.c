@@ -1,69 +1,6 @@
 /* drivers/vtd.c against made-up units: that all is closed, what is opened and for whom, that caches are told, and units
  * that lack something, disobey, or never complete an invalidation. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-#include "drivers/iommu.h"
-#include "test/unit/dmar_table.h"
-#include "test/unit/vtd_machine.h"
-
-#define NIC    PCI_ID(0, 3, 0, 1)
-#define DISK   PCI_ID(0, 3, 1, 0)
-#define GPU    PCI_ID(0, 0, 2, 0) /* behind the second unit */
-#define IOAPIC PCI_ID(0, 0xf0, 31, 0)
-#define TABLE  0x12345000ull
-
-static struct table t;
-static char summary[200], why[200];
-static struct iommu_env env = {machine_take, machine_registers, NULL, false, NULL, NULL};
-
-static void fill_table(u8 flags) {
-    machine_start();
-    put_header(&t, flags);
-    put_unit(&t, 0, 0, REGISTERS + KIB(8));
-    PUT_SCOPE(&t, 1, 0, 0, 0x0200);
-    put_unit(&t, 1, 0, REGISTERS);
-    PUT_SCOPE(&t, 3, 2, 0xf0, 0x1f00);
-    put_region(&t, 0, 0x7d000000, 0x7d7fffff);
-    PUT_SCOPE(&t, 1, 0, 0, 0x1400);
-}
-
-static int setup(void) {
-    summary[0] = why[0] = 0;
-    return vtd_ops.setup(t.bytes, &env, summary, sizeof(summary), why, sizeof(why));
-}
-
-static void start(void) {
-    env.x2apic = false;
-    fill_table(1);
-    assert_int_equal(0, setup());
-    assert_int_equal(0, vtd_ops.prepare(DISK, 8));
-    assert_int_equal(0, vtd_ops.prepare(NIC, 4));
-    assert_int_equal(0, vtd_ops.prepare(GPU, 1));
-    assert_int_equal(0, vtd_ops.prepare(IOAPIC, 24));
-}
-
-static void check_dma(u32 unit, u32 id, u64 domain, u64 root, u32 levels) {
-    struct cached e = dma(&machines[unit], id);
-
-    if (!domain) {
-        assert_int_equal(0, e.low & 1);
-        return;
-    }
-    assert_int_equal(root | 1, e.low);
-    assert_int_equal(domain << 8 | (levels - 2), e.high);
-}
-
-static void check_interrupt(u32 unit, u32 id, struct msi_message m, u32 vector, u32 core, bool level) {
-    struct arrived a = interrupt(&machines[unit], id, m);
-
-    assert_int_equal(vector, a.vector);
-    if (!vector) return;
-    assert_int_equal(core, a.core);
-    assert_int_equal(level, a.level);
-}
+#include "test/unit/vtd_fixture.h"
 
 /* --- setup --- */
 
@@ -160,63 +97,6 @@ static void test_common(void **state) {
     machines[0].cap &= ~CAP_PAGES_2M;
     assert_int_equal(0, setup());
     assert_int_equal(1, vtd_ops.max_leaf());
-}
-
-/* A virtual function belongs to the unit of the physical one (VT-d 4.1, Device Scope Structure). */
-static u32 physical_gpu(u32 id) { return id == GPU + 1 ? GPU : id; }
-
-static void test_virtual_function(void **state) {
-    (void)state;
-    fill_table(1);
-    assert_int_equal(0, setup());
-    assert_int_equal(0, vtd_ops.prepare(GPU + 1, 1)); /* nobody says so: the unit of all others */
-    assert_int_equal(0, vtd_ops.attach(GPU + 1, 6, hpa(TABLE)));
-    check_dma(1, GPU + 1, 0, 0, 0);
-    fill_table(1);
-    env.physical = physical_gpu;
-    assert_int_equal(0, setup());
-    env.physical = NULL;
-    assert_int_equal(0, vtd_ops.prepare(GPU, 1));
-    assert_int_equal(0, vtd_ops.prepare(GPU + 1, 1));
-    assert_int_equal(0, vtd_ops.attach(GPU, 5, hpa(TABLE + PAGE_4K)));
-    assert_int_equal(0, vtd_ops.attach(GPU + 1, 6, hpa(TABLE)));
-    check_dma(1, GPU + 1, 6, TABLE, 4);
-    check_dma(1, GPU, 5, TABLE + PAGE_4K, 4);
-    check_dma(0, GPU + 1, 0, 0, 0);
-    assert_int_equal(0, vtd_ops.detach(GPU));
-    check_dma(1, GPU + 1, 6, TABLE, 4);
-}
-
-/* Behind conventional PCI all requests are the bridge's: it is opened as well, for one domain, and may interrupt. */
-#define ALIAS PCI_ID(0, 9, 0, 0)
-static u32 alias(u32 id) { return id == ALIAS + 8 || id == ALIAS + 16 ? ALIAS : id; }
-
-static void test_behind_a_bridge(void **state) {
-    struct msi_message m;
-
-    (void)state;
-    fill_table(1);
-    env.requester = alias;
-    assert_int_equal(0, setup());
-    env.requester = NULL;
-    assert_int_equal(0, vtd_ops.prepare(ALIAS + 8, 2));
-    assert_int_equal(0, vtd_ops.prepare(ALIAS + 16, 2));
-    check_dma(0, ALIAS, 0, 0, 0);
-    assert_int_equal(0, vtd_ops.attach(ALIAS + 8, 5, hpa(TABLE)));
-    check_dma(0, ALIAS, 5, TABLE, 4);
-    check_dma(0, ALIAS + 8, 5, TABLE, 4);
-    assert_int_equal(-E_OVERLAP, vtd_ops.attach(ALIAS + 16, 6, hpa(TABLE + PAGE_4K)));
-    check_dma(0, ALIAS, 5, TABLE, 4);
-    check_dma(0, ALIAS + 16, 0, 0, 0);
-    assert_int_equal(0, vtd_ops.route(ALIAS + 8, 1, 0x44, 3, false, &m));
-    check_interrupt(0, ALIAS, m, 0x44, 3, false);
-    check_interrupt(0, ALIAS + 16, m, 0, 0, false);
-    assert_int_equal(0, vtd_ops.detach(ALIAS + 8));
-    check_dma(0, ALIAS, 0, 0, 0);
-    check_dma(0, ALIAS + 8, 0, 0, 0);
-    check_interrupt(0, ALIAS, m, 0, 0, false);
-    assert_int_equal(0, vtd_ops.attach(ALIAS + 16, 6, hpa(TABLE + PAGE_4K)));
-    check_dma(0, ALIAS, 6, TABLE + PAGE_4K, 4);
 }
 
 static void test_no_interrupt_remapping(void **state) {
@@ -506,8 +386,6 @@ int main(void) {
         cmocka_unit_test(test_left_on),
         cmocka_unit_test(test_capabilities),
         cmocka_unit_test(test_common),
-        cmocka_unit_test(test_virtual_function),
-        cmocka_unit_test(test_behind_a_bridge),
         cmocka_unit_test(test_no_interrupt_remapping),
         cmocka_unit_test(test_attach),
         cmocka_unit_test(test_refused),
