@@ -52,9 +52,34 @@ static void add_function(struct partition *p, u32 index, const struct pci_functi
         .real = f, .device = index + 1, .intx_pin = vpci_intx_pin(index + 1), .has_line = grant->gsi != 0};
 }
 
+/* Stage-2 tables at most: of memory whose pages are as small as its addresses have them, and of BARs that are aligned
+ * to their sizes but may have to do without pages of 1 GiB. */
+static u64 tables_of(const struct region *r) {
+    bool small = (r->gpa.v ^ r->hpa.v) & (PAGE_2M - 1);
+
+    return r->bytes / (512 * PAGE_1G) + r->bytes / PAGE_1G + (small ? r->bytes / PAGE_2M : 0) + 6;
+}
+
+static u64 tables_of_bars(const struct pci_function *f) {
+    u64 tables = 0;
+
+    for (u32 i = 0; i < BARS_ALL; i++)
+        tables += POOL_PER_BAR + (pass_bar(f, i)->io ? 0 : pass_bar(f, i)->bytes / PAGE_1G);
+    return tables;
+}
+
+static u64 tables_of_all(const struct partition *p, u8 owner) {
+    u64 tables = POOL_BASE;
+
+    for (u32 i = 0; i < p->memory.count; i++) tables += tables_of(&p->regions[i]);
+    for (u32 i = 0; i < pass.count; i++)
+        if (pass.owner[i] == owner) tables += tables_of_bars(&pass.functions[i]);
+    return tables;
+}
+
 /* What p's functions need, in one block that is mapped on its cores: the structures, then tables for all of stage 2. */
 static void allocate(struct partition *p, u8 owner, u32 count, u32 irqs) {
-    const u64 tables = POOL_BASE + POOL_PER_BAR * BARS_ALL * count + p->config->memory / PAGE_1G + 3 * p->memory.count;
+    const u64 tables = tables_of_all(p, owner);
     u64 bytes = align_up(sizeof(*p->pci) + count * (sizeof(*p->pci->functions) + sizeof(*p->pci->guest)) +
                              irqs * (sizeof(*p->pci->irqs) + sizeof(struct vpci_vector)),
                          PAGE_4K);

@@ -13,7 +13,6 @@
 #define DATA           0xcfc
 #define ADDRESS_ENABLE BIT(31)
 
-#define PCIE_CONTROL   8u /* from the capability: Device Control, and Device Status above it */
 #define PCIE_START_FLR BIT(15)
 #define PCIE_PENDING   BIT(21) /* Transactions Pending, of Device Status */
 #define AF_CONTROL     4u
@@ -138,6 +137,10 @@ void pci_restore(const struct pci_function *f) {
         command |= bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
     }
     if (f->rom.bytes) put(f->id, PCI_REG_ROM, 4, (u32)f->rom.base);
+    /* Payload sizes must fit those of the ports above; redirects keep functions of one device apart. */
+    if (f->pcie && !f->virtual) put(f->id, f->pcie + PCI_PCIE_CONTROL, 2, f->control);
+    if (f->control2 && !f->virtual) put(f->id, f->pcie + PCI_PCIE_CONTROL2, 2, f->control2);
+    if (f->acs && !f->header) put(f->id, f->acs + PCI_ACS_CONTROL, 2, PCI_ACS_FUNCTION);
     if (f->msi) put(f->id, f->msi + 2u, 2, get(f->id, f->msi + 2u, 2) & ~1u);
     if (f->msix) put(f->id, f->msix + 2u, 2, (get(f->id, f->msix + 2u, 2) & 0x3fffu));
     put(f->id, PCI_REG_COMMAND, 2, command);
@@ -146,9 +149,9 @@ void pci_restore(const struct pci_function *f) {
 /* Starts the reset. 0 or -E_UNSUPPORTED. */
 static int start_reset(const struct pci_function *f, const struct pci_function *bridge) {
     if (f->flr && f->pcie) {
-        for (u32 us = 0; us < RESET_US && (get(f->id, f->pcie + PCIE_CONTROL, 4) & PCIE_PENDING); us += STEP_US)
+        for (u32 us = 0; us < RESET_US && (get(f->id, f->pcie + PCI_PCIE_CONTROL, 4) & PCIE_PENDING); us += STEP_US)
             clock_wait_us(STEP_US);
-        put(f->id, f->pcie + PCIE_CONTROL, 2, get(f->id, f->pcie + PCIE_CONTROL, 2) | PCIE_START_FLR);
+        put(f->id, f->pcie + PCI_PCIE_CONTROL, 2, get(f->id, f->pcie + PCI_PCIE_CONTROL, 2) | PCIE_START_FLR);
     } else if (f->flr) {
         put(f->id, f->af + AF_CONTROL, 1, 1);
     } else if (f->pm && !(get(f->id, f->pm + PM_STATUS, 2) & PM_NO_RESET)) {

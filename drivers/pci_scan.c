@@ -3,26 +3,26 @@
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 
-#define HEADER_MULTI   0x80u
-#define HEADER_BRIDGE  1u
-#define MAX_CAPS       64u  /* what fits into 256 bytes; one loop round is enough */
-#define MAX_EXT_CAPS   480u /* into 4 KiB */
-#define BAR_IO         1u
-#define BAR_WIDE       4u /* type field 2 */
-#define BAR_TYPE       6u
-#define BAR_PREFETCH   8u
-#define ROM_ENABLE     1u
-#define ROM_ADDRESS    0xfffff800u
-#define PCIE_FLR       BIT(28) /* Device Capabilities */
-#define PCIE_TYPE_ROOT 4u      /* root port */
-#define PCIE_TYPE_DOWN 6u      /* downstream port of a switch */
-#define PCIE_TYPE_PCI  7u      /* bridge from PCI Express to conventional PCI */
-#define PCIE_TYPE_BACK 8u      /* and the other way round */
-#define AF_FLR         2u      /* AF Capabilities, byte 3 */
-#define MSI_64         BIT(7)  /* Message Control */
-#define MSI_MASKABLE   BIT(8)
-#define ACS_PORT       0x1du /* source validation, request and completion redirect, upstream forwarding */
-#define ACS_FUNCTION   0x0cu /* request and completion redirect */
+#define HEADER_MULTI      0x80u
+#define HEADER_BRIDGE     1u
+#define MAX_CAPS          64u  /* what fits into 256 bytes; one loop round is enough */
+#define MAX_EXT_CAPS      480u /* into 4 KiB */
+#define BAR_IO            1u
+#define BAR_WIDE          4u /* type field 2 */
+#define BAR_TYPE          6u
+#define BAR_PREFETCH      8u
+#define ROM_ENABLE        1u
+#define ROM_ADDRESS       0xfffff800u
+#define PCIE_FLR          BIT(28) /* Device Capabilities */
+#define PCIE_CONTROL_KEPT 0x7fffu /* all but what starts a reset */
+#define PCIE_TYPE_ROOT    4u      /* root port */
+#define PCIE_TYPE_DOWN    6u      /* downstream port of a switch */
+#define PCIE_TYPE_PCI     7u      /* bridge from PCI Express to conventional PCI */
+#define PCIE_TYPE_BACK    8u      /* and the other way round */
+#define AF_FLR            2u      /* AF Capabilities, byte 3 */
+#define MSI_64            BIT(7)  /* Message Control */
+#define MSI_MASKABLE      BIT(8)
+#define ACS_PORT          0x1du /* source validation, request and completion redirect, upstream forwarding */
 
 static u32 read(const struct pci_access *a, u32 id, u32 offset, u32 size) { return a->read(a->ctx, id, offset, size); }
 
@@ -120,10 +120,11 @@ static bool msix_fits(const struct pci_function *f, u8 bar, u64 offset, u64 byte
 
 /* Sends peer-to-peer requests upward, to the IOMMU. Returns the capability's offset, or 0 if it cannot do it all. */
 static u16 enable_acs(const struct pci_access *a, const struct pci_function *f) {
-    u32 at = pci_find_extended(a, f->id, PCI_EXT_ACS), wanted = f->header == HEADER_BRIDGE ? ACS_PORT : ACS_FUNCTION;
+    u32 at = pci_find_extended(a, f->id, PCI_EXT_ACS),
+        wanted = f->header == HEADER_BRIDGE ? ACS_PORT : PCI_ACS_FUNCTION;
 
     if (!at || (read(a, f->id, at + 4, 2) & wanted) != wanted) return 0;
-    a->write(a->ctx, f->id, at + 6, 2, wanted);
+    a->write(a->ctx, f->id, at + PCI_ACS_CONTROL, 2, wanted);
     return (u16)at;
 }
 
@@ -152,6 +153,9 @@ void pci_read_capabilities(const struct pci_access *a, struct pci_function *f) {
     if (f->pcie) {
         f->pcie_type = read(a, f->id, f->pcie + 2u, 2) >> 4 & 0xf;
         f->flr = read(a, f->id, f->pcie + 4u, 4) & PCIE_FLR;
+        f->control = read(a, f->id, f->pcie + PCI_PCIE_CONTROL, 2) & PCIE_CONTROL_KEPT;
+        if ((read(a, f->id, f->pcie + 2u, 2) & PCI_PCIE_VERSION) >= 2)
+            f->control2 = (u16)read(a, f->id, f->pcie + PCI_PCIE_CONTROL2, 2);
         f->acs = enable_acs(a, f);
         f->sriov = (u16)pci_find_extended(a, f->id, PCI_EXT_SRIOV);
     }

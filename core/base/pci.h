@@ -44,8 +44,17 @@
 #define PCI_CAP_MSIX   0x11
 #define PCI_CAP_AF     0x13
 #define PCI_EXT_ACS    0x0d
-#define PCI_EXT_ARI    0x0e
-#define PCI_EXT_SRIOV  0x10
+
+/* In the PCI Express capability. The second register is there from version 2 on, its capabilities before it. */
+#define PCI_PCIE_CONTROL  0x08u
+#define PCI_PCIE_CONTROL2 0x28u
+#define PCI_PCIE_VERSION  0x0fu
+/* Of the control register of access control: redirects of a function's requests and completions to the port above. */
+#define PCI_ACS_CONTROL  0x06u
+#define PCI_ACS_FUNCTION 0x0cu
+
+#define PCI_EXT_ARI   0x0e
+#define PCI_EXT_SRIOV 0x10
 
 #define PCI_BARS 6u
 
@@ -91,7 +100,8 @@ struct pci_function {
     u16 msix_entries;
     u8 msix_bar, msix_pba_bar; /* BAR numbers */
     u32 msix_offset, msix_pba_offset;
-    u8 pcie_type; /* device/port type; PCI Express Base 4.0, PCI Express Capabilities Register */
+    u16 control, control2; /* Device Control and Device Control 2, as the firmware left them */
+    u8 pcie_type;          /* device/port type; PCI Express Base 4.0, PCI Express Capabilities Register */
     bool flr;
     bool virtual; /* its ids and BARs are those of `physical`, which enabled it: its own registers do not hold them */
     u32 physical; /* identity */

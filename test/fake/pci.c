@@ -95,6 +95,12 @@ void fake_pci_flr(struct fake_function *f) {
     store(f, f->pcie + 2, 2, 2);
     store(f, f->pcie + 4, 4, 1u << 28);
 }
+void fake_pci_express(struct fake_function *f, u16 control, u16 control2) {
+    f->pcie = capability(f, PCI_CAP_PCIE, 60);
+    store(f, f->pcie + 2, 2, 2);
+    store(f, f->pcie + PCI_PCIE_CONTROL, 2, control);
+    store(f, f->pcie + PCI_PCIE_CONTROL2, 2, control2);
+}
 void fake_pci_msi(struct fake_function *f, bool wide, bool maskable) {
     f->msi = capability(f, PCI_CAP_MSI, 24);
     store(f, f->msi + 2, 2, (wide ? 0x80 : 0) | (maskable ? 0x100 : 0));
@@ -118,6 +124,7 @@ static void reset(struct fake_function *f) {
     store(f, PCI_REG_COMMAND, 2, 0);
     for (u32 i = 0; i <= PCI_BARS; i++)
         store(f, bar_at(i), 4, fake_pci_get(f, bar_at(i), 4) & (i == PCI_BARS ? 0 : 0xf) & ~f->holds[i]);
+    if (f->pcie) store(f, f->pcie + PCI_PCIE_CONTROL, 2, 0x2810), store(f, f->pcie + PCI_PCIE_CONTROL2, 2, 0);
     if (f->msi) store(f, f->msi + 2, 2, fake_pci_get(f, f->msi + 2, 2) & ~1u);
     if (f->msix) store(f, f->msix + 2, 2, fake_pci_get(f, f->msix + 2, 2) & 0x3fff);
     if (f->dies) f->dead = true;
@@ -134,7 +141,10 @@ static void write_special(struct fake_function *f, u32 offset, u32 size, u32 val
     for (u32 i = 0; i <= PCI_BARS; i++)
         if (offset == bar_at(i) && size == 4)
             store(f, offset, 4, (fake_pci_get(f, offset, 4) & ~f->holds[i]) | (value & f->holds[i]));
-    if (f->pcie && offset == f->pcie + 8 && (value & 0x8000)) reset(f);
+    if (f->pcie && (offset == f->pcie + PCI_PCIE_CONTROL || offset == f->pcie + PCI_PCIE_CONTROL2)) {
+        store(f, offset, 2, value & 0x7fff);
+        if (offset == f->pcie + PCI_PCIE_CONTROL && (value & 0x8000)) reset(f);
+    }
     if (f->pm && offset == f->pm + 4) {
         if (f->config[offset] == 3 && !(value & 3)) reset(f);
         f->config[offset] = value & 3;

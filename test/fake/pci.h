@@ -60,6 +60,8 @@ void fake_pci_bar(struct fake_function *f, u32 number, u64 bytes, u32 low, u64 b
 /* Capabilities are put one behind the other. */
 void fake_pci_pm(struct fake_function *f);
 void fake_pci_flr(struct fake_function *f);
+/* PCI Express without that reset. */
+void fake_pci_express(struct fake_function *f, u16 control, u16 control2);
 void fake_pci_msi(struct fake_function *f, bool wide, bool maskable);
 void fake_pci_msix(struct fake_function *f, u32 entries, u32 bar, u32 offset);
 void fake_pci_bridge(struct fake_function *f, u8 secondary, u8 subordinate);

@@ -23,7 +23,8 @@ static void must(bool truth) {
 
 static int probe(struct vendor_caps *caps, char *why, size_t why_size) {
     fmt(why, why_size, "the fake has nothing|take another");
-    *caps = (struct vendor_caps){.max_leaf = 3, .timer = fake_cpu.timer, .longest_run = caps->longest_run};
+    *caps = (struct vendor_caps){
+        .max_leaf = fake_cpu.small_leaves ? 2 : 3, .timer = fake_cpu.timer, .longest_run = caps->longest_run};
     fmt(caps->summary, sizeof(caps->summary), "scripted");
     return fake_cpu.refuse_probe ? -E_UNSUPPORTED : 0;
 }

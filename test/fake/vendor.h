@@ -28,7 +28,7 @@ extern struct fake_script fake_script;
 /* Behaviour of the processor: what probe says, whether a timer and instruction lengths are there. */
 struct fake_cpu {
     bool refuse_probe, refuse_enable, timer;
-    bool posts;
+    bool posts, small_leaves;
     bool wake; /* a sleeping core is woken by its timer, and time passes meanwhile; else it stops */
     u64 armed; /* of the vendor's timer */
     u32 idles, opened_ports, opened_msrs;

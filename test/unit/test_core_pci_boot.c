@@ -313,6 +313,37 @@ static void check_bus_reset(void) {
 }
 static void check_no_reset(void) { MUST(fake_pci_at(FIRST)->resets == 0 && fake_iommu.attached_count == 1); }
 static void check_power_reset(void) { MUST(fake_pci_at(DISK)->resets == 1); }
+static void with_payloads(void) {
+    fake_pci_express(fake_pci_at(DISK), 0x5950, 0x0009);
+    fake_pci_express(fake_pci_at(FIRST), 0x2930, 0);
+    fake_pci_express(fake_pci_at(OTHER), 0x5857, 0x0400);
+}
+/* What the firmware set for the ports above: payload sizes, time-outs. */
+static void check_payloads(void) {
+    static const struct {
+        u32 id, control, control2;
+    } as_before[] = {{DISK, 0x5950, 9}, {FIRST, 0x2930, 0}, {OTHER, 0x5857, 0x400}};
+
+    for (u32 i = 0; i < ARRAY_SIZE(as_before); i++) {
+        const struct fake_function *f = fake_pci_at(as_before[i].id);
+
+        MUST(f->resets && fake_pci_get(f, f->pcie + PCI_PCIE_CONTROL, 2) == as_before[i].control);
+        MUST(fake_pci_get(f, f->pcie + PCI_PCIE_CONTROL2, 2) == as_before[i].control2);
+    }
+}
+/* More tables than small BARs ever want. */
+static void large_bar(void) {
+    fake_cpu.small_leaves = true;
+    fake_pci_bar(fake_pci_at(NIC), 2, GIB(64), 4, GIB(128));
+}
+static void check_large_bar(void) {
+    struct partition *p = fake_partition(0);
+    u64 home = p->pci->guest[0].home[2];
+
+    fake_on_core(1);
+    p->pci->host.place(p, 0, 2, home);
+    for (u64 at = 0; at < GIB(64); at += GIB(1)) MUST(pt_lookup(&p->pci->stage2, home + at).at.v == GIB(128) + at);
+}
 
 static void test_resets(void **state) {
     (void)state;
@@ -321,6 +352,14 @@ static void test_resets(void **state) {
     BOOT(ONE("pci = [\"01:00.0\"]\npci-reset = \"optional\"") TWO(""), .after = check_no_reset);
     assert_boots();
     BOOT(ONE("pci = [\"00:04.0\"]") TWO(""), .after = check_power_reset);
+    assert_boots();
+    BOOT(ONE("pci = [\"00:04.0\", \"01:00.*\"]") TWO(""), .before = with_payloads, .after = check_payloads);
+    assert_boots();
+}
+
+static void test_tables(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = large_bar, .after = check_large_bar);
     assert_boots();
 }
 
@@ -373,9 +412,9 @@ static void test_stop_on_fault(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_patterns),      cmocka_unit_test(test_refused), cmocka_unit_test(test_left_out),
-        cmocka_unit_test(test_misplaced),     cmocka_unit_test(test_resets),  cmocka_unit_test(test_unprotected),
-        cmocka_unit_test(test_stop_on_fault),
+        cmocka_unit_test(test_patterns),    cmocka_unit_test(test_refused),       cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_misplaced),   cmocka_unit_test(test_resets),        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_unprotected), cmocka_unit_test(test_stop_on_fault),
     };
 
     return cmocka_run_group_tests_name("core pci boot", tests, NULL, NULL);
