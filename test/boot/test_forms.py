@@ -113,18 +113,31 @@ BAD = {
     "note": ("pvh32.elf", 0x1018 + 8, b"\x11", 'format = "pvh"', "PT_NOTE: .*"),
     "segment": ("pvh64.elf", 0x40 + 24, b"\0\0\0\x02", "", "p_paddr: .*"),
     "checksum": ("mb2-address.bin", 4000 + 8, b"\xff\xff", 'format = "multiboot2"', "magic: .*"),
+    "entry": ("mb1-64.elf", 24, b"\x10\0\0\0", "", "e_entry: 0x10 is in no PT_LOAD segment"),
     "flat": ("flat32.bin", 0, b"", 'format = "flat"\nload = 0xfffff0', "load: .*"),
+    "linux": ("bzImage", 0x206, b"\x05\x02", "", "version: boot protocol 2.5, .*"),
     "large": ("mb2.elf", 0, b"", 'initrd = "large"', r"module large: no room for its 20000 KiB .*"),
 }
+
+
+def bzimage(tmp_path):
+    """A setup header of Linux and zeroes."""
+    header = bytearray(8192)
+    header[0x1f1] = 1
+    header[0x1fe:0x208] = b"\x55\xaa\xeb\x6aHdrS\x0c\x02"
+    (tmp_path / "bzImage").write_bytes(header)
+    return tmp_path / "bzImage"
 
 
 def test_bad_image(boot, guest, tmp_path):
     """All on one machine, with a good one."""
     modules = {"hello.elf": guest("hello.elf"), "large": tmp_path / "large"}
     modules["large"].write_bytes(bytes(20000 * 1024))
+    bzimage(tmp_path)
     config = ""
     for core, (why, (name, at, data, more, what)) in enumerate(BAD.items()):
-        modules[f"{why}.bin"] = patched(guest(name), tmp_path, at, data)
+        path = tmp_path / name if (tmp_path / name).exists() else guest(name)
+        modules[f"{why}.bin"] = patched(path, tmp_path, at, data)
         config += partition(why, [core], f"{why}.bin", more=more)
     machine = boot(config + partition("good", [len(BAD)], "hello.elf"), modules, cpus=len(BAD) + 1)
     machine.wait_for(r"^\[good\] hello: cpu .*\n")
