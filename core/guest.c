@@ -227,28 +227,32 @@ static int write_piece(struct access *a, u64 la, u32 size, u64 value, struct ins
 
 static u32 first_part(u64 la, u32 size) { return (u32)min_u64(size, PAGE_4K - (la & (PAGE_4K - 1))); }
 
-static int probe_write(void *ctx, u64 la, u32 size, struct insn_fault *fault) {
+static int probe(void *ctx, u64 la, u32 size, u32 access, struct insn_fault *fault) {
     u32 first = first_part(la, size);
     gpa_t at;
-    int error = translate(ctx, la, WALK_WRITE, &at, fault);
+    int error = translate(ctx, la, access, &at, fault);
 
     if (error || first == size) return error;
-    return translate(ctx, la + first, WALK_WRITE, &at, fault);
+    return translate(ctx, la + first, access, &at, fault);
+}
+
+static int probe_write(void *ctx, u64 la, u32 size, struct insn_fault *fault) {
+    return probe(ctx, la, size, WALK_WRITE, fault);
 }
 
 static int bus_read(void *ctx, u64 la, u32 size, u64 *value, struct insn_fault *fault) {
     u32 first = first_part(la, size);
-    u64 byte, all = 0;
+    u64 byte = 0, all = 0;
     int error;
 
     if (first == size) return read_piece(ctx, la, size, value, fault);
-    for (u32 i = 0; i < size; i++) {
+    error = probe(ctx, la, size, WALK_READ, fault); /* a device must not be read for nothing */
+    for (u32 i = 0; i < size && !error; i++) {
         error = read_piece(ctx, la + i, 1, &byte, fault);
-        if (error) return error;
         all |= (byte & 0xff) << (8 * i);
     }
     *value = all;
-    return 0;
+    return error;
 }
 
 static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *fault) {

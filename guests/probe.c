@@ -85,7 +85,7 @@ static u32 run_list(const struct check *list, u32 *failed) {
 
 static const struct check *const areas[] = {cpu_checks,   msr_checks,    mode_checks, interrupt_checks,
                                             apic_checks,  shadow_checks, mmio_checks, device_checks,
-                                            timer_checks, pic_checks,    smp_checks};
+                                            timer_checks, pic_checks,    smp_checks,  last_checks};
 
 void guest_main(void) {
     u32 failed = 0, count = 0;

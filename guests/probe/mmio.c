@@ -245,7 +245,49 @@ static bool crossing_fetch(void) {
     return true;
 }
 
-/* An operand half on ordinary memory, half on nobody's address: what lies on memory must be right. */
+/* An operand of which two bytes lie in memory and two on a device: each gets its own. Where the second page faults,
+ * nothing has been done to the first. */
+#define ACROSS (WINDOW2 - 2)
+static void store_there(void *argument) { *(volatile u32 *)argument = 0x55667788; }
+
+static bool crossing_data(void) {
+    volatile u32 *across = (volatile u32 *)(u64)ACROSS;
+    u64 memory = (u64)page_pair & ~0x1ffffful;
+    volatile u16 *first = (volatile u16 *)memory, *last = (volatile u16 *)(memory + 0x1ffffe);
+    u16 old_first = *first, old_last = *last;
+    struct fault f;
+
+    if (!open_windows()) return true;
+    set_entry(WINDOW, memory | 0x83);
+    *across = 0x120304; /* of the IOAPIC, the index takes a byte */
+    value("%x %x %x", *last, *byte_index, *across);
+    __asm__ volatile("addl %1, %0" : "+m"(*across) : "r"(0x30002) : "cc");
+    value("%x %x", *last, *byte_index);
+    write_cr0(read_cr0() | CR0_WP);
+    set_entry(WINDOW2, 0xfec00000 | 0x99); /* read-only */
+    f = value_of_try(store_there, (void *)(u64)ACROSS);
+    value("%lx", f.cr2);
+    f = value_of_try(add_one, (void *)(u64)ACROSS);
+    value("%lx %x %x", f.cr2, *last, *byte_index);
+    write_cr0(read_cr0() & ~CR0_WP);
+    set_entry(WINDOW2, 0);
+    f = value_of_try(add_one, (void *)(u64)ACROSS);
+    value("%lx %x", f.cr2, *last);
+    *last = old_last;
+    /* The other way round: nobody's address, then memory, or nothing. */
+    set_entry(WINDOW, 0xfec00000 | 0x9b);
+    f = value_of_try(read_there, (void *)(u64)ACROSS);
+    value("%lx", f.cr2);
+    f = value_of_try(store_there, (void *)(u64)ACROSS);
+    value("%lx", f.cr2);
+    set_entry(WINDOW2, memory | 0x83);
+    *across = 0x9abc0000;
+    value("%x %x", *first, *across >> 16);
+    *first = old_first;
+    close_windows();
+    return true;
+}
+
 static bool long_prefixes(void) {
     if (!open_windows()) return true;
     FORM(".byte 0x2e, 0x3e, 0x26, 0x36\n\tmovl %%ecx, (%%rbx)", 0, 0);
@@ -279,6 +321,7 @@ const struct check mmio_checks[] = {
     {"mmio-strings", strings},
     {"mmio-faults", faults},
     {"mmio-fetch", crossing_fetch},
+    {"mmio-crossing", crossing_data},
     {"mmio-prefixes", long_prefixes},
     {"mmio-too-long", too_long_check},
     {0},

@@ -67,6 +67,27 @@ static bool cr4_long_mode(void) {
     return read_cr4() == cr4;
 }
 
+/* PCIDs: on with none in CR3, then CR3 keeps one and its top bit is a command. SDM Vol 3A, Process-Context Identifiers.
+ */
+static bool cr4_pcid(void) {
+    u64 cr3 = read_cr3(), cr4 = read_cr4();
+
+    if (!(cpuid(1, 0).ecx & BIT(17))) {
+        value("none");
+        return true;
+    }
+    value_of_try(set_cr4, (void *)(cr4 | CR4_PCIDE));
+    value_of_try(set_cr3, (void *)(cr3 | 5));
+    value("%lx", read_cr3() ^ cr3);
+    value_of_try(set_cr3, (void *)(cr3 | 0xffb | BIT(63)));
+    value("%lx", read_cr3() ^ cr3);
+    value_of_try(set_cr4, (void *)cr4);
+    value("%lx", read_cr3() ^ cr3);
+    value_of_try(set_cr4, (void *)(cr4 | CR4_PCIDE));
+    set_cr3((void *)cr3);
+    return read_cr3() == cr3 && read_cr4() == cr4;
+}
+
 static bool cr4_kept(void) {
     const u64 old = read_cr4(), bits[] = {CR4_TSD, CR4_DE, CR4_PSE, CR4_MCE, CR4_PGE, CR4_PCE, CR4_OSXMMEXCPT};
 
@@ -201,6 +222,29 @@ static bool extended_state(void) {
     return cpuid(0xd, 0).ebx <= all.ecx && cpuid(0xd, 2).ebx + cpuid(0xd, 2).eax <= all.ecx;
 }
 
+static u8 area[1024] __attribute__((aligned(64)));
+/* Does XSAVE of all that XCR0 has write in [from, to)? */
+static bool saves(u32 from, u32 to) {
+    bool changed = false;
+
+    for (u32 i = 0; i < sizeof(area); i++) area[i] = i < 576 ? 0 : 0x5a;
+    __asm__ volatile("xsave %0" : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
+    for (u32 i = from; i < to; i++) changed |= area[i] != 0x5a;
+    return changed;
+}
+
+/* XSAVE writes what CPUID says and nothing behind it. */
+static bool save_area(void) {
+    if (!(cpuid(1, 0).ecx & BIT(28))) return true; /* AVX */
+    write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXSAVE);
+    set_xcr0((void *)7ul);
+    value("%u: %d %d", cpuid(0xd, 0).ebx, saves(576, 832), saves(832, sizeof(area)));
+    set_xcr0((void *)3ul);
+    value("%u: %d", cpuid(0xd, 0).ebx, saves(576, sizeof(area)));
+    set_xcr0((void *)7ul);
+    return true;
+}
+
 static void do_rdpmc(void *argument) {
     u32 low, high;
     __asm__ volatile("rdpmc" : "=a"(low), "=d"(high) : "c"((u32)(u64)argument));
@@ -254,11 +298,13 @@ const struct check mode_checks[] = {
     {"cr3-reserved", cr3_reserved},
     {"cr4-kept", cr4_kept},
     {"cr4-long-mode", cr4_long_mode},
+    {"cr4-pcid", cr4_pcid},
     {"cr8-reserved", cr8_reserved},
     {"machine-status", machine_status},
     {"debug-registers", debug_registers},
     {"breakpoints", breakpoints},
     {"xsetbv", extended_state},
+    {"xsave-area", save_area},
     {"instructions", instructions},
     {"mode-unpaged", unpaged},
     {"mode-two-levels", two_levels},

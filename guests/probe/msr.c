@@ -171,7 +171,7 @@ static void rdtscp_at_cpl0(void *argument) {
     value("aux %x", aux);
 }
 static bool rdtscp(void) {
-    if (!(cpuid(0x80000001, 0).edx & BIT(27))) return true;
+    if (!(cpuid(0x80000001, 0).edx & BIT(27))) return fault_try(rdtscp_at_cpl0, NULL).vector == VEC_UD;
     wrmsr(MSR_TSC_AUX, 0x77);
     value_of_try(rdtscp_at_cpl0, NULL);
     wrmsr(MSR_TSC_AUX, 0);
