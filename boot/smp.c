@@ -9,7 +9,7 @@
 #include "drivers/clock.h"
 #include "drivers/lapic.h"
 
-#define START_TIMEOUT_US 200000
+#define START_TIMEOUT_US 1000000 /* ample: an emulated core may have to wait for its turn */
 
 /* The last words of the start page, read by boot.S. */
 struct start_parameters {

@@ -1,0 +1,149 @@
+"""Large machines: many cores, local APIC ids of 255 and above, memory maps in hundreds of pieces, firmware that uses
+five-level paging."""
+
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import time
+
+import emulator
+import image
+import pytest
+from conftest import BUILD, MODELS, PATIENCE, SECONDS
+from partitions import assert_all_ended, partition
+
+# --- cores
+
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("cores", [16, pytest.param(64, marks=pytest.mark.long)])
+def test_many_cores(boot, guest, cores):
+    """Half of them for each of two partitions."""
+    half = cores // 2
+    file = "".join(partition(name, list(range(first, first + half)), "smp.elf", "64M", cmdline="rounds=5 ticks=3")
+                   for name, first in (("low", 0), ("high", half)))
+    machine = boot(file, {"smp.elf": guest("smp.elf")}, cpus=cores, memory=1024)
+    machine.wait_for(rf"^\[mullion\] boot: {cores} cores, xapic, ", 600)
+    for name in "low", "high":
+        machine.wait_for(rf"^\[{name}\] smp: ok {half} cpus\n", 600)
+    assert_all_ended(machine, 600)
+
+
+def x2apic_emulated():
+    """QEMU has x2APIC without KVM from 9.0 on: QEMU=path names another than the system's."""
+    version = subprocess.run([os.environ.get("QEMU", "qemu-system-x86_64"), "--version"], capture_output=True, text=True,
+                             check=True).stdout
+    return int(re.search(r"version (\d+)", version).group(1)) >= 9
+
+
+@pytest.mark.long
+@pytest.mark.only_svm
+@pytest.mark.skipif(not x2apic_emulated(), reason="this QEMU has no x2APIC without KVM; QEMU=path names another")
+@pytest.mark.parametrize("iommu", ["", "intel-iommu,intremap=on,eim=on", "amd-iommu,intremap=on,xtsup=on"])
+def test_large_ids(boot, guest, iommu):
+    """A package has room for 256 ids, so the second one begins at 256: two cores there run a partition that sends
+    interrupts between them, and with an IOMMU the console's interrupt comes to them too."""
+    cpu = f"{MODELS['svm']},+x2apic"
+    cores = [f"max-x86_64-cpu,svm=on,npt=on,x2apic=on,socket-id=1,die-id=0,module-id=0,core-id={i},thread-id=0"
+             for i in range(2)]
+    file = '[machine]\nfocus = "large"\n' + partition("large", [1, 2], "smp.elf", "64M")
+    machine = boot(file, {"smp.elf": guest("smp.elf")}, cpu=cpu, cpus="1,sockets=2,cores=200,threads=1,maxcpus=400",
+                   extra=[word for device in [iommu, *cores] if device for word in ("-device", device)])
+    machine.wait_for(r"^\[mullion\] boot: 3 cores, x2apic, ")
+    machine.wait_for(r"^\[large\] smp: ok 2 cpus\n", 300)
+    assert_all_ended(machine)
+
+
+# --- memory
+
+CUTS = 200  # GRUB takes longer with the square of it: in Bochs, minutes
+
+
+class Cut(image.Contents):
+    """GRUB takes a page out of each mebibyte from 32 MiB on, as if it were broken: the map that it hands over has two
+    entries for each, and all of the machine's memory is full of holes."""
+
+    def configuration(self, folder):
+        cuts = "".join(f"cutmem {at:#x} {at + 4096:#x}\n" for at in range(32 << 20, (32 + CUTS) << 20, 1 << 20))
+        return cuts + super().configuration(folder)
+
+
+@pytest.mark.only_svm
+def test_memory_in_pieces(request, vendor, tmp_path, guest, monkeypatch):
+    """Nothing of what is cut is used, and the rest is; the partition lies behind the holes."""
+    monkeypatch.setattr(image, "LOADER", [*image.LOADER, "mmap"])
+    (tmp_path / "f.toml").write_text(partition("hello", [0], "hello.elf"))
+    contents = Cut(tmp_path / "f.toml", {"hello.elf": guest("hello.elf")},
+                   hypervisor=os.environ.get("MULLION", BUILD / "mullion.elf"))
+    image.make_iso(contents, tmp_path / "iso")
+    log = pathlib.Path(BUILD / "logs" / f"{request.node.name}.log")
+    machine = emulator.for_vendor(vendor, tmp_path / "iso", log, cpus=1, memory=512, limit=int(900 * PATIENCE),
+                                  cpu=MODELS[vendor])
+    request.node.machines = [machine]
+    with machine:
+        free = machine.wait_for(r"^\[mullion\] boot: 1 cores, \w+, (\d+) MiB free\n", SECONDS[vendor] * 2 * PATIENCE)
+        assert 505 <= int(free.group(1)) <= 510, "some 512 MiB but for 0.8 MiB of holes"
+        machine.wait_for(r"^\[hello\] hello: cpu ", SECONDS[vendor] * PATIENCE)
+        machine.wait_exit(SECONDS[vendor] * PATIENCE)
+
+
+# --- paging
+
+class Debugger:
+    """As much of gdb's remote protocol as this test needs, to a machine that has not begun."""
+
+    CR4 = 30  # the number that QEMU gives it
+
+    def __init__(self, path):
+        deadline = time.monotonic() + 60 * PATIENCE
+        self.socket = socket.socket(socket.AF_UNIX)
+        while self.socket.connect_ex(path):
+            assert time.monotonic() < deadline, "the emulator does not listen"
+            time.sleep(0.1)
+        self.socket.settimeout(60 * PATIENCE)
+        self.buffer = b""
+        self.ask("qSupported:xmlRegisters=i386")  # without it there are no control registers
+        self.ask("qXfer:features:read:target.xml:0,ffb")
+
+    def ask(self, text):
+        self.socket.sendall(b"$%b#%02x" % (text.encode(), sum(text.encode()) & 0xff))
+        while not (answer := re.search(rb"\$([^#]*)#..", self.buffer)):
+            data = self.socket.recv(4096)
+            assert data, "the emulator has gone"
+            self.buffer += data
+        self.buffer = self.buffer[answer.end():]
+        self.socket.sendall(b"+")
+        return answer.group(1).decode()
+
+    def cr4(self):
+        value = bytes.fromhex(self.ask(f"p{self.CR4:x}"))
+        assert value
+        return value
+
+
+LA57 = 1 << 12  # of CR4: 57-bit linear addresses
+
+
+@pytest.mark.only_svm
+def test_five_level_paging(boot, guest, tmp_path):
+    """On a processor that has it. UEFI firmware that runs with it hands CR4.LA57 over through GRUB, which switches
+    paging off and leaves that bit: the hypervisor, and a guest, start with four levels all the same."""
+    symbols = subprocess.run(["nm", BUILD / "mullion.debug.elf"], check=True, capture_output=True, text=True).stdout
+    start = int(re.search(r"^(\w+) t _start$", symbols, re.M | re.I).group(1), 16) - 0xffffffff80000000
+    gdb = str(tmp_path / "gdb")
+    machine = boot(partition("smp", [0, 1], "smp.elf"), {"smp.elf": guest("smp.elf")}, cpus=2, cpu=f"{MODELS['svm']},+la57",
+                   extra=["-S", "-chardev", f"socket,id=gdb,path={gdb},server=on,wait=off", "-gdb", "chardev:gdb"])
+    debugger = Debugger(gdb)
+    place = f"1,{0x100000 + start:x},1"  # GRUB takes the lowest place that the image's header allows
+    assert debugger.ask(f"Z{place}") == "OK"
+    assert debugger.ask("c").startswith("T05")
+    before = debugger.cr4()
+    value = int.from_bytes(before, "little") | LA57
+    assert debugger.ask(f"P{Debugger.CR4:x}={value.to_bytes(len(before), 'little').hex()}") == "OK"
+    assert int.from_bytes(debugger.cr4(), "little") & LA57
+    assert debugger.ask(f"z{place}") == "OK"
+    debugger.socket.sendall(b"$c#63")
+    machine.wait_for(r"^\[smp\] smp: ok 2 cpus\n", 300)
+    assert_all_ended(machine)
