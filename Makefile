@@ -58,8 +58,8 @@ $(O)/mullion.elf: $(O)/mullion.debug.elf
 # The guests' DSDT and SSDT: AML from iasl, as a C array. -we: its warnings are errors too.
 $(O)/gen/%.c: core/acpi/%.asl
 	@mkdir -p $(@D)
-	iasl -we -p $(O)/gen/$* $< >$(O)/gen/$*.log 2>&1 || { cat $(O)/gen/$*.log; exit 1; }
-	{ echo '#include "core/acpi/dsdt_aml.h"'; echo 'const u8 $*_aml[] = {'; \
+	$(Q)iasl -we -p $(O)/gen/$* $< >$(O)/gen/$*.log 2>&1 || { cat $(O)/gen/$*.log; exit 1; }
+	$(Q){ echo '#include "core/acpi/dsdt_aml.h"'; echo 'const u8 $*_aml[] = {'; \
 	  od -An -v -tx1 $(O)/gen/$*.aml | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1, /g'; \
 	  echo '};'; echo 'const u32 $*_aml_bytes = sizeof($*_aml);'; } >$@
 
@@ -71,7 +71,7 @@ UTOBJS  := $(patsubst %.c,$(O)/unit/%.o,$(PURE) $(TOOLED))
 FAKED   := $(filter-out core/canary.c,$(wildcard core/*.c)) drivers/pci.c $(wildcard test/fake/*.c)
 UTCORE  := $(patsubst %.c,$(O)/unit/%.o,$(FAKED))
 UTESTS  := $(patsubst test/unit/%.c,$(O)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
-.SECONDARY: $(UTOBJS) $(UTCORE)
+.SECONDARY: $(UTOBJS) $(UTCORE) $(UTESTS:$(O)/unit/%=$(O)/unit/test/unit/%.o) $(O)/gen/dsdt.c $(O)/gen/pci.c
 
 $(O)/unit/%.o: %.c
 	@mkdir -p $(@D)

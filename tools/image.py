@@ -176,7 +176,7 @@ def contents_of(path, cmdline="", hypervisor=HYPERVISOR):
 # --- making things
 
 
-def _run(command, **options):
+def run(command, **options):
     """Raises Refused with the program's last words if it fails."""
     command = [str(word) for word in command]
     try:
@@ -190,7 +190,7 @@ def _run(command, **options):
 
 
 @contextlib.contextmanager
-def _beside(out, what=None):
+def beside(out, what=None):
     """A scratch folder in the folder of `out`, which is made if it is absent; gone at the end. what: for errors."""
     made = []
     try:
@@ -210,7 +210,7 @@ def _beside(out, what=None):
                 folder.rmdir()
 
 
-def _put(made, out):
+def put(made, out):
     if out.is_dir():
         raise Refused(f"{out} is a directory")
     os.replace(made, out)
@@ -219,26 +219,26 @@ def _put(made, out):
 def make_iso(contents, out):
     """A hybrid ISO: BIOS and UEFI, CD or USB stick."""
     out = pathlib.Path(out).absolute()
-    with _beside(out) as scratch:
+    with beside(out) as scratch:
         (scratch / "grub.cfg").write_text(contents.configuration("/boot"))
         graft = {"grub/grub.cfg": scratch / "grub.cfg", **contents.files}
         escaped = [f"/boot/{name}=" + re.sub(r"([\\=])", r"\\\1", str(path)) for name, path in graft.items()]
-        _run(["grub-mkrescue", "-o", scratch / "iso", f"--install-modules={' '.join(['iso9660', *contents.loader, *MAPS])}",
+        run(["grub-mkrescue", "-o", scratch / "iso", f"--install-modules={' '.join(['iso9660', *contents.loader, *MAPS])}",
               "--fonts=", "--themes=", "--locales=", *escaped, "--", "-volid", "MULLION"])
-        _put(scratch / "iso", out)
+        put(scratch / "iso", out)
 
 
 def _loader(scratch, target, prefix, more):
     """An image of GRUB that holds all its modules."""
     image = scratch / target
-    _run(["grub-mkimage", "-O", target, "-p", prefix, "-o", image, "part_msdos", "fat", *LOADER, *more])
+    run(["grub-mkimage", "-O", target, "-p", prefix, "-o", image, "part_msdos", "fat", *LOADER, *more])
     return image
 
 
 def make_disk(contents, out):
     """A disk with one FAT partition: GRUB before it for BIOS, in it for UEFI."""
     out = pathlib.Path(out).absolute()
-    with _beside(out) as scratch:
+    with beside(out) as scratch:
         (scratch / "grub.cfg").write_text(contents.configuration("/boot"))
         core = _loader(scratch, "i386-pc", "(,msdos1)/boot/grub", ["biosdisk"]).read_bytes()
         if len(core) > (PARTITION_AT - 1) * SECTOR:
@@ -258,12 +258,12 @@ def make_disk(contents, out):
             os.posix_fallocate(disk.fileno(), 0, total * SECTOR)
             disk.write(start + entry + bytes(48) + b"\x55\xaa" + core)
         image = f"disk@@{PARTITION_AT * SECTOR}"
-        _run(["mformat", "-i", image, "-T", total - PARTITION_AT, "-h", 16, "-s", 63, "-H", PARTITION_AT,
+        run(["mformat", "-i", image, "-T", total - PARTITION_AT, "-h", 16, "-s", 63, "-H", PARTITION_AT,
               "-v", "MULLION", "::"], cwd=scratch)
-        _run(["mmd", "-i", image, "::/boot", "::/boot/grub", "::/EFI", "::/EFI/BOOT"], cwd=scratch)
+        run(["mmd", "-i", image, "::/boot", "::/boot/grub", "::/EFI", "::/EFI/BOOT"], cwd=scratch)
         for name, path in files.items():
-            _run(["mcopy", "-i", image, path, f"::/{name}"], cwd=scratch)
-        _put(scratch / "disk", out)
+            run(["mcopy", "-i", image, path, f"::/{name}"], cwd=scratch)
+        put(scratch / "disk", out)
 
 
 # --- the folder of a TFTP server
@@ -286,7 +286,7 @@ def make_netboot(contents, out, mac=None, server=None, subnet=None):
     subnet: writes dnsmasq.conf for it too."""
     out = pathlib.Path(out).absolute()
     machine = mac or "default"
-    with _beside(out / "mullion/new", out) as scratch:
+    with beside(out / "mullion/new", out) as scratch:
         (scratch / machine).mkdir()
         for name, path in contents.files.items():
             shutil.copyfile(path, scratch / machine / name)

@@ -52,17 +52,23 @@ inventory: setup-run
 	@tools/inventory $(DEVICES)
 ## make man           build/man/*.1, manual pages out of the tools' --help (needs help2man)
 .PHONY: man
-MANUALS := mullion-check mullion-image inventory run
+SCRIPTS := extract-vmlinux fetch-deb fetch-linux inventory make-grub make-initrd make-iso mullion-image run setup
+MANUALS := mullion-check $(SCRIPTS)
 man: $(MANUALS:%=$(O)/man/%.1)
 $(O)/man/mullion-check.1: ABOUT := check a partition file and show who owns what
 $(O)/man/inventory.1:     ABOUT := print what a machine has
 $(O)/man/mullion-image.1: ABOUT := make what a machine boots from, out of a partition file
 $(O)/man/run.1:           ABOUT := run a partition file in an emulated machine
+$(O)/man/extract-vmlinux.1: ABOUT := unpack the ELF file inside a Linux bzImage
+$(O)/man/fetch-deb.1:     ABOUT := unpack Debian packages into a folder
+$(O)/man/fetch-linux.1:   ABOUT := fetch stock Debian kernels
+$(O)/man/make-grub.1:     ABOUT := make a GRUB that starts as a multiboot image
+$(O)/man/make-initrd.1:   ABOUT := make the initrds of the demonstration and the tests
+$(O)/man/make-iso.1:      ABOUT := make an ISO for a test
+$(O)/man/setup.1:         ABOUT := install the Debian packages that are needed
 $(O)/man/mullion-check.1: $(O)/tools/mullion-check
-$(O)/man/inventory.1: tools/inventory
-$(O)/man/run.1: tools/run
-$(O)/man/mullion-image.1: tools/mullion-image
-$(O)/man/%.1: tools/targets.mk $(O)/version
+$(SCRIPTS:%=$(O)/man/%.1): $(O)/man/%.1: tools/%
+$(MANUALS:%=$(O)/man/%.1): $(O)/man/%.1: tools/targets.mk $(O)/version
 	@mkdir -p $(@D)
 	@mkdir -p $(@D)/help
 	@printf '#!/bin/sh\n$(filter %/$*,$^) "$$@" | sed "s/^usage:/Usage:/; s/^options:/Options:/"\n' >$(@D)/help/$*; chmod +x $(@D)/help/$*

@@ -1,4 +1,5 @@
 """Manual pages and completion of the tools: they are made, and know every option that --help names."""
+import os
 import pathlib
 import re
 import shutil
@@ -7,8 +8,10 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOLS = {"mullion-check": "build/tools/mullion-check", "mullion-image": "tools/mullion-image", "inventory": "tools/inventory",
-         "run": "tools/run"}
+# Every program of the folder: a new one is asked for its help, manual page and completion at once.
+TOOLS = {"mullion-check": "build/tools/mullion-check",
+         **{path.name: f"tools/{path.name}" for path in sorted((ROOT / "tools").iterdir())
+            if path.is_file() and os.access(path, os.X_OK)}}
 BASH = """
 source tools/completion/mullion.bash
 COMP_WORDS=({words}); COMP_CWORD=$(({count} - 1))
@@ -23,8 +26,10 @@ def built():
 
 
 def options(tool):
+    """What --help names at the beginning of a line or of a bracket."""
     text = subprocess.run([ROOT / TOOLS[tool], "--help"], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"--[a-z][a-z-]+", text)) - {"--version"}
+    assert re.search(r"^usage: ", text, re.M | re.I) and len(text.splitlines()) > 3
+    return set(re.findall(r"(?:^ +|[\[,] ?|setup )(--[a-z][a-z-]+)", text, re.M)) - {"--version"} | {"--help"}
 
 
 def complete(tool, *words):
@@ -38,12 +43,12 @@ def test_manual_pages():
     for tool in TOOLS:
         page = (ROOT / f"build/man/{tool}.1").read_text().replace("\\-", "-")
         assert page.count(".SH NAME") == 1 and ".SH SYNOPSIS" in page
-        assert options(tool) <= set(re.findall(r"--[a-z][a-z-]+", page))
+        assert options(tool) - {"--help"} <= set(re.findall(r"--[a-z][a-z-]+", page))
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_bash_completion(tool):
-    assert options(tool) <= set(complete(TOOLS[tool], "--"))
+    assert options(tool) == set(complete(TOOLS[tool], "--")) - {"--version"}
 
 
 def test_bash_completion_of_files():
@@ -61,4 +66,7 @@ def test_zsh_completion():
     assert (done.stdout.split(), done.stderr) == (["_mullion"] * len(TOOLS), "")
     text = (ROOT / "tools/completion/_mullion").read_text()
     for tool in TOOLS:
-        assert all(f"'{option}[" in text for option in options(tool))
+        name = "" if tool == "mullion-check" else tool.removeprefix("mullion-")
+        case = re.search(rf"^    (?:[^\n]*\| )?\*{name}(?: \|[^\n]*)?\)(.*?);;", text, re.M | re.S)
+        assert case, tool
+        assert set(re.findall(r"'(--[a-z-]+)\[", case[1])) - {"--version"} == options(tool), tool

@@ -39,14 +39,29 @@ _mullion_inventory() {
 }
 
 _mullion_run() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
-    COMPREPLY=()
-    case $before in
-    --iso-only) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
-    esac
+    local word=${COMP_WORDS[COMP_CWORD]}
     case $word in
-    -*) mapfile -t COMPREPLY < <(compgen -W "--bochs --uefi --iso-only --help" -- "$word") ;;
+    -*) mapfile -t COMPREPLY < <(compgen -W "--bochs --uefi --help" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -f -X '!*.toml' -- "$word"; compgen -d -- "$word") ;;
+    esac
+}
+
+# Tools that take words, and tools that take files.
+_mullion_words() {
+    local word=${COMP_WORDS[COMP_CWORD]} words
+    case ${COMP_WORDS[0]} in
+    *fetch-linux) words="cloud stock rt --help" ;;
+    *make-initrd) words="plain stress pci --help" ;;
+    *setup) words="build run run-bochs test --list --help" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
+_mullion_files() {
+    local word=${COMP_WORDS[COMP_CWORD]}
+    case $word in
+    -*) mapfile -t COMPREPLY < <(compgen -W "--help" -- "$word") ;;
+    *) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     esac
 }
 
@@ -54,3 +69,5 @@ complete -o filenames -F _mullion_check mullion-check build/tools/mullion-check
 complete -o filenames -F _mullion_image mullion-image tools/mullion-image
 complete -o filenames -F _mullion_inventory tools/inventory
 complete -o filenames -F _mullion_run tools/run
+complete -F _mullion_words tools/fetch-linux tools/make-initrd tools/setup
+complete -o filenames -F _mullion_files tools/extract-vmlinux tools/fetch-deb tools/make-grub tools/make-iso
