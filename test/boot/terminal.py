@@ -26,7 +26,7 @@ def copy_of_tree(folder):
         if (TOP / file).exists():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TOP / file, folder / file)
-    (folder / "build").mkdir()
+    (folder / "build").mkdir(parents=True)
     for name in COPIED:
         if (BUILD / name).exists():
             subprocess.run(["cp", "-a", BUILD / name, folder / "build"], check=True)
@@ -111,8 +111,9 @@ class Terminal:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
         self._thread.join(timeout=5)
-        os.close(self._master)
-        self._log.close()
+        if not self._log.closed:
+            os.close(self._master)
+            self._log.close()
 
     def __enter__(self):
         return self
