@@ -1,0 +1,115 @@
+"""What docs/first-ten-minutes.md and README.md show in fenced blocks is typed, in their order, and happens.
+
+    sh              commands, which succeed
+    diff            an edit, which applies
+    console         `$ COMMAND` runs in a terminal; other lines are what it prints, in which any number stands for any.
+                    `[NAME] linux# TEXT` waits for that prompt and types TEXT, <Ctrl-]> and <Ctrl-A x> are keys, a
+                    block's end waits for the end of the command. Lines may be left out.
+    console fails   the same, and the last command ends with an error
+
+Any other block is one that nobody would replay, and fails.
+"""
+
+import re
+import subprocess
+
+import pytest
+from conftest import BUILD, TOP
+from terminal import Terminal, copy_of_tree
+
+GUIDES = {"docs/first-ten-minutes.md": 12, "README.md": 1}  # with the number of blocks that there are at least
+KEYS = {"<Ctrl-]>": "\x1d", "<Ctrl-A x>": "\x01x"}
+TIMEOUT = 600  # seconds for a line: an emulated Linux starts meanwhile
+NUMBER = re.compile(r"0x[0-9a-f]+|\d[\d.]*(?:-\d+)*")
+
+
+def blocks(text):
+    """[(kind, line number, body)]"""
+    found = re.finditer(r"^```([^\n]+)\n(.*?)^```\n", text, re.M | re.S)
+    return [(match[1], text[:match.start()].count("\n") + 2, match[2]) for match in found]
+
+
+def pattern(line):
+    """A regular expression for this line, with any number for each number."""
+    parts, at = [], 0
+    for number in NUMBER.finditer(line):
+        parts += [re.escape(line[at:number.start()]), r"(?:0x[0-9a-f]+|\d[\d.]*(?:-\d+)*)"]
+        at = number.end()
+    return "^" + "".join(parts) + re.escape(line[at:].rstrip()) + r" *\n"
+
+
+class Session:
+    """Replays console blocks."""
+
+    def __init__(self, tree, request):
+        self.tree, self.request, self.count = tree, request, 0
+        self.terminal, self.typed = None, {}
+
+    def start(self, command):
+        self.count += 1
+        log = BUILD / "logs" / f"{re.sub(r'[^-a-z]', '_', self.request.node.name)}.{self.count}.log"
+        self.terminal, self.typed = Terminal(command, self.tree, log), {}
+        self.request.node.machines = [self.terminal]
+
+    def end(self, fails=False):
+        if self.terminal:
+            with self.terminal:
+                code = self.terminal.wait_exit(TIMEOUT)
+            assert (code != 0) == fails, f"code {code}:\n{self.terminal.tail()}"
+        self.terminal = None
+
+    def type(self, name, text):
+        """At the prompt of a partition, which has come since a command was typed there last."""
+        self.terminal.wait_for(rf"^\[{name}\] linux# ", TIMEOUT, self.typed.get(name, 0))
+        keys = re.fullmatch(r"(<[^>]+>)+", text)
+        if not keys:
+            self.typed[name] = len(self.terminal.text())
+        self.terminal.send("".join(KEYS[key] for key in re.findall(r"<[^>]+>", text)) if keys else text + "\r")
+        if text == "exit":
+            self.terminal.wait_for(rf"^\[mullion\] {name}: powered off\n", TIMEOUT)
+
+    def line(self, line):
+        prompt = re.match(r"\[([\w-]+)\] linux# (.+)", line)
+        if line.startswith("$ "):
+            self.end()
+            self.start(line[2:])
+        elif prompt:
+            self.type(*prompt.groups())
+        elif line:
+            name = re.match(r"\[([\w-]+)\] ", line)
+            self.terminal.wait_for(pattern(line), TIMEOUT, self.typed.get(name[1], 0) if name else 0)
+
+    def close(self):
+        if self.terminal:
+            self.terminal.kill()
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guide(guide, tmp_path, request, stock):
+    for needed in ("linux/vmlinuz-stock", "initrd-pci.img"):
+        stock(needed)
+    tree = copy_of_tree(tmp_path / "tree")
+    shown = blocks((TOP / guide).read_text())
+    assert len(shown) >= GUIDES[guide]
+    session = Session(tree, request)
+    try:
+        for kind, number, body in shown:
+            print(f"{guide}:{number}: {kind}")  # shown when it fails
+            if kind == "sh":
+                subprocess.run(["bash", "-ec", body], cwd=tree, check=True)
+            elif kind == "diff":
+                subprocess.run(["patch", "-p0", "--fuzz=0"], input=body, cwd=tree, check=True, text=True)
+            else:
+                assert kind in ("console", "console fails"), f"{guide}:{number}: nobody replays {kind}"
+                for line in body.splitlines():
+                    session.line(line)
+                session.end(fails=kind == "console fails")
+    finally:
+        session.close()
+
+
+def test_numbers_stand_for_numbers():
+    line = "[a] periods 1000 missed 0, version 6.1.0-56-cloud, rip 0x1d"
+    assert re.match(pattern(line), "[a] periods 2 missed 17, version 6.12-cloud, rip 0xabc \n")
+    assert not re.match(pattern(line), line.replace("missed", "mussed") + "\n")
+    assert not re.match(pattern(line), line)  # not yet whole
