@@ -76,6 +76,7 @@ class Emulator:
         self.iso = os.path.abspath(iso)
         self.log_path = pathlib.Path(log)
         self.cpus, self.memory, self.limit, self.medium = cpus, memory, limit, medium
+        self.cwd = None
         self.echo = None  # a binary stream that receives a copy of the log
         self.process = None
         self._log = bytearray()
@@ -129,7 +130,7 @@ class Emulator:
         self.log_path.with_suffix(".cmd").write_text(" ".join(command) + "\n")
         self._log_file = open(self.log_path, "wb")
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            command, cwd=self.cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=open(self.log_path.with_suffix(".err"), "wb"), start_new_session=True)
         atexit.register(self.kill)
         self._connect()
@@ -400,7 +401,7 @@ class Bochs(Emulator):
     def command(self):
         self._keyboard, self._slave = pty.openpty()
         tty.setraw(self._slave)
-        here = self.scratch()
+        here = self.cwd = self.scratch()  # its network card leaves files where it runs
         # A disk's geometry is found out from its size; what is written to it goes to a file of this run.
         drive = {"cdrom": f'type=cdrom, path="{self.iso}", status=inserted',
                  "disk": f'type=disk, mode=volatile, path="{self.iso}", journal="{here}/changes", cylinders=0'}
