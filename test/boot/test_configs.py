@@ -82,6 +82,7 @@ def two_linux(machine):
     machine.send("exit\r")
     machine.wait_for(r"^\[mullion\] left: powered off\n")
     assert "[mullion] right: powered off" not in machine.text()
+    # Whether the keyboard has left it by now or not, this key brings it to the other.
     machine.send(KEYBOARD + "echo $((6 * 7)) cores: $(nproc)\r")
     machine.wait_for(r"^\[right\] 42 cores: 1\n")
     machine.send("exit\r")

@@ -15,6 +15,7 @@ import subprocess
 
 import pytest
 from conftest import BUILD, TOP
+from emulator import MarkerNotSeen
 from terminal import Terminal, copy_of_tree
 
 GUIDES = {"docs/first-ten-minutes.md": 12, "README.md": 1}  # with the number of blocks that there are at least
@@ -43,12 +44,12 @@ class Session:
 
     def __init__(self, tree, request):
         self.tree, self.request, self.count = tree, request, 0
-        self.terminal, self.typed = None, {}
+        self.terminal, self.typed, self.ended = None, {}, False
 
     def start(self, command):
         self.count += 1
         log = BUILD / "logs" / f"{re.sub(r'[^-a-z]', '_', self.request.node.name)}.{self.count}.log"
-        self.terminal, self.typed = Terminal(command, self.tree, log), {}
+        self.terminal, self.typed, self.ended = Terminal(command, self.tree, log), {}, False
         self.request.node.machines = [self.terminal]
 
     def end(self, fails=False):
@@ -62,11 +63,27 @@ class Session:
         """At the prompt of a partition, which has come since a command was typed there last."""
         self.terminal.wait_for(rf"^\[{name}\] linux# ", TIMEOUT, self.typed.get(name, 0))
         keys = re.fullmatch(r"(<[^>]+>)+", text)
+        if self.ended and not keys:
+            self.wake(name)
         if not keys:
             self.typed[name] = len(self.terminal.text())
         self.terminal.send("".join(KEYS[key] for key in re.findall(r"<[^>]+>", text)) if keys else text + "\r")
         if text == "exit":
             self.terminal.wait_for(rf"^\[mullion\] {name}: powered off\n", TIMEOUT)
+            self.ended = True
+
+    def wake(self, name):
+        """A partition's end is told a little before the keyboard leaves it, and what is typed then is lost: Enter, until
+        the next one answers."""
+        start = len(self.terminal.text())
+        for attempt in range(TIMEOUT // 5):
+            self.terminal.send("\r")
+            try:
+                self.terminal.wait_for(rf"^\[{name}\] linux# ", 5, start)
+                break
+            except MarkerNotSeen:
+                assert attempt + 1 < TIMEOUT // 5, "nobody answers"
+        self.ended = False
 
     def line(self, line):
         prompt = re.match(r"\[([\w-]+)\] linux# (.+)", line)
