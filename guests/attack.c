@@ -86,6 +86,7 @@ static void run_attempts(void) {
     run_list(instruction_attempts);
     run_list(state_attempts);
     run_list(table_attempts);
+    run_list(user_attempts);
     run_list(apic_attempts);
     run_list(storm_attempts);
     print("attack: done attempts %lu blocked %lu faults %lu breaches %lu\n", total.attempts, total.blocked,

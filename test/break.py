@@ -19,7 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 TREE = TOP / "build/break"
 PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x"]
 
-MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER, CONFIG, DMA, FORGED, BARS = (
+MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER, CONFIG, DMA, FORGED, BARS, RIGHTS = (
     "Memory of others cannot be read, written or executed",
     "Nothing is left of a partition's last run or of what was in memory before",
     "A port that the file does not give does not exist",
@@ -40,6 +40,7 @@ MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGIST
     "DMA of a device reaches its partition's own memory only, and none after the partition's end",
     "A device cannot forge interrupts: its messages are its partition's",
     "Device memory that a guest moves lies over nothing but its own window",
+    "What is carried out for a program has that program's rights, not its kernel's",
 )
 
 
@@ -133,6 +134,8 @@ BREAKS = [
     ("an emulated instruction changes another register", REGISTERS, "core/exits.c",
      [("            v->hw.gpr[REG_AX] = (v->hw.gpr[REG_AX] & ~0xffull) | (u8)value;",
        "            v->hw.gpr[REG_AX] = (u8)value;")], unit("test_core_exits")),
+    ("an instruction that is carried out has the kernel's rights", RIGHTS, "core/guest.c",
+     [(".cpl = c->cpl};", ".cpl = 0};")], boot("test_attack and svm", "ring3-memory")),
     ("timers go off 100 ms late", TIME, "core/vcpu.c",
      [("now + (at - guest);", "now + (at - guest) + machine.tsc_hz / 10;")], boot("test_attack and vmx", "cr8")),
     ("output waits for the UART", TIME, "core/vcpu.c",

@@ -13,7 +13,7 @@ struct attempt {
 
 /* Each list ends with an empty entry. Those here leave the program running. */
 extern const struct attempt memory_attempts[], mmio_attempts[], port_attempts[], msr_attempts[], instruction_attempts[],
-    state_attempts[], table_attempts[], apic_attempts[], storm_attempts[];
+    state_attempts[], table_attempts[], user_attempts[], apic_attempts[], storm_attempts[];
 /* These end the partition: a crash or a reset, and nothing else. */
 extern const struct attempt deeds[];
 
