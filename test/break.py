@@ -277,11 +277,13 @@ def main():
     for entry in chosen:
         begin = time.monotonic()
         try:
-            survived, _ = break_one(entry)
+            survived, said = break_one(entry)
             verdict = "NOT CAUGHT" if survived else "caught"
+            why = [line[1:].strip() for line in said.splitlines() if line.startswith("E  ")]
         except (RuntimeError, subprocess.TimeoutExpired) as error:
-            survived, verdict = True, f"ERROR {error}"
-        print(f"break: {entry[0]}: {verdict} by {caught_by(entry[4])}, {time.monotonic() - begin:.0f} s", flush=True)
+            survived, verdict, why = True, f"ERROR {error}", []
+        print(f"break: {entry[0]}: {verdict} by {caught_by(entry[4])}, {time.monotonic() - begin:.0f} s" + (f": {why[0][:110]}" if why else ""),
+              flush=True)
         if survived:
             bad.append(entry[0])
     print(f"break: {len(chosen)} sabotages, {len(bad)} not caught" + "".join(f"\n  {b}" for b in bad))

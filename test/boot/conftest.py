@@ -104,6 +104,10 @@ class Booted:
     def __getattr__(self, name):
         return getattr(self._machine, name)
 
+    def text(self):
+        import counters
+        return counters.without(self._machine.text())
+
     def wait_for(self, pattern, timeout=None, start=0):
         """As in emulator; timeout: seconds, by default 60 in QEMU and 180 in Bochs."""
         return self._machine.wait_for(pattern, (timeout or SECONDS[self.vendor]) * PATIENCE, start)

@@ -4,6 +4,7 @@
 #include <gcov.h>
 
 #include "core/base/cpu.h"
+#include "core/base/panic.h"
 #include "core/base/x86.h"
 #include "drivers/descriptors.h"
 #include "drivers/lapic.h"
@@ -106,7 +107,7 @@ void __wrap_panic_stops_others(void) {
 void __wrap_trap(struct trap_frame *frame) {
     if (frame->vector == VEC_NMI && __atomic_load_n(&streaming, __ATOMIC_ACQUIRE)) {
         while (__atomic_load_n(&streaming, __ATOMIC_ACQUIRE)) cpu_pause();
-        return;
+        if (!panic_in_progress()) return;
     }
     __real_trap(frame);
 }
