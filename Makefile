@@ -20,7 +20,7 @@ HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/
 # Pure code of the host tools: unit tests and fuzzers have it too.
 TOOLED  := tools/report.c tools/inventory.c tools/inventory_check.c
 # Generated pure code.
-PURE    += $(O)/gen/dsdt.c $(O)/gen/pci.c
+PURE    += $(O)/gen/dsdt.c $(O)/gen/pci.c $(O)/gen/font.c
 
 ## make               the hypervisor and the tools, under build/
 .PHONY: all help clean unit unit-build
@@ -63,12 +63,21 @@ $(O)/gen/%.c: core/acpi/%.asl
 	  od -An -v -tx1 $(O)/gen/$*.aml | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1, /g'; \
 	  echo '};'; echo 'const u32 $*_aml_bytes = sizeof($*_aml);'; } >$@
 
+# The font of the screen: 8 by 16, from Debian, in the public domain.
+export PACKAGES ?= $(O)/packages
+FONT    := $(PACKAGES)/font/usr/share/consolefonts/Lat15-Fixed16.psf.gz
+$(FONT):
+	@ONLY=./usr/share/consolefonts tools/fetch-deb $(PACKAGES)/font console-setup-linux
+$(O)/gen/font.c: tools/make-font | $(FONT)
+	@mkdir -p $(@D)
+	$(Q)tools/make-font $(FONT) >$@.new && mv $@.new $@
+
 # --- unit tests: the pure code under ASan and UBSan ------------------------------------------------------------------
 UTFLAGS := -std=gnu11 -O1 -g -DHOST_BUILD -fsanitize=address,undefined -fno-sanitize-recover=all \
            -fno-omit-frame-pointer $(filter-out -Wframe-larger-than=%,$(WARN)) -Itest/fake -I.
 UTOBJS  := $(patsubst %.c,$(O)/unit/%.o,$(PURE) $(TOOLED))
 # Core itself, on a machine and a vendor that are played: test/fake.
-FAKED   := $(filter-out core/canary.c,$(wildcard core/*.c)) drivers/pci.c $(wildcard test/fake/*.c)
+FAKED   := $(filter-out core/canary.c,$(wildcard core/*.c)) drivers/pci.c drivers/screen.c $(wildcard test/fake/*.c)
 UTCORE  := $(patsubst %.c,$(O)/unit/%.o,$(FAKED))
 UTESTS  := $(patsubst test/unit/%.c,$(O)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 .SECONDARY: $(UTOBJS) $(UTCORE) $(UTESTS:$(O)/unit/%=$(O)/unit/test/unit/%.o) $(O)/gen/dsdt.c $(O)/gen/pci.c
@@ -83,6 +92,7 @@ $(O)/unit/test_core_%: $(O)/unit/test/unit/test_core_%.o $(UTOBJS) $(UTCORE)
 # A driver, against a made-up machine.
 $(O)/unit/test_vtd $(O)/unit/test_vtd_ids: $(O)/unit/drivers/vtd.o
 $(O)/unit/test_uart: $(O)/unit/drivers/uart.o
+$(O)/unit/test_screen: $(O)/unit/drivers/screen.o
 # An independent disassembler, for one test only.
 $(O)/unit/test_insn_capstone: UTLIBS := -lcapstone
 unit-build: $(UTESTS)

@@ -9,11 +9,15 @@
     .align 8
 header:
     .long 0xe85250d6, 0, header_end - header, -(0xe85250d6 + (header_end - header))
-    /* information request, all optional: command line, modules, memory map, RSDP old and new */
+    /* information request, all optional: command line, modules, memory map, framebuffer, RSDP old and new */
     .align 8
     .short 1, 1
-    .long 8 + 5 * 4
-    .long 1, 3, 6, 14, 15
+    .long 8 + 6 * 4
+    .long 1, 3, 6, 8, 14, 15
+    /* a screen, if there is one: drivers/screen.c has room for 160 by 64 characters of 8 by 16 pixels */
+    .align 8
+    .short 5, 1
+    .long 20, 1024, 768, 32
     /* relocatable: 1 MiB to 4 GiB, page aligned, lowest first */
     .align 8
     .short 10, 1

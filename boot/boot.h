@@ -7,9 +7,9 @@
  * park.c. page: a free page below 1 MiB. A core that does not answer is logged and left out. */
 void smp_start(struct boot_info *boot, hpa_t page);
 
-/* Opens the console that info->options names; COM1 in place of a UART that does not answer. First of all: info->acpi is
- * empty, memory below 4 GiB is mapped. */
-void console_open(struct boot_info *info);
+/* Opens the console that info->options names, and the screen if it names none; COM1 in place of a UART that does not
+ * answer. First of all: info->acpi is empty, memory below 4 GiB is mapped. mbi: NULL if it is malformed. */
+void console_open(struct boot_info *info, const void *mbi);
 /* What of it lies above 4 GiB; reach maps memory, and returns whether it could. */
 void console_open_high(struct boot_info *info, bool (*reach)(u64 at, u64 bytes));
 

@@ -195,7 +195,7 @@ static void read_options(const void *mbi, bool valid) {
 
     info.acpi = &acpi;
     log_set_level(info.options.level);
-    console_open(&info);
+    console_open(&info, valid ? mbi : NULL);
     log_line("mullion: version %s", MULLION_VERSION);
     if (!valid) refuse("the boot loader's information is malformed|boot with GRUB 2 by the multiboot2 command");
     if (rc) refuse("%s", why);
@@ -210,6 +210,8 @@ void boot_main(u64 mbi_at, u64 image) {
     info.image = hpa(image);
     collect_memory(mbi, mbi_at, total);
     collect_modules(mbi);
+    if (info.console[CONSOLE_SCREEN].bytes) /* whatever the memory map says */
+        reserve(info.console[CONSOLE_SCREEN].at, info.console[CONSOLE_SCREEN].bytes);
     console_open_high(&info, reach);
     hpa_t start = find_start_page(); /* not before all that is there has been reserved */
     reserve(0, LOW_MEMORY);

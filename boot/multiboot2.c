@@ -31,6 +31,22 @@ struct memory_entry {
     u32 type, reserved;
 };
 
+/* Framebuffer info. The specification has one reserved byte, GRUB's own header two: the colours begin at 32. */
+struct framebuffer_tag {
+    struct mb2_tag tag;
+    u64 address;
+    u32 pitch, width, height;
+    u8 bits, type;
+    u16 reserved;
+    struct {
+        u8 position, size;
+    } colors[3]; /* red, green, blue: of direct colour only */
+};
+#define FRAMEBUFFER_DIRECT 1u
+#define FRAMEBUFFER_TEXT   2u
+#define FRAMEBUFFER_MOST   GIB(1) /* bytes */
+_Static_assert(offsetof(struct framebuffer_tag, colors) == 32, "framebuffer tag");
+
 _Static_assert(sizeof(struct info_header) == 8, "fixed part");
 _Static_assert(sizeof(struct mb2_tag) == 8, "tag header");
 _Static_assert(offsetof(struct module_tag, string) == 16, "module tag");
@@ -137,6 +153,33 @@ int mb2_collect_memory(const struct mb2_tag *tag, u64 limit, struct frames *f, s
     }
     for (u32 i = 0; mb2_memory(tag, i, &m) == 0; i++)
         if (m.type != MB2_MEMORY_RAM && frames_reserve(f, m.base, m.bytes)) return -E_NOMEM;
+    return 0;
+}
+
+int mb2_framebuffer(const struct mb2_tag *tag, struct mb2_screen *out) {
+    const struct framebuffer_tag *f = (const void *)tag;
+    const bool text = tag->size >= offsetof(struct framebuffer_tag, colors) && f->type == FRAMEBUFFER_TEXT;
+    const u32 cell = text ? 2 : 4; /* bytes */
+    u32 ink = 0;
+
+    if (tag->size < (text ? offsetof(struct framebuffer_tag, colors) : offsetof(struct framebuffer_tag, colors[3])))
+        return -E_INVAL;
+    if (!text && (f->type != FRAMEBUFFER_DIRECT || f->bits != 32)) return -E_UNSUPPORTED;
+    for (u32 i = 0; i < ARRAY_SIZE(f->colors) && !text; i++) {
+        if (f->colors[i].size != 8 || f->colors[i].position > 24) return -E_UNSUPPORTED;
+        ink |= 0xffu << f->colors[i].position;
+    }
+    if (!f->address || !is_aligned(f->address, cell) || !is_aligned(f->pitch, cell) || !f->width || !f->height ||
+        (u64)f->width * cell > f->pitch || (u64)f->pitch * f->height > FRAMEBUFFER_MOST ||
+        f->address > BIT(52) - FRAMEBUFFER_MOST)
+        return -E_INVAL;
+    *out = (struct mb2_screen){.at = hpa(f->address),
+                               .bytes = (u64)f->pitch * f->height,
+                               .width = f->width,
+                               .height = f->height,
+                               .pitch = f->pitch,
+                               .text = text,
+                               .ink = ink};
     return 0;
 }
 

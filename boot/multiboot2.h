@@ -12,6 +12,7 @@ enum mb2_tag_type {
     MB2_TAG_LOADER_NAME = 2,
     MB2_TAG_MODULE = 3,
     MB2_TAG_MEMORY_MAP = 6,
+    MB2_TAG_FRAMEBUFFER = 8,
     MB2_TAG_RSDP_OLD = 14, /* copy of an ACPI 1.0 RSDP, 20 bytes */
     MB2_TAG_RSDP_NEW = 15, /* copy of an ACPI 2.0 or later RSDP, 36 bytes */
 };
@@ -37,6 +38,16 @@ struct mb2_module {
     hpa_t start;
     u64 bytes;
     const char *string; /* the module's name and arguments, inside the tag */
+};
+
+/* A screen whose memory can be drawn on as drivers/screen.h does it. */
+struct mb2_screen {
+    hpa_t at;
+    u64 bytes;
+    u32 width, height; /* pixels, or characters if `text` */
+    u32 pitch;         /* bytes */
+    bool text;         /* a VGA's text memory; else 32 bits for each pixel */
+    u32 ink;           /* the pixel that is lightest in all its colours */
 };
 
 /* Follows the tags from the first to the end tag, without a step outside the `limit` readable bytes
@@ -67,6 +78,9 @@ struct mb2_memory_sum {
 /* Adds the usable memory below `limit` to f, and takes out again what any other entry claims as well: firmware maps
  * overlap. Returns 0 or -E_NOMEM: more pieces than f has room for. */
 int mb2_collect_memory(const struct mb2_tag *tag, u64 limit, struct frames *f, struct mb2_memory_sum *sum) must_check;
+/* Reads a FRAMEBUFFER tag. Returns 0, -E_INVAL (too short, rows that overlap, beyond 52 address bits) or
+ * -E_UNSUPPORTED (neither text nor direct colour of 8 bits each in 32). */
+int mb2_framebuffer(const struct mb2_tag *tag, struct mb2_screen *out) must_check;
 
 /* The loader's copy of the RSDP, the newer form if it gave both; NULL if none. bytes: of the
  * copy, at least 20 (old) or 36 (new). Its checksums are still to be verified. */

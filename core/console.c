@@ -5,10 +5,12 @@
 #include "core/base/spinlock.h"
 #include "drivers/ioapic.h"
 #include "drivers/lapic.h"
+#include "drivers/screen.h"
 #include "drivers/uart.h"
 
 #define ESCAPE_KEY  0x1d /* Ctrl-] */
 #define STAGE_BYTES 512
+#define PAINT_CELLS 32 /* characters of the screen at a time: some 100 us of uncached writes */
 
 static struct spinlock lock;  /* everything below */
 static u8 stage[STAGE_BYTES]; /* what goes to the UART next: any core may send it on */
@@ -111,7 +113,10 @@ static void refill(struct console_source *s, bool all) {
 static bool send(void) {
     u32 room = stage_at < stage_count ? uart_room() : 0;
 
-    for (; room && stage_at < stage_count; room--) uart_put(stage[stage_at++]);
+    for (; room && stage_at < stage_count; room--) {
+        screen_put(stage[stage_at]);
+        uart_put(stage[stage_at++]);
+    }
     return stage_at == stage_count;
 }
 
@@ -124,7 +129,7 @@ bool console_pump(struct console_source *source) {
         refill(source, false);
         if (stage_count == 0) break;
     }
-    left = stage_at < stage_count || ring_used(source->ring);
+    left = screen_paint(PAINT_CELLS) || stage_at < stage_count || ring_used(source->ring);
     spin_unlock(&lock);
     return left;
 }
@@ -136,7 +141,7 @@ void console_flush(struct console_source *source) {
     do {
         spin_lock(&lock);
         if (send()) refill(source, true);
-        left = stage_at < stage_count || ring_used(source->ring);
+        left = screen_paint(PAINT_CELLS) || stage_at < stage_count || ring_used(source->ring);
         spin_unlock(&lock);
         if (left) cpu_pause();
     } while (left);

@@ -16,6 +16,7 @@
 #include "core/machine.h"
 #include "core/traps.h"
 #include "drivers/power.h"
+#include "drivers/screen.h"
 #include "drivers/uart.h"
 
 #define LONGEST_RUN_PER_SECOND 100 /* a request from another core is seen within 10 ms */
@@ -176,5 +177,10 @@ void core_start(struct boot_info *boot) {
     for (u32 i = 0; i < boot->core_count; i++) prepare_core(i);
     log_line("mullion: %u KiB in memory, %u KiB of them start-up code that is unmapped from here on",
              (u32)((u64)image_end - IMAGE_BASE) >> 10, (u32)((u64)init_end - IMAGE_BASE) >> 10);
+    if (!boot->options.console.screen) {
+        if (boot->console[CONSOLE_SCREEN].bytes)
+            log_line("mullion: this screen ends here; console=com1,framebuffer would keep it");
+        screen_close();
+    }
     cores_release(partitions);
 }

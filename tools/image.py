@@ -31,7 +31,7 @@ MADE = {"vmlinuz-stock": [STOCK], "initrd-pci.img": [STOCK, ["tools/make-initrd"
         "vmlinuz-rt": [["tools/fetch-linux", "rt"]], "initrd-stress.img": [["tools/make-initrd", "stress"]]}
 
 # What the boot loader needs, and no more, which is smaller and quicker.
-LOADER = ["multiboot2", "normal", "serial", "terminal"]
+LOADER = ["multiboot2", "normal", "serial", "terminal", "test", "all_video"]
 # The UEFI image of an ISO asks for every partition map by name, and prints an error for each that is absent.
 MAPS = [f"part_{name}" for name in "acorn amiga apple bsd dfly dvh gpt msdos plan sun sunpc".split()]
 
@@ -125,6 +125,8 @@ class Contents:
         self.files = {"mullion.elf": readable(pathlib.Path(hypervisor), "the hypervisor (`make` builds it)")}
         self.console = console
         self.loader = list(LOADER)
+        self._consoles = [value for word in cmdline.split() if word.startswith("console=")
+                          for value in word.removeprefix("console=").split(",")]
         self._lines = ["multiboot2 {}/mullion.elf " + " ".join(map(_word, cmdline.split()))]
         if without or tables:
             self.loader.append("acpi")
@@ -147,12 +149,21 @@ class Contents:
     def configuration(self, folder):
         """The only place where a GRUB configuration for Mullion is written. folder: where the files lie."""
         lines = []
-        unit = {"com1": 0, "com2": 1, "com3": 2, "com4": 3}.get(self.console)
-        if unit is not None:
-            lines += [f"serial --unit={unit} --speed=115200", "terminal_input console serial",
+        for word in self._consoles or [self.console]:
+            if re.fullmatch("com[1-4]", word):
+                port = f"--unit={int(word[3]) - 1}"
+            elif re.fullmatch("0x[0-9a-fA-F]+", word):
+                port = f"--port={word}"
+            else:
+                continue
+            lines += [f"serial {port} --speed=115200", "terminal_input console serial",
                       "terminal_output console serial"]
-        lines += ["set timeout=0", "set gfxpayload=text", "menuentry Mullion {"]
-        lines += ["    " + line.format(folder).rstrip() for line in self._lines] + ["}"]
+        lines += ["set timeout=0", "menuentry Mullion {"]
+        lines += ["    " + line.format(folder).rstrip() for line in self._lines]
+        # A screen of graphics only where it is asked for; UEFI has no other. After multiboot2, which asks for one itself,
+        # and of any depth at last: with 8 bits and a palette GRUB 2.06 crashes in Bochs.
+        screen = "1024x768x32,800x600x32,640x480x32,text" if "framebuffer" in self._consoles else "text"
+        lines += ["    insmod all_video", f"    if [ \"$grub_platform\" = pc ]; then set gfxpayload={screen}; fi", "}"]
         return "\n".join(lines) + "\n"
 
 

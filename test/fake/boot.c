@@ -13,6 +13,9 @@
 
 #define MAX_CORES 8
 
+struct boot_options fake_options = {.config = "mullion.toml", .console = {.uart = UART_PORT, .at = 0x3f8}};
+struct boot_window fake_console[CONSOLE_WINDOWS];
+
 static struct boot_info info;
 static u32 entered; /* cores that have been started */
 static u32 current;
@@ -119,9 +122,10 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
                               .cores = slots,
                               .core_count = core_count,
                               .memory_top = FAKE_RAM,
-                              .options = {.config = "mullion.toml"},
+                              .options = fake_options,
                               .tsc_hz = FAKE_TSC_HZ,
                               .wall_clock = 1700000000};
+    memcpy(info.console, fake_console, sizeof(info.console));
     free_memory(ram);
     why = setjmp(machine_out);
     if (!why) core_start(&info);

@@ -7,6 +7,10 @@
 #include "test/fake/hardware.h"
 #include "test/fake/vendor.h"
 
+/* What boot hands over of the command line and the console; to be changed before fake_boot. */
+extern struct boot_options fake_options;
+extern struct boot_window fake_console[CONSOLE_WINDOWS];
+
 #define FAKE_KERNEL_AT 0x100000ull
 
 /* What the ACPI tables say. */

@@ -52,6 +52,7 @@ static void collect(const struct mb2_tag *tag) {
 static void read_tag(const struct bounds *b, const struct mb2_tag *tag) {
     const struct bounds inside = {(const u8 *)tag, (const u8 *)tag + tag->size};
     struct mb2_module module;
+    struct mb2_screen screen;
     const char *text;
     int rc;
 
@@ -68,6 +69,15 @@ static void read_tag(const struct bounds *b, const struct mb2_tag *tag) {
     }
     if (tag->type == MB2_TAG_MEMORY_MAP) read_memory(tag);
     if (tag->type == MB2_TAG_MEMORY_MAP) collect(tag);
+    if (tag->type == MB2_TAG_FRAMEBUFFER) {
+        rc = mb2_framebuffer(tag, &screen);
+        REQUIRE(rc == 0 || rc == -E_INVAL || rc == -E_UNSUPPORTED);
+        if (rc == 0) {
+            REQUIRE(screen.bytes && screen.bytes <= GIB(1) && screen.at.v + screen.bytes <= (u64)1 << 52);
+            REQUIRE((u64)screen.width * (screen.text ? 2 : 4) <= screen.pitch);
+            REQUIRE((u64)screen.pitch * screen.height == screen.bytes);
+        }
+    }
 }
 
 static void read_all(const void *mbi, u64 total) {

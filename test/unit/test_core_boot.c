@@ -39,6 +39,7 @@ static void in_child(const void *what, int out) {
     hardware_make();
     fake_cpu.refuse_probe = b->refuse_probe;
     fake_cpu.refuse_enable = b->refuse_enable;
+    log_set_level(fake_options.level ? fake_options.level : LOG_LEVEL_INFO);
     why = fake_boot(b->config, b->cores, b->ram);
     if (why == STOP_SCRIPT && b->after) b->after();
     child_end(out, why);
@@ -145,6 +146,52 @@ static void test_nodes(void **state) {
     assert_refused("mullion.toml:8:8: there is no node 0: the machine tells of no NUMA nodes");
 }
 
+/* --- the console's memory --- */
+
+#define SCREEN_AT 0x380000001000ull
+#define UART_AT   0xfebff008ull
+
+static void check_console(bool screen) {
+    for (u32 core = 0; core < 3; core++) {
+        MUST(fake_lookup(core, UART_AT + DIRECT_BASE).rights == (RIGHT_READ | RIGHT_WRITE));
+        for (u64 at = SCREEN_AT; at < SCREEN_AT + MIB(3); at += PAGE_4K) {
+            struct pt_lookup l = fake_lookup(core, at + DIRECT_BASE);
+
+            MUST(screen ? l.at.v == at && l.rights == (RIGHT_READ | RIGHT_WRITE) : !l.leaf_level);
+        }
+        MUST(!fake_lookup(core, SCREEN_AT - PAGE_4K + DIRECT_BASE).leaf_level);
+        MUST(!fake_lookup(core, SCREEN_AT + MIB(3) + DIRECT_BASE).leaf_level);
+    }
+}
+static void check_screen(void) { check_console(true); }
+static void check_no_screen(void) { check_console(false); }
+
+/* A framebuffer far above 4 GiB: on every core, with partition or without, if it is asked for, and else on none. */
+static void test_console(void **state) {
+    (void)state;
+    fake_console[CONSOLE_UART] = (struct boot_window){UART_AT, 8};
+    fake_console[CONSOLE_SCREEN] = (struct boot_window){SCREEN_AT, MIB(3)};
+    BOOT(ONE("4M", ""), .cores = 3, .after = check_no_screen);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("mullion: this screen ends here; console=com1,framebuffer would keep it"));
+    fake_options.console.given = fake_options.console.screen = true;
+    BOOT(ONE("4M", ""), .cores = 3, .after = check_screen);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_false(said("this screen ends"));
+    fake_console[CONSOLE_SCREEN] = fake_console[CONSOLE_UART] = (struct boot_window){0};
+    fake_options.console = (struct console_choice){.uart = UART_PORT, .at = 0x3f8};
+}
+
+/* Lines below the level that is asked for are not shown. */
+static void test_level(void **state) {
+    (void)state;
+    fake_options.level = LOG_LEVEL_ERROR;
+    BOOT(ONE("2M", "colour = 1\n"));
+    assert_refused("mullion.toml:8:1: ");
+    assert_false(said("fake: "));
+    fake_options.level = LOG_LEVEL_INFO;
+}
+
 /* --- what it refuses --- */
 
 static void test_refuses(void **state) {
@@ -217,8 +264,8 @@ static void test_panic(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_boots),   cmocka_unit_test(test_nodes),
-        cmocka_unit_test(test_refuses), cmocka_unit_test(test_every_page_count),
+        cmocka_unit_test(test_boots), cmocka_unit_test(test_nodes),   cmocka_unit_test(test_console),
+        cmocka_unit_test(test_level), cmocka_unit_test(test_refuses), cmocka_unit_test(test_every_page_count),
         cmocka_unit_test(test_panic),
     };
 

@@ -147,6 +147,26 @@ static void test_patterns(void **state) {
 
 static void shared_group(void) { MUST(owner(LEFT) == 1 && owner(RIGHT) == 2 && fake_iommu.attached_count == 2); }
 
+/* The UART or the framebuffer of the console lies in a function. */
+static void test_console_function(void **state) {
+    const struct console_choice usual = fake_options.console;
+
+    (void)state;
+    fake_options.console = (struct console_choice){.given = true, .uart = UART_PCI, .at = NIC};
+    BOOT(ONE("pci = [\"00:04.0\", \"00:03.0\"]") TWO(""));
+    assert_refused("mullion.toml:8:19: pci: 00:03.0 is the hypervisor's console");
+    fake_options.console = (struct console_choice){.given = true, .screen = true};
+    fake_console[CONSOLE_SCREEN] = (struct boot_window){RAM(0x1800), 0x100};
+    BOOT(ONE("pci = [\"00:04.0\"]") TWO(""));
+    assert_refused("mullion.toml:8:8: pci: 00:04.0 is the hypervisor's console");
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""));
+    assert_boots();
+    fake_options.console = usual;
+    BOOT(ONE("pci = [\"00:04.0\"]") TWO("")); /* the screen is left before the start */
+    assert_boots();
+    fake_console[CONSOLE_SCREEN] = (struct boot_window){0};
+}
+
 static void test_refused(void **state) {
     (void)state;
     BOOT(ONE("pci = [\"00:03.0\", \"00:09.0\"]") TWO(""));
@@ -412,9 +432,11 @@ static void test_stop_on_fault(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_patterns),    cmocka_unit_test(test_refused),       cmocka_unit_test(test_left_out),
-        cmocka_unit_test(test_misplaced),   cmocka_unit_test(test_resets),        cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_unprotected), cmocka_unit_test(test_stop_on_fault),
+        cmocka_unit_test(test_patterns),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_left_out),         cmocka_unit_test(test_misplaced),
+        cmocka_unit_test(test_resets),           cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_unprotected),      cmocka_unit_test(test_stop_on_fault),
+        cmocka_unit_test(test_console_function),
     };
 
     return cmocka_run_group_tests_name("core pci boot", tests, NULL, NULL);

@@ -20,11 +20,12 @@ serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
 set timeout=0
-set gfxpayload=text
 menuentry Mullion {
     multiboot2 /boot/mullion.elf no-x2apic
     module2 /boot/k.elf k.elf
     module2 /boot/mullion.toml mullion.toml
+    insmod all_video
+    if [ "$grub_platform" = pc ]; then set gfxpayload=text; fi
 }
 """
 # Root may do everything: without these two it may not read or write what the file's mode forbids.

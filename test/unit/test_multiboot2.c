@@ -382,11 +382,91 @@ static void test_mutations(void **state) {
     assert_true(sound > 1000 && sound < 20000);
 }
 
+/* --- the framebuffer --- */
+
+struct picture {
+    u64 at;
+    u32 pitch, width, height;
+    u8 bits, type;
+    u8 colors[6];
+    u32 size; /* of the tag; 0: what the type has */
+};
+
+static int read_picture(const struct picture *p, struct mb2_screen *out) {
+    struct builder b;
+    u64 total;
+    void *mbi;
+    int rc;
+
+    start(&b);
+    tag(&b, MB2_TAG_FRAMEBUFFER, p->size ? p->size : p->type == 2 ? 32 : 38);
+    put64(&b, p->at);
+    put32(&b, p->pitch);
+    put32(&b, p->width);
+    put32(&b, p->height);
+    put32(&b, (u32)p->bits | (u32)p->type << 8 | 0x5a5a0000);
+    put(&b, p->colors, p->size ? p->size - 32 : p->type == 2 ? 0 : 6);
+    mbi = finish(&b);
+    assert_int_equal(0, mb2_check(mbi, b.used, &total));
+    rc = mb2_framebuffer(mb2_find(mbi, MB2_TAG_FRAMEBUFFER, NULL), out);
+    free(mbi);
+    return rc;
+}
+
+static const struct picture direct = {0x380000000000, 4096, 1024, 768, 32, 1, {16, 8, 8, 8, 0, 8}, 0};
+static struct picture changed;
+/* Direct colour, but for this. */
+#define WITH(change) (changed = direct, changed.change, read_picture(&changed, &s))
+
+static void test_framebuffer(void **state) {
+    struct mb2_screen s = {0};
+    struct builder b;
+    u64 total;
+    void *mbi;
+
+    (void)state;
+    assert_int_equal(0, read_picture(&direct, &s));
+    assert_int_equal(0x380000000000, s.at.v);
+    assert_true(s.width == 1024 && s.height == 768 && s.pitch == 4096 && s.bytes == MIB(3) && !s.text);
+    assert_int_equal(0xffffff, s.ink);
+    assert_int_equal(
+        0, (changed = direct, memcpy(changed.colors, (u8[]){0, 8, 8, 8, 24, 8}, 6), read_picture(&changed, &s)));
+    assert_int_equal(0xff00ffff, s.ink);
+    assert_int_equal(0, read_picture(&(struct picture){0xb8000, 160, 80, 25, 16, 2, {0}, 0}, &s));
+    assert_true(s.text && s.at.v == 0xb8000 && s.width == 80 && s.height == 25 && s.bytes == 4000);
+
+    assert_int_equal(-E_UNSUPPORTED, WITH(type = 0)); /* a palette */
+    assert_int_equal(-E_UNSUPPORTED, WITH(type = 3));
+    assert_int_equal(-E_UNSUPPORTED, WITH(bits = 24));
+    assert_int_equal(-E_UNSUPPORTED, (changed = direct, memcpy(changed.colors, (u8[]){16, 8, 8, 8, 0, 7}, 6),
+                                      read_picture(&changed, &s)));
+    assert_int_equal(-E_UNSUPPORTED, (changed = direct, memcpy(changed.colors, (u8[]){25, 8, 8, 8, 0, 8}, 6),
+                                      read_picture(&changed, &s)));
+    assert_int_equal(-E_INVAL, WITH(at = 0));
+    assert_int_equal(-E_INVAL, WITH(at = 0x380000000002));
+    assert_int_equal(-E_INVAL, WITH(at = BIT(52) - MIB(3)));
+    assert_int_equal(-E_INVAL, WITH(at = ~3ull));
+    assert_int_equal(-E_INVAL, WITH(pitch = 4092));
+    assert_int_equal(-E_INVAL, WITH(pitch = 4098));
+    assert_int_equal(-E_INVAL, WITH(width = 0));
+    assert_int_equal(-E_INVAL, WITH(height = 0));
+    assert_int_equal(-E_INVAL, WITH(width = 0x40000001));
+    assert_int_equal(-E_INVAL, WITH(height = 0xffffffff));
+    assert_int_equal(-E_INVAL, WITH(size = 37));
+    assert_int_equal(-E_INVAL, WITH(size = 32));
+    start(&b);
+    tag(&b, MB2_TAG_FRAMEBUFFER, 8);
+    mbi = finish(&b);
+    assert_int_equal(0, mb2_check(mbi, b.used, &total));
+    assert_int_equal(-E_INVAL, mb2_framebuffer(mb2_find(mbi, MB2_TAG_FRAMEBUFFER, NULL), &s));
+    free(mbi);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_typical),  cmocka_unit_test(test_empty),        cmocka_unit_test(test_check_refuses),
         cmocka_unit_test(test_bad_tags), cmocka_unit_test(test_short_tags),   cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_collect),  cmocka_unit_test(test_collect_many),
+        cmocka_unit_test(test_collect),  cmocka_unit_test(test_collect_many), cmocka_unit_test(test_framebuffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
