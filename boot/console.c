@@ -15,8 +15,8 @@
 #define COM1       0x3f8
 #define UART_BYTES 8
 
-static bool uart_missing;
-static struct mb2_screen screen;
+static bool uart_missing __attribute__((section(".late")));
+static struct mb2_screen screen __attribute__((section(".late")));
 
 static bool is_high(const struct boot_window *w) { return w->at + w->bytes > GIB(4); }
 

@@ -272,7 +272,8 @@ SHARED = {"focus", "inputs", "line_owner", "lock", "stage", "stage_at", "stage_c
           "log_lock", "log_ring", "log_source", "alive", "enabled", "panicked", "arrived",
           "boot_gdt", "boot_gdt_pointer", "boot_gdt_pointer_high", "boot_pml4", "boot_pdpt_low",
           "boot_pdpt_high", "boot_pd_high", "boot_pt", "boot_pd", "boot_stack", "boot_stack_top",
-          "start_stack", "ports", "frames", "free_ranges", "scratch", "image_end", "late_end"}
+          "start_stack", "ports", "frames", "free_ranges", "scratch", "image_end", "late_end",
+          "cells", "drawn", "dirty", "top", "row", "column", "escape"}  # drivers/screen.c
 
 
 def test_shared_data():
