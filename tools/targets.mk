@@ -67,6 +67,8 @@ $(O)/man/make-initrd.1:   ABOUT := make the initrds of the demonstration and the
 $(O)/man/make-iso.1:      ABOUT := make an ISO for a test
 $(O)/man/setup.1:         ABOUT := install the Debian packages that are needed
 $(O)/man/mullion-check.1: $(O)/tools/mullion-check
+# A script. Without this make would compile tools/inventory.c over it, by its own rule.
+tools/inventory: ;
 $(SCRIPTS:%=$(O)/man/%.1): $(O)/man/%.1: tools/%
 $(MANUALS:%=$(O)/man/%.1): $(O)/man/%.1: tools/targets.mk $(O)/version
 	@mkdir -p $(@D)

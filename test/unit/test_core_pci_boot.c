@@ -121,6 +121,17 @@ static void has_line(void) {
     MUST(fake_lines[20].apic == fake_partition(0)->vcpus[0]->host_apic);
 }
 
+/* Registers that four levels of the hypervisor's tables cannot reach. */
+static void far_bar(void) { fake_pci_bar(fake_pci_at(NIC), 0, PAGE_4K, 4, BIT(47)); }
+
+static void test_far(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = far_bar);
+    assert_refused("a device's registers lie at 0x800000000000, above 127 TiB");
+    BOOT(ONE("pci = [\"00:04.0\"]") TWO(""), .before = far_bar); /* nobody's */
+    assert_boots();
+}
+
 static void test_patterns(void **state) {
     (void)state;
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .after = owns_nic);
@@ -436,7 +447,7 @@ int main(void) {
         cmocka_unit_test(test_left_out),         cmocka_unit_test(test_misplaced),
         cmocka_unit_test(test_resets),           cmocka_unit_test(test_tables),
         cmocka_unit_test(test_unprotected),      cmocka_unit_test(test_stop_on_fault),
-        cmocka_unit_test(test_console_function),
+        cmocka_unit_test(test_console_function), cmocka_unit_test(test_far),
     };
 
     return cmocka_run_group_tests_name("core pci boot", tests, NULL, NULL);

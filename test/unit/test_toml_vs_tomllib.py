@@ -41,7 +41,8 @@ q.w.e = [ [], [[1]] ]
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory):
     program = tmp_path_factory.mktemp("toml") / "toml_dump"
-    sources = sorted(glob.glob(ROOT + "/core/config/*.c") + glob.glob(ROOT + "/core/base/*.c"))
+    sources = sorted(glob.glob(ROOT + "/core/config/*.c") + glob.glob(ROOT + "/core/base/*.c")
+                     + [ROOT + "/mm/numa.c", ROOT + "/mm/frames.c"])
     subprocess.run(["gcc", "-std=gnu11", "-g", "-O1", "-DHOST_BUILD", "-fsanitize=address,undefined",
                     "-fno-sanitize-recover=all", "-I" + ROOT, ROOT + "/test/unit/toml_dump.c", *sources,
                     "-o", str(program)], check=True)
