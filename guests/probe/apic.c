@@ -97,6 +97,20 @@ static bool illegal_vector(void) {
     return true;
 }
 
+/* Where no register is. SDM Vol 3A, Error Handling: illegal register address. */
+static bool illegal_register(void) {
+    if (lapic_is_x2()) return true;
+    lapic_write(LAPIC_ESR, 0);
+    (void)lapic_read(0x40);
+    lapic_write(LAPIC_ESR, 0);
+    value("%x", lapic_read(LAPIC_ESR));
+    lapic_write(0x3a0, 1);
+    lapic_write(LAPIC_ESR, 0);
+    value("%x", lapic_read(LAPIC_ESR));
+    lapic_write(LAPIC_ESR, 0);
+    return lapic_read(LAPIC_ESR) == 0;
+}
+
 static u32 nested[8], nested_count;
 static void on_high(struct trap_frame *frame) {
     if (nested_count < 8) nested[nested_count++] = (u32)frame->vector;
@@ -358,6 +372,7 @@ const struct check apic_checks[] = {
     {"apic-registers", registers},
     {"apic-disabled", software_disabled},
     {"apic-illegal-vector", illegal_vector},
+    {"apic-illegal-register", illegal_register},
     {"apic-priorities", priorities},
     {"apic-divider", divider},
     {"apic-timer", timer_modes},
