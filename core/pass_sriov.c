@@ -23,7 +23,8 @@
 static struct pci_room room_of_machine(struct pci_bar *ecam) {
     const struct host_acpi *acpi = machine.boot->acpi;
     const struct frames *frames = machine.boot->frames;
-    struct pci_room room = {.high = LOW_END, .taken = ecam, .taken_count = acpi->mcfg_count};
+    struct pci_room room = {
+        .high = LOW_END, .taken = ecam, .taken_count = acpi->mcfg_count, .memory_top = machine.boot->memory_top};
     u64 top = max_u64(machine.boot->memory_top, GIB(4));
 
     for (u32 i = 0; i < frames->count; i++) {

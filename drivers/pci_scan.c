@@ -23,6 +23,7 @@
 #define MSI_64            BIT(7)  /* Message Control */
 #define MSI_MASKABLE      BIT(8)
 #define ACS_PORT          0x1du /* source validation, request and completion redirect, upstream forwarding */
+#define SRIOV_BYTES       0x40u
 
 static u32 read(const struct pci_access *a, u32 id, u32 offset, u32 size) { return a->read(a->ctx, id, offset, size); }
 
@@ -41,13 +42,13 @@ u32 pci_find_capability(const struct pci_access *a, u32 id, u8 capability) {
 }
 
 u32 pci_find_extended(const struct pci_access *a, u32 id, u16 capability) {
-    u32 at = PCI_REG_EXTENDED;
+    u32 at = PCI_REG_EXTENDED, bytes = capability == PCI_EXT_SRIOV ? SRIOV_BYTES : 8;
 
     for (u32 i = 0; i < MAX_EXT_CAPS && at >= PCI_REG_EXTENDED; i++) {
         u32 header = read(a, id, at, 4);
 
         if (header == 0 || header == ~0u) return 0;
-        if ((header & 0xffff) == capability) return at;
+        if ((header & 0xffff) == capability) return at + bytes <= PCI_EXTENDED_BYTES ? at : 0;
         at = header >> 20 & 0xffc;
     }
     return 0;

@@ -21,7 +21,8 @@ bool pci_first_bar(const struct pci_access *access, u32 id, struct pci_bar *out)
 void pci_read_capabilities(const struct pci_access *access, struct pci_function *f);
 /* Its MSI-X is there only if it lies in memory of its BARs, which are known by now. */
 void pci_check_msix(struct pci_function *f);
-/* Offset of a capability, or 0. The lists are bounded: a loop in one ends the search. */
+/* Offset of a capability, or 0. The lists are bounded: a loop in one ends the search. An extended one that does not lie
+ * within the function's space is not there: what follows is the next function's. */
 u32 pci_find_capability(const struct pci_access *access, u32 id, u8 capability);
 u32 pci_find_extended(const struct pci_access *access, u32 id, u16 capability);
 /* The nearest bridge above a function, or NULL on a root bus. */

@@ -86,6 +86,21 @@ static u64 find_room(struct search *s, u64 low, u64 high, u64 bytes, u64 align) 
     return 0;
 }
 
+static bool inside(u64 at, u64 bytes, u64 low, u64 high) { return at >= low && at <= high && bytes <= high - at; }
+
+/* May it stay where firmware, or an earlier system, has left it? Not over memory, and below a bridge only where that
+ * leads. */
+static bool stays(const struct search *s, const struct pci_bar *b, u64 bytes, const struct pci_function *above) {
+    if (!b->base || b->base % b->bytes) return false;
+    for (u32 k = 0; k < 2 && above; k++) {
+        struct pci_bar w = window(s->a, above->id, k);
+
+        if (inside(b->base, bytes, w.base, w.base + w.bytes)) return true;
+    }
+    return !above && (inside(b->base, bytes, s->room->low, GIB(4)) ||
+                      inside(b->base, bytes, max_u64(s->room->memory_top, GIB(4)), BIT(52)));
+}
+
 /* On a root bus 32-bit space serves every BAR; firmware may have placed it already. */
 static int place(struct search *s, struct pci_bar *b, u32 count, const struct pci_function *above) {
     u64 bytes = b->bytes * count, ignored;
@@ -100,7 +115,7 @@ static int place(struct search *s, struct pci_bar *b, u32 count, const struct pc
     }
     s->low = b->base;
     s->high = b->base + bytes;
-    if (b->base && !is_taken(s, b->base, bytes, &ignored)) return 0;
+    if (stays(s, b, bytes, above) && !is_taken(s, b->base, bytes, &ignored)) return 0;
     b->base = find_room(s, first.base, first.base + first.bytes, bytes, b->bytes);
     if (!b->base) b->base = find_room(s, second.base, second.base + second.bytes, bytes, b->bytes);
     return b->base && (b->wide || b->base + bytes <= GIB(4)) ? 0 : -E_NOMEM;
@@ -131,6 +146,7 @@ static bool ids_free(const struct pci_function *f, const struct pci_vfs *vfs, co
 static void measure(const struct pci_access *a, const struct pci_function *f, struct pci_vfs *vfs) {
     for (u32 i = 0; i < PCI_BARS; i++) {
         vfs->bars[i] = pci_measure_bar(a, f->id, f->sriov + SRIOV_BARS + 4 * i, false);
+        if (vfs->bars[i].io) vfs->bars[i] = (struct pci_bar){0}; /* virtual functions have none in I/O space */
         if (vfs->bars[i].wide) i++;
     }
 }

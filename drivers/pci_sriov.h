@@ -5,9 +5,10 @@
 
 #include "core/base/pci.h"
 
-/* Where memory of virtual functions may lie: not outside [low, high) or [low64, high64), nor in `taken`. */
+/* Where memory of virtual functions may lie: not outside [low, high) or [low64, high64), nor in `taken`. What firmware
+ * has placed may stay above `low`, and above 4 GiB behind memory_top, where memory ends. */
 struct pci_room {
-    u64 low, high, low64, high64;
+    u64 low, high, low64, high64, memory_top;
     const struct pci_bar *taken;
     u32 taken_count;
 };

@@ -207,5 +207,55 @@ def devices():
                                  0, 0, 1, 0, 6, 0, 0, 0, 0, 5, 1, 3, 1, 0x34, 0, 0, 0]))
 
 
-for make in (multiboot2, acpi, dmar, ivrs, image, insn, pagetable, walk, frames, devices):
+def exits():
+    def svm(code, info1=0, info2=0, event=0, next_rip=0, rip=0x1000, flag=1):
+        return struct.pack("<BHQQQQQB", flag, code, info1, info2, event, next_rip, rip, 1)
+
+    # Exceptions, interrupt, NMI, windows, CR, CPUID, HLT, I/O, MSR, shutdown, nested page faults: APM Vol 2, appendix C.
+    seed("svm_exit", "each", b"".join(svm(code) for code in (
+        0x00, 0x10, 0x41, 0x4E, 0x51, 0x60, 0x61, 0x62, 0x64, 0x65, 0x6E, 0x72, 0x74, 0x75, 0x76, 0x78, 0x7A, 0x7D, 0x7F, 0x80,
+        0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x89, 0x8A, 0x8B, 0x8D)))
+    seed("svm_exit", "io", svm(0x7B, 0x03F80011, 0x1001) + svm(0x7B, 0x0CFC0040, 0x1002) + svm(0x7B, 0x01F0002C, 0x1003))
+    seed("svm_exit", "faults", svm(0x400, 0x100000006, 0xFEE000B0) + svm(0x400, 0x200000004, 0xB0000000, 0x80000B0E00000000)
+         + svm(0x7C, 1) + svm(0x7C, 0) + struct.pack("<BHQ", 0, 0xFFF1, 0xFFFFFFFFFFFFFFFF))
+    seed("vmx_exit", "each", b"".join(bytes([1]) + bytes(8) + bytes([reason]) + bytes(200) for reason in (0, 1, 2, 48)))
+    for reason in (3, 4, 7, 8, 9, 10, 12, 13, 14, 18, 28, 29, 30, 31, 32, 33, 36, 39, 43, 49, 52, 54, 55, 63, 0xFE, 0xFF):
+        seed("vmx_exit", f"reason-{reason}", bytes([1]) + bytes(8) + bytes([reason, *range(1, 120)]))
+
+
+def pci():
+    def put(function, offset, value, held=0):
+        return struct.pack("<HIH", function | offset << 3, value, held)
+
+    def header(function, kind=0, ids=0x12348086):
+        return put(function, 0, ids) + put(function, 4, 0x00100007, 0x547) + put(function, 12, kind << 16) + put(function, 0x34, 0x40)
+
+    def express(function, kind):
+        return put(function, 0x40, 0x10 | kind << 20) + put(function, 0x44, 1 << 28)
+
+    bars = put(2, 0x10, 0xF0000004, 0xF000) + put(2, 0x14, 0, 0xFFFF) + put(2, 0x18, 0xF1000000, 0xFF00) + put(2, 0x1C, 0xC001, 0xFFE0)
+    nic = (header(2, 0x80) + put(2, 0x40, 0x5010) + put(2, 0x44, 1 << 28) + put(2, 0x50, 0x00036011) + put(2, 0x54, 0)
+           + put(2, 0x58, 0x800) + put(2, 0x60, 0x01867005) + put(2, 0x70, 0x03060013) + bars + put(2, 0x30, 0xF2000001, 0xF801))
+    bridge = header(1, 1) + express(1, 4) + put(1, 0x18, 0x00010100) + put(1, 0x100, 0x0001000D) + put(1, 0x104, 0x1D, 0xFFFF)
+    for name, at in (("sriov", 0x140), ("sriov-at-the-end", 0xFFC)):
+        sriov = (put(4, 0x100, 0x0001000E | at << 20) + put(4, at, 0x00010010) + put(4, at + 0xC, 0x00080008)
+                 + put(4, at + 0x14, 0x00010008) + put(4, at + 0x18, 0x10100000) + put(4, at + 0x1C, 0x553)
+                 + put(4, at + 0x24, 4, 0xC000) + put(4, at + 0x28, 0, 0xFFFF)) if at < 0xF00 else put(4, 0x100, 0x0001000E | at << 20) + put(4, at, 0x00010010)
+        seed("pci", name, bridge + header(4) + express(4, 0) + sriov)
+    acs = put(1, 0x100, 0x0001000E | 0xFFC << 20) + put(1, 0xFFC, 0x0001000D)
+    seed("pci", "acs-at-the-end", header(1, 1) + express(1, 4) + put(1, 0x18, 0x00010100) + acs)
+    seed("pci", "nic", nic + header(3) + bridge + header(4))
+
+    def access(what, function, register, value):
+        return struct.pack("<BBHI", what | 2 << 3, function, register, value)
+
+    # A BAR measured and moved, decoding on, MSI-X unmasked, the list of capabilities; by ECAM and by ports.
+    steps = (access(1, 1, 0x10, 0xFFFFFFFF) + access(0, 1, 0x10, 0) + access(1, 1, 0x10, 0xFEA00000) + access(1, 1, 4, 6)
+             + access(4, 1, 0x34, 0) + access(5, 0, 0, 0xFEE00000) + access(5, 0, 8, 0x41) + access(5, 0, 12, 0)
+             + access(1, 2, 0x50, 0x80000000) + access(7, 0, 0, 0))
+    seed("vpci", "driver", bytes(2) + steps)
+    seed("vpci", "insane", bytes([1, 0x50]) + struct.pack("<I", 0x00FF5011) + steps)
+
+
+for make in (multiboot2, acpi, dmar, ivrs, image, insn, pagetable, walk, frames, devices, exits, pci):
     make()

@@ -302,6 +302,16 @@ static void test_loops(void **state) {
     assert_int_equal(0, pci_find_extended(&access, 0x20, PCI_EXT_ACS)); /* nobody there */
     put(0x18, 0x100, 4, 0);
     assert_int_equal(0, pci_find_extended(&access, 0x18, 2));
+    /* One that goes on in the next function's space. */
+    put(0x18, 0x100, 4, 0xffc10001);
+    put(0x18, 0xffc, 4, 0x0001000d);
+    assert_int_equal(0, pci_find_extended(&access, 0x18, PCI_EXT_ACS));
+    put(0x18, 0x100, 4, 0xfc410001);
+    put(0x18, 0xfc4, 4, 0x00010010);
+    assert_int_equal(0, pci_find_extended(&access, 0x18, PCI_EXT_SRIOV));
+    put(0x18, 0x100, 4, 0xfc010001);
+    put(0x18, 0xfc0, 4, 0x00010010);
+    assert_int_equal(0xfc0, pci_find_extended(&access, 0x18, PCI_EXT_SRIOV));
 }
 
 /* Whatever the registers say: it ends, and what it says can be used. */

@@ -284,12 +284,40 @@ static void test_room(void **state) {
     assert_int_equal(-E_NOMEM, pci_sriov_plan(&access, &functions[0], 3, functions, count, &small, why, sizeof(why)));
     small.low = small.high = small.low64 = small.high64 = 0;
     assert_int_equal(-E_NOMEM, pci_sriov_plan(&access, &functions[0], 1, functions, count, &small, why, sizeof(why)));
-    /* What firmware has placed stays, unless it is in the way. */
+}
+
+/* What firmware has placed stays, unless it is in the way. */
+static void test_placed(void **state) {
+    struct pci_vfs *v = &functions[0].vfs;
+    struct pci_room small = room;
+
+    (void)state;
     prepare(ROOT);
     set(CARD, CAP + SRIOV_BARS, 4, 0xd000000c);
     set(CARD, CAP + SRIOV_BARS + 12, 4, 0xd0004000);
     assert_int_equal(0, plan(2));
     assert_true(v->bars[0].base == 0xd0000000 && v->bars[3].base == 0xfec00000 - KIB(32));
+    /* Not over memory, whoever has left it there; nor behind a port's windows, if there is one. */
+    small.memory_top = GIB(6);
+    for (u32 i = 0; i < 2; i++) {
+        prepare(ROOT);
+        set(CARD, CAP + SRIOV_BARS, 4, i ? 0xc : 0x0010000c);
+        set(CARD, CAP + SRIOV_BARS + 4, 4, i); /* 1 MiB, then 4 GiB */
+        assert_int_equal(0, pci_sriov_plan(&access, &functions[0], 2, functions, count, &small, why, sizeof(why)));
+        assert_true(v->bars[0].base >= small.low && v->bars[0].base < GIB(4));
+    }
+    prepare(ROOT);
+    set(CARD, CAP + SRIOV_BARS + 4, 4, 2); /* 8 GiB: behind it */
+    assert_int_equal(0, pci_sriov_plan(&access, &functions[0], 2, functions, count, &small, why, sizeof(why)));
+    assert_true(v->bars[0].base == GIB(8));
+    prepare(BEHIND);
+    set(CARD, CAP + SRIOV_BARS, 4, 0xd000000c);
+    assert_int_equal(0, plan(2));
+    assert_true(v->bars[0].base == 0x400200000 - KIB(32));
+    prepare(ROOT);
+    set(CARD, CAP + SRIOV_BARS, 4, 1); /* ports: none of a virtual function's */
+    assert_int_equal(0, plan(2));
+    assert_true(v->bars[0].bytes == 0);
 }
 
 static void test_refused(void **state) {
@@ -347,7 +375,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_root_bus), cmocka_unit_test(test_enable),      cmocka_unit_test(test_function),
         cmocka_unit_test(test_in_use),   cmocka_unit_test(test_behind_port), cmocka_unit_test(test_room),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_placed),   cmocka_unit_test(test_refused),     cmocka_unit_test(test_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
