@@ -78,6 +78,6 @@ void pass_enable_vfs(const struct config_sriov *c) {
     f = grow(f, (u32)c->vfs);
     for (u32 n = 0; n < c->vfs; n++) pci_sriov_function(&pci_machine, f, n, &pass.functions[pass.count++]);
     pci_group(pass.functions, pass.count);
-    log_line("pci: %s: %u virtual functions enabled, memory from 0x%llx on", name, (u32)c->vfs,
-             (unsigned long long)f->vfs.bars[0].base);
+    log_line("pci: %s: %u virtual functions enabled%s, memory from 0x%llx on", name, (u32)c->vfs,
+             f->vfs.ari ? ", with ARI" : "", (unsigned long long)f->vfs.bars[0].base);
 }

@@ -101,6 +101,10 @@ static bool stays(const struct search *s, const struct pci_bar *b, u64 bytes, co
                       inside(b->base, bytes, max_u64(s->room->memory_top, GIB(4)), BIT(52)));
 }
 
+static bool fits(const struct pci_bar *b, u64 bytes) {
+    return b->base + bytes > b->base && (b->wide || b->base + bytes <= GIB(4));
+}
+
 /* On a root bus 32-bit space serves every BAR; firmware may have placed it already. */
 static int place(struct search *s, struct pci_bar *b, u32 count, const struct pci_function *above) {
     u64 bytes = b->bytes * count, ignored;
@@ -118,7 +122,7 @@ static int place(struct search *s, struct pci_bar *b, u32 count, const struct pc
     if (stays(s, b, bytes, above) && !is_taken(s, b->base, bytes, &ignored)) return 0;
     b->base = find_room(s, first.base, first.base + first.bytes, bytes, b->bytes);
     if (!b->base) b->base = find_room(s, second.base, second.base + second.bytes, bytes, b->bytes);
-    return b->base && (b->wide || b->base + bytes <= GIB(4)) ? 0 : -E_NOMEM;
+    return b->base && fits(b, bytes) ? 0 : -E_NOMEM;
 }
 
 /* --- planning --- */

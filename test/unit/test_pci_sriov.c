@@ -371,11 +371,25 @@ static void test_groups(void **state) {
     for (u32 i = 0; i < 5; i++) assert_int_equal(all[i].id, all[i].group);
 }
 
+/* What the firmware has placed stays, unless eight of them do not fit there. */
+static void test_placed_already(void **state) {
+    (void)state;
+    prepare(ROOT);
+    set(CARD, CAP + SRIOV_BARS + 12, 4, 0xfe000000);
+    assert_int_equal(0, plan(VFS));
+    assert_int_equal(0xfe000000, functions[0].vfs.bars[3].base);
+    prepare(ROOT);
+    set(CARD, CAP + SRIOV_BARS + 12, 4, 0xffff0000); /* the fifth would begin at 4 GiB */
+    assert_int_equal(0, plan(VFS));
+    assert_true(functions[0].vfs.bars[3].base + VFS * KIB(16) <= 0xfec00000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_root_bus), cmocka_unit_test(test_enable),      cmocka_unit_test(test_function),
-        cmocka_unit_test(test_in_use),   cmocka_unit_test(test_behind_port), cmocka_unit_test(test_room),
-        cmocka_unit_test(test_placed),   cmocka_unit_test(test_refused),     cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_root_bus), cmocka_unit_test(test_placed_already), cmocka_unit_test(test_enable),
+        cmocka_unit_test(test_function), cmocka_unit_test(test_in_use),         cmocka_unit_test(test_behind_port),
+        cmocka_unit_test(test_room),     cmocka_unit_test(test_refused),        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_placed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
