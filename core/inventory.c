@@ -5,17 +5,8 @@
 #include "core/base/log.h"
 #include "core/machine.h"
 #include "core/pass_impl.h"
+#include "core/pci_names.h"
 #include "core/policy/topology.h"
-
-/* PCI Code and ID Assignment Specification, Class Codes: base classes. */
-static const char *class_name(u32 class_code) {
-    static const char *const names[] = {"device",  "storage",   "network",    "display", "multimedia",
-                                        "memory",  "bridge",    "serial",     "system",  "input",
-                                        "docking", "processor", "serial bus", "wireless"};
-    u32 base = class_code >> 16;
-
-    return base < sizeof(names) / sizeof(names[0]) ? names[base] : "other";
-}
 
 static void print_function(const struct pci_function *f) {
     char name[16], group[16];
@@ -24,7 +15,7 @@ static void print_function(const struct pci_function *f) {
     pci_name(group, sizeof(group), f->group);
     log_line("#: pci %s %04x:%04x class %06x group %s%s%s%s%s%s # %s", name, f->vendor, f->device, f->class_code, group,
              f->msi ? " msi" : "", f->msix ? " msi-x" : "", f->flr ? " flr" : "", f->pm ? " pm" : "",
-             f->header ? " bridge" : "", class_name(f->class_code));
+             f->header ? " bridge" : "", pci_class_name(f->class_code));
     for (u32 i = 0; i < PCI_BARS; i++)
         if (f->bars[i].bytes)
             log_line("#: bar %s %u %s 0x%llx 0x%llx", name, i,
@@ -43,7 +34,7 @@ static void print_choices(void) {
 
         if (pass_is_shared(f)) continue;
         pci_name(name, sizeof(name), f->id);
-        log_line("#     \"%s\", # %04x:%04x %s", name, f->vendor, f->device, class_name(f->class_code));
+        log_line("#     \"%s\", # %04x:%04x %s", name, f->vendor, f->device, pci_class_name(f->class_code));
     }
     log_line("# ]");
 }

@@ -10,6 +10,7 @@
 #include "core/hostspace.h"
 #include "core/machine.h"
 #include "core/pass_impl.h"
+#include "core/pci_names.h"
 #include "drivers/ioapic.h"
 #include "drivers/lapic.h"
 #include "drivers/pci.h"
@@ -187,9 +188,9 @@ static void log_functions(void) {
 
         pci_name(name, sizeof(name), f->id);
         pci_name(group, sizeof(group), f->group);
-        log_line("pci: %s %04x: %04x:%04x (rev %02x), group %s%s%s%s%s%s", name, f->class_code >> 8, f->vendor,
-                 f->device, f->revision, group, f->msi ? ", msi" : "", f->msix ? ", msi-x" : "", f->flr ? ", flr" : "",
-                 pass.owner[i] ? ", owner " : "",
+        log_line("pci: %s %s [%04x]: [%04x:%04x] (rev %02x), group %s%s%s%s%s%s", name, pci_class_name(f->class_code),
+                 f->class_code >> 8, f->vendor, f->device, f->revision, group, f->msi ? ", msi" : "",
+                 f->msix ? ", msi-x" : "", f->flr ? ", flr" : "", pass.owner[i] ? ", owner " : "",
                  pass.owner[i] ? machine.config->partitions[pass.owner[i] - 1].name : "");
     }
 }

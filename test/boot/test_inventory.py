@@ -44,11 +44,11 @@ def test_inventory_devices(boot, tmp_path):
         "-device", "intel-iommu,intremap=on", "-device", "edu,addr=4",
         "-device", "pcie-root-port,id=down,addr=5", "-device", "e1000e,bus=down,addr=0"])
     assert "#: iommu VT-d interrupts\n" in text
-    assert "#: pci 00:04.0 1234:11e8 class 00ff00 group 00:04.0 msi # device\n" in text
+    assert "#: pci 00:04.0 1234:11e8 class 00ff00 group 00:04.0 msi # Unclassified device\n" in text
     assert "#: bar 00:04.0 0 mem32 0x" in text and " 0x100000\n" in text
-    assert "#: pci 00:05.0" in text and " bridge # bridge\n" in text
+    assert "#: pci 00:05.0" in text and " bridge # PCI bridge\n" in text
     assert "#: pci 01:00.0 8086:10d3 class 020000 group 0" in text
-    assert '#     "01:00.0", # 8086:10d3 network\n' in text
+    assert '#     "01:00.0", # 8086:10d3 Ethernet controller\n' in text
     assert '"00:05.0"' not in text
     # Uncommented, the offer is a file as well.
     offer = text[text.index("# pci = ["):text.index("#: end")]
