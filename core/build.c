@@ -31,6 +31,19 @@ static void *cut(struct cutter *c, u64 bytes, u64 align) {
 
 static hpa_t pa_of(const void *p) { return p ? hostspace_pa(p) : hpa(0); }
 
+static bool is_controlled(u32 index) {
+    for (u32 i = 0; i < machine.config->partition_count; i++)
+        if (config_controls(machine.config, i, index)) return true;
+    return false;
+}
+
+/* On pages of its own if others see it. */
+static struct control *cut_control(struct cutter *c, const struct config_partition *config, bool controlled) {
+    u64 bytes = CONTROL_BYTES(config->cpu_count);
+
+    return cut(c, controlled ? align_up(bytes, PAGE_4K) : bytes, controlled ? PAGE_4K : 64);
+}
+
 static void cut_vcpu(struct cutter *c, struct partition *p, u32 index) {
     struct vcpu *v = cut(c, sizeof(*v), 64);
     void *block = cut(c, machine.vendor->block_bytes, PAGE_4K);
@@ -58,6 +71,8 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
     CUT(c, p->regions, 2 * max_pieces + 5, 64);
     tx = cut(c, CONSOLE_RING_BYTES, 64);
     rx = cut(c, CONSOLE_RING_BYTES / 8, 64);
+    p->controlled = is_controlled((u32)(config - machine.config->partitions));
+    p->control = cut_control(c, config, p->controlled);
     p->hw.io_bitmap = cut(c, machine.vendor->io_bitmap_bytes, PAGE_4K);
     p->hw.msr_bitmap = cut(c, machine.vendor->msr_bitmap_bytes, PAGE_4K);
     p->hw.io_bitmap_pa = pa_of(p->hw.io_bitmap);
@@ -207,6 +222,7 @@ static void make_vcpu(struct partition *p, u32 index) {
     v->partition = p;
     v->index = index;
     v->core = (u32)p->config->cpus[index].base;
+    v->exits = p->control->exits[index];
     v->host_apic = machine.boot->cores[v->core].apic_id;
     v->hw.partition = &p->hw;
     v->hw.asid = 1; /* the only guest that ever runs on its core */
@@ -254,6 +270,7 @@ struct partition *build_partition(const struct config_partition *c, struct conso
         log_line(LOG_ERROR "%s: does not start: %s", c->name, why);
         p->over = true;
     }
+    machine.controls[c - machine.config->partitions] = p->control;
     map_stage2(p);
     open_bitmaps(p);
     for (u32 i = 0; i < p->vcpu_count; i++) make_vcpu(p, i);

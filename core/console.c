@@ -204,9 +204,10 @@ void console_receive(void) {
     if (received) mine->received(mine);
 }
 
-void console_remove_input(struct console_input *input) {
+void console_input_gone(struct console_input *input, bool gone) {
     spin_lock(&lock);
-    input->gone = true;
-    if (focus == input) move_focus();
+    input->gone = gone;
+    if (!focus) focus = input;
+    if (focus == input) move_focus(); /* to itself, if it is the only one */
     spin_unlock(&lock);
 }

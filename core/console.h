@@ -46,5 +46,6 @@ void console_set_focus(struct console_input *input);
 void console_receive(void);
 /* True if nobody knows the UART's interrupt line: vCPU 0 of each partition calls console_receive from time to time. */
 bool console_is_polled(void);
-/* A partition ended: the focus moves on. */
-void console_remove_input(struct console_input *input);
+/* A partition ended: the focus moves on. Or it was started again: the focus can reach it, and has it if nobody else is
+ * there. */
+void console_input_gone(struct console_input *input, bool gone);

@@ -14,13 +14,15 @@
 
 struct machine machine __attribute__((section(".late")));
 
-static u32 alive;   /* atomic: partitions that have not ended */
+static u32 alive;   /* atomic: partitions that run or are about to */
 static u32 enabled; /* atomic: cores that are still to come */
 
 void machine_core_idle(void) {
     machine.vendor->cpu_disable();
     cpu_halt_forever();
 }
+
+void machine_partition_started(void) { __atomic_fetch_add(&alive, 1, __ATOMIC_ACQ_REL); }
 
 void machine_partition_ended(void) {
     if (__atomic_sub_fetch(&alive, 1, __ATOMIC_ACQ_REL)) return;

@@ -8,6 +8,7 @@
 #include "core/base/string.h"
 #include "core/base/x86.h"
 #include "core/local.h"
+#include "core/machine.h"
 #include "drivers/lapic.h"
 
 #define MAX_SHARES 64
@@ -138,6 +139,10 @@ static void map_partition(struct pt *pt, struct partition *p) {
     map_direct(pt, p->block.v, p->block_bytes, rw, MEM_WB);
     for (u32 i = 0; i < p->piece_count; i++) map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw, MEM_WB);
     passthrough_pages(p, map_for_devices, pt);
+    for (u32 i = 0; i < machine.config->partition_count; i++) /* of those that it controls */
+        if (config_controls(machine.config, (u32)(p->config - machine.config->partitions), i))
+            map_direct(pt, hostspace_pa(machine.controls[i]).v, CONTROL_BYTES(machine.config->partitions[i].cpu_count),
+                       rw, MEM_WB);
     /* The pristine images, for a restart. GRUB puts each module on pages of its own. */
     for (u32 i = 0; i < p->image_count; i++)
         if (p->images[i].bytes && !pt_lookup(pt, (u64)p->images[i].data).leaf_level) /* a module may be named twice */

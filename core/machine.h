@@ -12,6 +12,7 @@ struct machine {
     struct boot_info *boot;
     const struct config *config;
     struct partition **partitions; /* pointers into blocks: see partition.h for who may follow them */
+    struct control **controls;     /* the same: see control.h */
     u64 tsc_hz;
     u64 ns_per_tsc_q32; /* nanoseconds per TSC tick, 32 fractional bits */
     u64 tsc_per_ns_q32;
@@ -22,6 +23,8 @@ extern struct machine machine;
 
 /* A partition has ended for good: switches the machine off after the last one. Any core. */
 void machine_partition_ended(void);
+/* One will run again. A core of a partition that runs. */
+void machine_partition_started(void);
 /* This core has nothing more to do: host mode off, asleep for ever. */
 void machine_core_idle(void) noreturn_fn;
 

@@ -115,6 +115,8 @@ static u32 build_all(void) {
     hostspace_share(inputs, count * sizeof(*inputs), true);
     machine.partitions = hostspace_take(count * sizeof(*machine.partitions));
     hostspace_share(machine.partitions, count * sizeof(*machine.partitions), false);
+    machine.controls = hostspace_take(count * sizeof(*machine.controls));
+    hostspace_share(machine.controls, count * sizeof(*machine.controls), false);
     for (u32 i = 0; i < count; i++) {
         const struct config_partition *c = &machine.config->partitions[i];
 
@@ -134,8 +136,9 @@ static u32 build_all(void) {
             failed = p->config->name;
             p->over = true;
         }
+        p->control->word = p->over ? CONTROL_BROKEN : CONTROL_RUNNING;
         if (p->over)
-            console_remove_input(p->input);
+            console_input_gone(p->input, true);
         else
             alive++;
     }

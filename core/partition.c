@@ -184,6 +184,7 @@ static void make_board(struct partition *p) {
         .pci = p->pci ? p->pci->guest : NULL,
         .pci_count = p->pci ? p->pci->count : 0,
         .pci_host = p->pci ? &p->pci->host : NULL,
+        .control = p->config->control_at.line ? &p->control_device : NULL,
         .fwcfg = {.files = p->acpi_files,
                   .file_count = p->acpi_files->data ? GUEST_ACPI_FILES : 0,
                   .disks = p->images + 1,
@@ -194,6 +195,7 @@ static void make_board(struct partition *p) {
 
     p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power, board_eoi};
     p->input->received = input_received;
+    if (config.control) control_reset(p);
     p->vcpus[0]->intr_line = false;
     p->board_lock.taken = 0;
     vboard_init(&p->board, &config, &p->board_host);
@@ -266,8 +268,10 @@ void partition_end(struct partition *p, enum partition_end why) {
     for (u32 i = 0; i < p->vcpu_count; i++) vcpu_poke(p->vcpus[i], REQUEST_STOP);
 }
 
-static const char *end_name(enum partition_end why) {
-    return why == END_POWER_OFF ? "powered off" : why == END_RESET ? "reset" : "crashed";
+const char *partition_end_name(enum partition_end why) {
+    static const char *const names[] = {"never", "powered off", "reset", "crashed", "stopped", "restarted"};
+
+    return names[why];
 }
 
 static bool wants_restart(const struct partition *p, enum partition_end why) {
@@ -305,37 +309,74 @@ static void start_time(struct partition *p) {
     p->tsc_start = now;
 }
 
-/* The last vCPU to arrive does what is to be done once. */
-static void finish(struct partition *p, enum partition_end why) {
+/* Loads it once more. */
+static int reload(struct partition *p) {
     struct image_error error;
+    int code;
+
+    start_time(p);
+    code = partition_load(p, &error);
+    if (code) log_line(LOG_ERROR "%s: not started again: %s", p->config->name, error.what);
+    __atomic_fetch_add(&p->control->restarts, 1, __ATOMIC_RELAXED);
+    for (u32 i = 0; i < p->vcpu_count; i++) __atomic_store_n(&p->vcpus[i]->requests, 0, __ATOMIC_RELAXED);
+    p->stopped = 0;
+    if (!code) __atomic_store_n(&p->ending, END_NONE, __ATOMIC_RELEASE);
+    return code;
+}
+
+static bool restart(struct partition *p, bool ordered) {
+    p->restarts = ordered ? 0 : p->restarts + 1;
+    if (!ordered && p->config->restart_limit)
+        log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
+    else if (!ordered)
+        log_line("%s: restart %u", p->config->name, p->restarts);
+    if (reload(p)) return false;
+    control_running(p, ordered);
+    return true;
+}
+
+/* The last vCPU to arrive does what is to be done once. An order that comes after this look at it is kept. */
+static void finish(struct partition *p, enum partition_end why) {
+    u32 word = __atomic_load_n(&p->control->word, __ATOMIC_ACQUIRE), order = CONTROL_ORDER(word);
+    enum control_state state = why == END_CRASH ? CONTROL_CRASHED : why == END_STOP ? CONTROL_STOPPED : CONTROL_OFF;
+    bool again, ordered = why == END_STOP || why == END_RESTART;
 
     console_flush(&p->console);
+    __atomic_store_n(&p->control->ended, why, __ATOMIC_RELAXED);
     if (p->exit_value != NEVER) log_line("%s: debug exit with 0x%lx", p->config->name, p->exit_value);
-    log_line(why == END_CRASH ? LOG_ERROR "%s: %s" : "%s: %s", p->config->name, end_name(why));
-    for (u32 i = 0; i < p->vcpu_count; i++) report_exits(p->vcpus[i]);
-    if (passthrough_stop(p)) p->over = true;
-    if (!p->over && wants_restart(p, why)) {
-        p->restarts++;
-        if (p->config->restart_limit)
-            log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
-        else
-            log_line("%s: restart %u", p->config->name, p->restarts);
-        start_time(p);
-        if (partition_load(p, &error)) {
-            log_line(LOG_ERROR "%s: not started again: %s", p->config->name, error.what);
-            p->over = true;
-        }
-        for (u32 i = 0; i < p->vcpu_count; i++) __atomic_store_n(&p->vcpus[i]->requests, 0, __ATOMIC_RELAXED);
-        p->stopped = 0;
-        if (!p->over) __atomic_store_n(&p->ending, END_NONE, __ATOMIC_RELEASE);
-    } else {
+    /* An ordered end is one line: another partition may go on with that for ever. */
+    log_line(ordered            ? "%s: %s by %s"
+             : why == END_CRASH ? LOG_ERROR "%s: %s"
+                                : "%s: %s",
+             p->config->name, partition_end_name(why), control_who(word));
+    for (u32 i = 0; i < p->vcpu_count && !ordered; i++) report_exits(p->vcpus[i]);
+    again = order ? order == ORDER_RESTART : wants_restart(p, why);
+    if (passthrough_stop(p))
+        state = CONTROL_BROKEN;
+    else if (again && restart(p, order))
+        state = CONTROL_RUNNING;
+    else if (again)
+        state = CONTROL_FAILED;
+    if (state != CONTROL_RUNNING) {
         p->over = true;
-    }
-    if (p->over) {
-        console_remove_input(p->input);
-        machine_partition_ended();
+        p->controlled = p->controlled && state != CONTROL_BROKEN;
+        console_input_gone(p->input, true);
+        control_ended(p, state, order);
     }
     __atomic_fetch_add(&p->generation, 1, __ATOMIC_RELEASE);
+}
+
+void partition_start(struct partition *p, const char *who) {
+    log_line("%s: started by %s", p->config->name, who);
+    p->restarts = 0;
+    if (reload(p)) {
+        control_ended(p, CONTROL_FAILED, true);
+        return;
+    }
+    console_input_gone(p->input, false);
+    __atomic_store_n(&p->over, false, __ATOMIC_RELEASE);
+    control_running(p, true);
+    for (u32 i = 0; i < p->vcpu_count; i++) vcpu_poke(p->vcpus[i], REQUEST_START);
 }
 
 void partition_stopped(struct vcpu *v) {
@@ -348,6 +389,10 @@ void partition_stopped(struct vcpu *v) {
     if (__atomic_add_fetch(&p->stopped, 1, __ATOMIC_ACQ_REL) == p->vcpu_count) finish(p, why);
     while (__atomic_load_n(&p->generation, __ATOMIC_ACQUIRE) == generation) cpu_pause();
     /* Not `ending`: a vCPU that was quicker may run already, and end the partition anew. */
-    if (p->over) machine_core_idle();
-    vcpu_start(v);
+    if (!__atomic_load_n(&p->over, __ATOMIC_ACQUIRE))
+        vcpu_start(v);
+    else if (p->controlled)
+        vcpu_park(v);
+    else
+        machine_core_idle();
 }

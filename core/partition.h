@@ -7,6 +7,7 @@
 #include "core/base/vendor.h"
 #include "core/config/config.h"
 #include "core/console.h"
+#include "core/control.h"
 #include "core/image/image.h"
 #include "core/passthrough.h"
 #include "core/insn/walk_code.h"
@@ -17,7 +18,8 @@
 
 #define CONSOLE_RING_BYTES 4096
 
-enum partition_end { END_NONE, END_POWER_OFF, END_RESET, END_CRASH };
+/* STOP and RESTART: another partition has ordered it. */
+enum partition_end { END_NONE, END_POWER_OFF, END_RESET, END_CRASH, END_STOP, END_RESTART };
 
 struct partition {
     const struct config_partition *config;
@@ -40,11 +42,15 @@ struct partition {
     struct console_source console;
     struct console_input *input;
 
-    u32 ending;     /* atomic enum partition_end: the first reason wins */
-    u32 stopped;    /* atomic: vCPUs that wait at the end */
-    u32 generation; /* atomic: grows when the end is done, by a restart or for good */
-    bool over;      /* for good; written before generation grows */
-    u32 restarts;
+    u32 ending;      /* atomic enum partition_end: the first reason wins */
+    u32 stopped;     /* atomic: vCPUs that wait at the end */
+    u32 generation;  /* atomic: grows when the end is done, by a restart or for good */
+    bool over;       /* atomic: for good, or until another partition starts it; written before generation grows */
+    bool controlled; /* another partition may start it again */
+    u32 restarts;    /* that count towards the limit */
+    struct control *control;        /* what controllers see */
+    struct vcontrol control_device; /* with the key `control` */
+    struct vcontrol_host control_host;
     u64 exit_value; /* written to the debug-exit port, or NEVER */
     u64 wall_clock; /* seconds since 1970 at tsc_start */
 
@@ -67,7 +73,12 @@ struct partition {
 int partition_load(struct partition *p, struct image_error *error) must_check;
 /* Asks the partition to end; the first reason is kept. Any of its cores. */
 void partition_end(struct partition *p, enum partition_end why);
-/* A vCPU with REQUEST_STOP comes here: returns when the partition was restarted, and does not return if it ended. */
+/* As the log tells it. */
+const char *partition_end_name(enum partition_end why);
+/* An ended partition runs again, by the order of `who`: on the core of vCPU 0, while all its vCPUs are parked. */
+void partition_start(struct partition *p, const char *who);
+/* A vCPU with REQUEST_STOP comes here. Returns when the partition was restarted, or with the vCPU parked; if the
+ * partition ended for good, it does not return. */
 void partition_stopped(struct vcpu *v);
 
 /* Board access under the lock, with guest time; v's core. */

@@ -18,6 +18,8 @@ void host_interrupt(u8 vector) {
         this_core->vcpu->timer_due = true;
     else if (vector == VECTOR_UART)
         console_receive();
+    else if (vector == VECTOR_CONTROL && this_core->vcpu)
+        __atomic_fetch_or(&this_core->vcpu->requests, REQUEST_CONTROL, __ATOMIC_RELEASE);
     else if (vector >= PASS_FIRST_VECTOR && vector < PASS_FIRST_VECTOR + PASS_VECTORS && this_core->vcpu)
         passthrough_interrupt(this_core->vcpu, vector);
     /* VECTOR_KICK has done its work by interrupting: the sender left a request. */

@@ -204,6 +204,14 @@ void vcpu_start(struct vcpu *v) {
     }
 }
 
+void vcpu_park(struct vcpu *v) {
+    v->state = VCPU_PARKED;
+    v->deadline = NEVER;
+    v->timers_moved = v->timer_due = false;
+    if (!machine.vendor->arm_timer(&v->hw, NEVER)) lapic_timer_arm(NEVER);
+    if (v->index == 0) vcpu_poke(v, REQUEST_CONTROL); /* one that came while the partition ended */
+}
+
 /* SDM Vol 3A, MP Initialization Protocol: an INIT leaves the local APIC's id and mode alone. */
 static void take_init(struct vcpu *v) {
     machine.vendor->vcpu_reset(&v->hw, true);
@@ -237,11 +245,18 @@ static void take_events(struct vcpu *v) {
 static void take_requests(struct vcpu *v) {
     u32 requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQ_REL);
 
+    if (v->state == VCPU_PARKED) {
+        if (requests & REQUEST_START)
+            vcpu_start(v); /* and what came behind it */
+        else
+            requests &= REQUEST_CONTROL;
+    }
     if (requests & REQUEST_FLUSH) machine.vendor->flush(&v->hw);
     if (requests & REQUEST_STOP) {
         partition_stopped(v);
         return;
     }
+    if (requests & REQUEST_CONTROL) control_requested(v->partition);
     if (requests & REQUEST_EVENT) take_events(v);
     if (requests & REQUEST_BOARD) v->timer_due = true;
 }
@@ -263,6 +278,7 @@ static void run_timers(struct vcpu *v) {
     u64 now = rdtsc();
 
     v->timer_due = false;
+    if (v->state == VCPU_PARKED) return;
     if (now >= v->deadline) v->timer_rest = NEVER;
     v->deadline = 0; /* the host timer is spent, be it early: a clock of its own, or a count too wide for it */
     v->timers_moved = true;
@@ -326,7 +342,7 @@ static void sleep(struct vcpu *v) {
 static bool can_wake(struct vcpu *v) {
     bool interruptible;
 
-    if (v->state == VCPU_WAIT_SIPI) return false;
+    if (v->state >= VCPU_WAIT_SIPI) return false;
     if (v->nmi_pending || v->fault.type) return true;
     interruptible = vlapic_pending(&v->lapic) >= 0 || extint_waits(v);
     return interruptible && (machine.vendor->get_reg(&v->hw, REG_RFLAGS) & RFLAGS_IF);
@@ -336,7 +352,10 @@ void vcpu_loop(struct vcpu *v) {
     struct vm_exit exit;
 
     for (;;) {
-        if (__atomic_load_n(&v->requests, __ATOMIC_ACQUIRE)) take_requests(v);
+        if (__atomic_load_n(&v->requests, __ATOMIC_ACQUIRE)) {
+            take_requests(v);
+            continue; /* one may have led to another: nobody interrupts the guest for that */
+        }
         if (v->timer_due) {
             run_timers(v);
             continue; /* a line of the board may have become an NMI or INIT for this vCPU */

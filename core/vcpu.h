@@ -8,15 +8,17 @@
 
 struct partition;
 
-enum vcpu_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI };
+enum vcpu_state { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_PARKED };
 
 #define EXTINT_VALID 0x100u
 
 /* What other cores ask, in `requests`. */
-#define REQUEST_EVENT 1u /* the local APIC or the 8259 has something new */
-#define REQUEST_BOARD 2u /* a board device's deadline moved, or console bytes came (vCPU 0) */
-#define REQUEST_STOP  4u /* the partition ends or restarts */
-#define REQUEST_FLUSH 8u /* stage 2 lost a mapping */
+#define REQUEST_EVENT   1u  /* the local APIC or the 8259 has something new */
+#define REQUEST_BOARD   2u  /* a board device's deadline moved, or console bytes came (vCPU 0) */
+#define REQUEST_STOP    4u  /* the partition ends or restarts */
+#define REQUEST_FLUSH   8u  /* stage 2 lost a mapping */
+#define REQUEST_CONTROL 16u /* another partition may have put an order (vCPU 0) */
+#define REQUEST_START   32u /* the partition runs again: for a parked vCPU */
 
 struct vcpu {
     struct vcpu_hw hw; /* first: the assembly stubs know it */
@@ -43,7 +45,7 @@ struct vcpu {
     struct vm_event fault;        /* raised by the last handler, to be delivered at the next entry */
     struct vlapic lapic;
     struct vpvclock clock;
-    u64 exits[EXIT_REASONS];
+    u64 *exits; /* how many, by reason: core/control.h */
     struct cpuid_table cpuid;
 };
 
@@ -51,6 +53,8 @@ struct vcpu {
 void vcpu_loop(struct vcpu *v) noreturn_fn;
 /* Power-up state; vCPU 0 then gets the image's start state, others wait for SIPI. Its core. */
 void vcpu_start(struct vcpu *v);
+/* The partition has ended and may be started again: nothing but an order wakes the vCPU. Its core. */
+void vcpu_park(struct vcpu *v);
 /* Any core: sets requests and interrupts the vCPU's core if it is another. */
 void vcpu_poke(struct vcpu *v, u32 requests);
 

@@ -8,6 +8,7 @@
 #define VECTOR_TIMER    0xf0
 #define VECTOR_KICK     0xf1
 #define VECTOR_UART     0xf2
+#define VECTOR_CONTROL  0xf3
 #define VECTOR_SPURIOUS 0xff
 
 /* Boot core, first. address: MADT's; may be used through the direct map. allow_x2apic false keeps xAPIC unless firmware

@@ -19,7 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 TREE = TOP / "build/break"
 PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x"]
 
-MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER, CONFIG, DMA, FORGED, BARS, RIGHTS = (
+MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGISTERS, TIME, ENDLESS, HOUSE, FAST, OWNER, CONFIG, DMA, FORGED, BARS, RIGHTS, CONTROL = (
     "Memory of others cannot be read, written or executed",
     "Nothing is left of a partition's last run or of what was in memory before",
     "A port that the file does not give does not exist",
@@ -41,6 +41,8 @@ MEMORY, LEFT, PORTS, MSRS, CPUID, UNDEFINED, STAY, RESETS, FAULTS, PANIC, REGIST
     "A device cannot forge interrupts: its messages are its partition's",
     "Device memory that a guest moves lies over nothing but its own window",
     "What is carried out for a program has that program's rights, not its kernel's",
+    "A partition stops and starts only those that the file lets it control, sees no others, and cannot disturb the rest by it; "
+    "without the key it has no control device",
 )
 
 
@@ -201,6 +203,20 @@ BREAKS = [
     ("messages are not remapped", FORGED, "core/pass_irq.c",
      [("if (pass.iommu && pass.iommu->remaps_interrupts())", "if (0 && pass.iommu->remaps_interrupts())")],
      unit("test_core_pci")),
+    ("a partition without the key has the control device", CONTROL, "core/partition.c",
+     [("p->config->control_at.line ? &p->control_device : NULL", "&p->control_device")],
+     boot("test_attack and svm", "ports-read")),
+    ("the control device reaches a partition that was not granted", CONTROL, "core/control.c",
+     [("    if (!config_controls(machine.config, number", "    if (0 && !config_controls(machine.config, number")], boot("test_orders and svm")),
+    ("control: the command interpreter finds what is not granted", CONTROL, "core/vdev/vcontrol.c",
+     [("if (c->host->look(c->host->ctx, c->partition, &view) && str_equal",
+       "if ((void)c->host->look(c->host->ctx, c->partition, &view), str_equal")], unit("test_vcontrol")),
+    ("control: what is shared is mapped on every core", CONTROL, "core/hostspace.c",
+     [("        if (config_controls(", "        if (1 || config_controls(")], unit("test_core_control")),
+    ("control: a flood of starts is obeyed", CONTROL, "core/control.c",
+     [("    if (wish != ORDER_STOP && c->busy >", "    if (0 && c->busy >")], unit("test_core_control")),
+    ("control: a stopped vCPU takes messages", CONTROL, "core/vcpu.c",
+     [("            requests &= REQUEST_CONTROL;", "            requests &= ~REQUEST_STOP;")], unit("test_core_control")),
     ("a BAR may lie anywhere", BARS, "core/passthrough.c", [("|| !in_window(t, at, b->bytes)", "|| (0 && !in_window(t, at, b->bytes))")],
      unit("test_core_pci")),
 ]

@@ -96,6 +96,12 @@ static void report_pci(const struct report *r, const struct config_partition *p)
     }
 }
 
+static void report_control(const struct report *r, const struct config *config, u32 by) {
+    for (u32 i = 0; i < config->partition_count; i++)
+        if (config_controls(config, by, i))
+            row(r, "control", config->partitions[i].name, config->partitions[by].name, "stops and starts it");
+}
+
 void config_report(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx) {
     struct report r = {line, ctx};
 
@@ -112,6 +118,7 @@ void config_report(const struct config *config, void (*line)(void *ctx, const ch
         row(&r, "sriov", which, what, "");
     }
     for (u32 i = 0; i < config->partition_count; i++) report_pci(&r, &config->partitions[i]);
+    for (u32 i = 0; i < config->partition_count; i++) report_control(&r, config, i);
     /* A module is copied at start, so that two partitions may name the same one. */
     for (u32 i = 0; i < config->partition_count; i++) {
         const struct config_partition *p = &config->partitions[i];

@@ -97,6 +97,19 @@ static void functions(FILE *out, const struct config_partition *p) {
             p->reset_optional ? "optional" : "required", p->stop_on_fault ? "stop" : "report");
 }
 
+static void control(FILE *out, const struct config *config, u32 by) {
+    const char *separator = "";
+
+    fputs("      \"control\": [", out);
+    for (u32 i = 0; i < config->partition_count; i++) {
+        if (!config_controls(config, by, i)) continue;
+        fputs(separator, out);
+        text(out, config->partitions[i].name);
+        separator = ", ";
+    }
+    fputs("],\n", out);
+}
+
 static void partition(FILE *out, const struct ownership *o, u32 index) {
     static const char *const restarts[] = {"never", "crash", "reset", "always"};
     const struct config_partition *p = &o->config->partitions[index];
@@ -124,6 +137,7 @@ static void partition(FILE *out, const struct ownership *o, u32 index) {
                 (u32)(p->ports[i].base + p->ports[i].bytes - 1));
     fputs("],\n", out);
     functions(out, p);
+    control(out, o->config, index);
     fprintf(out, "      \"restart\": {\"on\": \"%s\", \"limit\": ", restarts[p->restart_on & 3]);
     if (p->restart_limit)
         fprintf(out, "%u}\n    }", p->restart_limit);

@@ -299,6 +299,26 @@ static void named_devices(struct drawing *d) {
     d->y += (count + 2) / 3 * 50;
 }
 
+/* --- control --- */
+
+static void control(struct drawing *d) {
+    const struct config *config = d->o->config;
+    u32 count = 0;
+
+    for (u32 by = 0; by < config->partition_count; by++)
+        for (u32 i = 0; i < config->partition_count; i++) {
+            if (!config_controls(config, by, i)) continue;
+            if (!count++) heading(d, "Control: the left one stops, starts and restarts the right one");
+            d->y += 20;
+            box(d, MARGIN, d->y - 11, 12, 12, by + 1, true);
+            put_text(d, MARGIN + 20, d->y, "t", "#000", config->partitions[by].name, NAME_WIDTH);
+            fprintf(d->out, "<path d=\"M%u %uh30m-6 -4l6 4l-6 4\" stroke=\"#000\" fill=\"none\"/>\n", MARGIN + 270,
+                    d->y - 5);
+            box(d, MARGIN + 320, d->y - 11, 12, 12, i + 1, true);
+            put_text(d, MARGIN + 340, d->y, "t", "#000", config->partitions[i].name, NAME_WIDTH);
+        }
+}
+
 /* Once without output, to learn the height. */
 static void draw(struct drawing *d) {
     char title[200];
@@ -314,6 +334,7 @@ static void draw(struct drawing *d) {
         machine_devices(d);
     else
         named_devices(d);
+    control(d);
     d->y += 20;
 }
 

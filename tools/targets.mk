@@ -52,7 +52,7 @@ inventory: setup-run
 	@tools/inventory $(DEVICES)
 ## make man           build/man/*.1, manual pages out of the tools' --help (needs help2man)
 .PHONY: man
-SCRIPTS := extract-vmlinux fetch-deb fetch-linux inventory make-grub make-initrd make-iso mullion-image run setup
+SCRIPTS := extract-vmlinux fetch-deb fetch-linux inventory make-font make-grub make-initrd make-iso mullion-image run setup
 MANUALS := mullion-check $(SCRIPTS)
 man: $(MANUALS:%=$(O)/man/%.1)
 $(O)/man/mullion-check.1: ABOUT := check a partition file and show who owns what
@@ -62,6 +62,7 @@ $(O)/man/run.1:           ABOUT := run a partition file in an emulated machine
 $(O)/man/extract-vmlinux.1: ABOUT := unpack the ELF file inside a Linux bzImage
 $(O)/man/fetch-deb.1:     ABOUT := unpack Debian packages into a folder
 $(O)/man/fetch-linux.1:   ABOUT := fetch stock Debian kernels
+$(O)/man/make-font.1:     ABOUT := write a console font as a C array
 $(O)/man/make-grub.1:     ABOUT := make a GRUB that starts as a multiboot image
 $(O)/man/make-initrd.1:   ABOUT := make the initrds of the demonstration and the tests
 $(O)/man/make-iso.1:      ABOUT := make an ISO for a test

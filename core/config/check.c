@@ -182,6 +182,40 @@ static void check_debug_exit(struct reader *r, const struct config *config, cons
             problem_add(&r->problems, port.at, "debug-exit is one of the machine's ports too\nleave it out of ports");
 }
 
+#define CONTROL_PORT 0x2f8u
+
+/* Looks the names up; the control device's ports cannot be the machine's as well. */
+static void check_control(struct reader *r, const struct config *config, struct config_partition *p) {
+    const struct config_range exit = {.base = p->debug_exit, .bytes = 4, .at = p->debug_exit_at};
+
+    if (!p->control_at.line) return;
+    for (u32 i = 0; i <= p->port_count; i++) {
+        const struct config_range *range = i < p->port_count ? &p->ports[i] : &exit;
+
+        if (range->at.line && ranges_overlap(range->base, range->bytes, CONTROL_PORT, 8))
+            problem_add(&r->problems, range->at,
+                        "ports 0x2f8-0x2ff are the control device's\nleave them out, or leave control out");
+    }
+    if (p->control_all && config->partition_count == 1 && !r->lost_table)
+        problem_add(&r->problems, p->control_at, "there is no other partition to control\nleave control out");
+    for (u32 i = 0; i < p->control_count && !r->lost_table; i++) {
+        struct config_grant *g = &p->control[i];
+        const char *name = problem_quote(g->name, strlen(g->name)).text;
+
+        while (g->partition < config->partition_count && !str_equal(g->name, config->partitions[g->partition].name))
+            g->partition++;
+        if (g->partition == config->partition_count)
+            problem_add(&r->problems, g->at,
+                        "control names no partition: %s\nwrite a partition's name, or \"*\" for all", name);
+        else if (&config->partitions[g->partition] == p)
+            problem_add(&r->problems, g->at,
+                        "%s cannot control itself\nremove its name: it can reset and power off without that", name);
+        for (u32 k = 0; k < i; k++)
+            if (p->control[k].partition == g->partition)
+                problem_add(&r->problems, g->at, "%s is listed twice in control\nremove one of the two", name);
+    }
+}
+
 static void check_focus(struct reader *r, const struct config *config) {
     if (!config->focus || r->lost_table) return;
     for (u32 i = 0; i < config->partition_count; i++)
@@ -198,13 +232,14 @@ static void check_focus(struct reader *r, const struct config *config) {
 void config_cross_check(struct reader *r, const struct config *config) {
     check_focus(r, config);
     for (u32 i = 0; i < config->partition_count; i++) {
-        const struct config_partition *p = &config->partitions[i];
+        struct config_partition *p = &config->partitions[i];
 
         for (u32 k = 0; k < p->port_count; k++) check_port(r, config, &p->ports[k]);
         for (u32 k = 0; k < p->pci_count; k++) check_line(r, config, &p->pci[k]);
         check_address(r, config, p);
         check_flat(r, p);
         check_debug_exit(r, config, p);
+        check_control(r, config, p);
     }
     /* After check_port: of two problems at one place the first stays. */
     for (const struct key_rule *rule = config_partition_keys; rule->name; rule++)

@@ -75,7 +75,8 @@ static const struct key_rule file_keys[] = {
 static void unknown_key(struct reader *r, const struct toml_node *key, const char *title,
                         const struct key_rule *rules) {
     struct quoted q = problem_quote(key->key, key->key_length);
-    const char *guess = nearest(rules, key), *advice = "known keys are";
+    bool elsewhere = find_rule(config_machine_keys, key) || find_rule(config_partition_keys, key);
+    const char *guess = elsewhere ? NULL : nearest(rules, key), *advice = "known keys are";
     char list[240];
     size_t n = 0;
 

@@ -61,6 +61,13 @@ struct config_range {
  * is this, with which of several, counted from 0, in the low 16 bits. */
 #define CONFIG_PCI_DEVICE(vendor, device) ((u64)1 << 63 | (u64)(vendor) << 32 | (u64)(device) << 16)
 
+/* A partition that another one controls. */
+struct config_grant {
+    const char *name;
+    u32 partition; /* its index */
+    struct config_place at;
+};
+
 /* Places have line 0 for what is not given. */
 struct config_partition {
     const char *name; /* letters, digits, '-', '_' */
@@ -87,10 +94,13 @@ struct config_partition {
     u32 groups_split;    /* an isolation group may be divided between this and another partition that says so */
     u32 reset_optional;  /* functions that cannot be reset are used all the same */
     u32 stop_on_fault;   /* a refused access of its device ends the partition */
-    u32 restart_on;      /* RESTART_* bits */
-    u32 restart_limit;   /* restarts in all; 0: no limit */
+    struct config_grant *control; /* those that it controls */
+    u32 control_count;
+    bool control_all;  /* "*": all others, instead of the list */
+    u32 restart_on;    /* RESTART_* bits */
+    u32 restart_limit; /* restarts in all; 0: no limit */
     struct config_place memory_at, address_at, kernel_at, initrd_at, modules_at, load_at, entry_at, mode_at,
-        debug_exit_at, node_at;
+        debug_exit_at, node_at, control_at;
 };
 
 /* Virtual functions that the machine is to have. */
@@ -109,6 +119,16 @@ struct config {
     struct config_partition *partitions;
     u32 partition_count;
 };
+
+/* May partition `by` control partition `which`? Both by index. Never itself. */
+static inline bool config_controls(const struct config *config, u32 by, u32 which) {
+    const struct config_partition *p = &config->partitions[by];
+
+    if (by == which || !p->control_at.line || p->control_all) return by != which && p->control_all;
+    for (u32 i = 0; i < p->control_count; i++)
+        if (p->control[i].partition == which) return true;
+    return false;
+}
 
 /* What the machine offers, for the checks that need it; each part optional (0 or NULL: not
  * checked). */

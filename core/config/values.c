@@ -117,6 +117,34 @@ static void take_modules(struct reader *r, const struct key_rule *rule, const st
             unfit(r, rule, n);
 }
 
+/* Names of partitions, which check.c looks up; or "*". */
+static void take_control(struct reader *r, const struct key_rule *rule, const struct toml_node *array, void *field) {
+    struct config_partition *p = container_of(field, struct config_partition, control);
+
+    p->control = reader_alloc(r, array->count * sizeof(*p->control));
+    if (array->count == 0)
+        problem_add(&r->problems, array->at, "%s is an empty list\nwrite for example %s, or leave it out", rule->name,
+                    rule->example);
+    for (const struct toml_node *n = array->first; n && p->control; n = n->next) {
+        struct config_grant *grant = &p->control[p->control_count];
+
+        if (n->kind != TOML_STRING) {
+            unfit(r, rule, n);
+            return;
+        }
+        if (str_equal(n->text, "*")) {
+            p->control_all = true;
+            if (array->count > 1)
+                problem_add(&r->problems, n->at, "\"*\" stands for all others\nremove the other names, or \"*\"");
+            continue;
+        }
+        grant->at = n->at;
+        take_text(r, rule, n, &grant->name);
+        if (!grant->name) return;
+        p->control_count++;
+    }
+}
+
 static void take_choice(struct reader *r, const struct key_rule *rule, const struct toml_node *node, void *field) {
     for (const struct choice *c = rule->choices; c->word; c++) {
         if (node->length != strlen(c->word) || !str_equal(node->text, c->word)) continue;
@@ -416,6 +444,8 @@ const struct key_rule config_partition_keys[] = {
      FIELD(reset_optional), .choices = resets},
     {"pci-fault", STRING, "\"report\" or \"stop\"", "pci-fault = \"stop\"", take_choice, FIELD(stop_on_fault),
      .choices = faults},
+    {"control", ARRAY, "a list of partitions", "control = [\"control-loop\"]", take_control, PLACED(control),
+     .most = CONFIG_MAX_NAME},
     {"restart", TABLE, "a table", "restart = { on = \"crash\", limit = 3 }", .take = take_restart},
     {0},
 };

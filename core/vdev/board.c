@@ -4,6 +4,7 @@
 #include "core/base/bits.h"
 
 #define COM1_PORT   0x3f8
+#define COM2_PORT   0x2f8
 #define IOAPIC_PIT  2    /* pin of line 0; pin 0 carries nothing */
 #define IOAPIC_DATA 0x10 /* IOWIN */
 
@@ -47,8 +48,10 @@ static void update_pm(struct vboard *b) { set_line(b, BOARD_IRQ_SCI, vpm_sci(&b-
 
 static void update_com1(struct vboard *b) { set_line(b, BOARD_IRQ_COM1, vuart_intr(&b->com1)); }
 
+static void update_com2(struct vboard *b) { set_line(b, BOARD_IRQ_COM2, vuart_intr(&b->control->uart)); }
+
 void vboard_init(struct vboard *b, const struct vboard_config *config, const struct vdev_host *host) {
-    *b = (struct vboard){.host = host, .fwcfg = config->fwcfg};
+    *b = (struct vboard){.host = host, .fwcfg = config->fwcfg, .control = config->control};
     vpic_reset(&b->pic, 1u << BOARD_IRQ_SCI);
     vpit_reset(&b->pit);
     vrtc_reset(&b->rtc, config->wall_clock, config->memory);
@@ -88,6 +91,11 @@ static u8 in_byte(struct vboard *b, u16 port, u64 now) {
         value = vuart_read(&b->com1, port - COM1_PORT);
         update_com1(b);
         return value;
+    case COM2_PORT ... COM2_PORT + 7:
+        if (!b->control) return 0xff;
+        value = vcontrol_read(b->control, port - COM2_PORT);
+        update_com2(b);
+        return value;
     case VPM_EVENT_PORT ... VPM_CONTROL_PORT + 1:
     case VPM_TIMER_PORT ... VPM_TIMER_PORT + 3:
         value = vpm_read(&b->pm, port, now);
@@ -119,6 +127,11 @@ static void out_byte(struct vboard *b, u16 port, u8 value, u64 now) {
     case COM1_PORT ... COM1_PORT + 7:
         vuart_write(&b->com1, port - COM1_PORT, value);
         update_com1(b);
+        break;
+    case COM2_PORT ... COM2_PORT + 7:
+        if (!b->control) break;
+        vcontrol_write(b->control, port - COM2_PORT, value);
+        update_com2(b);
         break;
     case VPM_EVENT_PORT ... VPM_CONTROL_PORT + 1:
     case VPM_TIMER_PORT ... VPM_TIMER_PORT + 3:

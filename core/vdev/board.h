@@ -6,6 +6,7 @@
 
 #include "core/base/ring.h"
 #include "core/base/types.h"
+#include "core/vdev/vcontrol.h"
 #include "core/vdev/vdev.h"
 #include "core/vdev/vfwcfg.h"
 #include "core/vdev/vhpet.h"
@@ -23,6 +24,7 @@
  * The guest's MADT says the same. PCI's INTA lines have the pins behind them (vpci_intx_pin), level and active low;
  * they do not reach the 8259 pair: a guest without IOAPIC has no interrupts of PCI but polls, or uses MSI. */
 #define BOARD_IRQ_PIT  0
+#define BOARD_IRQ_COM2 3 /* the control device */
 #define BOARD_IRQ_COM1 4
 #define BOARD_IRQ_RTC  8
 #define BOARD_IRQ_SCI  9
@@ -36,6 +38,7 @@ struct vboard_config {
     struct vpci_function *pci;      /* as vpci_init wants them; pci_count 0: no bus */
     u32 pci_count;
     const struct vpci_host *pci_host;
+    struct vcontrol *control; /* after its reset; NULL: there is none */
 };
 
 struct vboard {
@@ -46,6 +49,7 @@ struct vboard {
     struct vpm pm;
     struct vhpet hpet; /* without effect unless the guest is let at its registers */
     struct vuart com1;
+    struct vcontrol *control; /* COM2, or NULL */
     struct vkbc kbc;
     struct vpci pci;
     struct vfwcfg fwcfg;

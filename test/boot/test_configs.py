@@ -131,6 +131,16 @@ def test_sriov(run):
     ends(machine)
 
 
+@pytest.mark.only_svm  # on VT-x: test_orders
+def test_control(run):
+    machine = run("control")
+    machine.wait_for(PROMPT.format("linux"), 60 * LINUX)
+    machine.send("exec 3<>/dev/ttyS1; stty -F /dev/ttyS1 raw -echo; echo stop control-loop >&3; read a <&3; echo said $a\r")
+    machine.wait_for(r"^\[linux\] said ok\n")
+    machine.wait_for(r"^\[mullion\] control-loop: stopped by linux\n")
+    quit_by_key(machine)
+
+
 def test_each_file_is_booted():
     tests = {name.removeprefix("test_").replace("_", "-") for name in globals()}
     assert {path.stem for path in (TOP / "configs").glob("*.toml")} <= tests

@@ -205,6 +205,9 @@ def devices():
          + bytes([0xD, 3, 0, 11, 0x2C, 0, 0, 0x80, 8, 3, 0, 12, 0, 0, 0, 0]))
     seed("board", "uart", bytes([3, 1, 1, 6, 3, 0, 0, 0, 3, 1, 0, 6, 65, 0, 0, 0, 4, 0, 0, 0, 66, 0, 0,
                                  0, 0, 1, 0, 6, 0, 0, 0, 0, 5, 1, 3, 1, 0x34, 0, 0, 0]))
+    seed("control", "session", b"\x07list\nstatus two\n\xffstop control-loop\nhelp\n\xffrestart a\rstart two\n\xff")
+    seed("control", "long", b"\x04status control-loop\n" + bytes([0x85, 0]) * 40 + b"list\n\xff" + b"x" * 70 + b"\n\xff"
+         + bytes([0x8c, 0x10]) + b"stop control-loop\n" + bytes([0x8c, 3, 0x8a, 7, 0x89, 1, 0x82, 0]))
 
 
 def exits():

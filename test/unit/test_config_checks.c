@@ -27,6 +27,30 @@ static void test_cross_checks(void **state) {
            4, 11, "core 1 belongs to partition b already (line 3)", "remove");
 }
 
+static void test_control(void **state) {
+    struct config *c = parse(A "control = [\"b\"]\n" B "cpus = [2]\ncontrol = [\"*\"]\n[partition.c]\nmemory = \"4M\"\n"
+                               "kernel = \"k\"\ncpus = [3]\n");
+
+    (void)state;
+    assert_true(config_controls(c, 0, 1) && !config_controls(c, 0, 0) && !config_controls(c, 0, 2));
+    assert_true(config_controls(c, 1, 0) && !config_controls(c, 1, 1) && config_controls(c, 1, 2));
+    for (u32 i = 0; i < 3; i++) assert_false(config_controls(c, 2, i));
+    expect(A "control = true", 5, 11, "control must be a list of partitions, not", "[\"control-loop\"]");
+    expect(A "control = []", 5, 11, "control is an empty list", "leave it out");
+    expect(A "control = [1]", 5, 12, "control must be a list of partitions", "[\"control-loop\"]");
+    expect(A "control = [\"c\"]\n" B "cpus = [2]", 5, 12, "control names no partition: c", "\"*\" for all");
+    expect(A "control = [\"b\", \"a\"]\n" B "cpus = [2]", 5, 17, "a cannot control itself", "without that");
+    expect(A "control = [\"b\", \"b\"]\n" B "cpus = [2]", 5, 17, "b is listed twice in control", "remove one");
+    expect(A "control = [\"b\", \"*\"]\n" B "cpus = [2]", 5, 17, "\"*\" stands for all others", "remove");
+    expect(A "control = [\"*\"]\n", 5, 11, "there is no other partition to control", "leave control out");
+    expect(A "control = [\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]", 5, 12, "control is 32 bytes long", "31");
+    expect(A "control = [\"b\"]\nports = [\"0x2f0-0x2f8\"]\n" B "cpus = [2]", 6, 10,
+           "ports 0x2f8-0x2ff are the control device's", "leave");
+    expect(A "control = [\"b\"]\ndebug-exit = \"0x2f5\"\n" B "cpus = [2]", 6, 14,
+           "ports 0x2f8-0x2ff are the control device's", "leave");
+    parse(A "control = [\"b\"]\nports = [\"0x2f0-0x2f7\", \"0x300\"]\n" B "cpus = [2]\nports = [\"0x2f8-0x2ff\"]");
+}
+
 static void test_tables(void **state) {
     (void)state;
     expect("", 1, 1, "the file has no partition", "[partition.NAME]");
@@ -305,17 +329,12 @@ static void test_small_arena(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cross_checks),
-        cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_missing_and_misspelled),
-        cmocka_unit_test(test_first_problem),
-        cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_machine_options),
-        cmocka_unit_test(test_nodes),
-        cmocka_unit_test(test_full_machine),
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_cross_checks),    cmocka_unit_test(test_control),
+        cmocka_unit_test(test_tables),          cmocka_unit_test(test_missing_and_misspelled),
+        cmocka_unit_test(test_first_problem),   cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_machine_options), cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_full_machine),    cmocka_unit_test(test_report),
+        cmocka_unit_test(test_large),           cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_small_arena),
     };
     return cmocka_run_group_tests(tests, NULL, free_memory);

@@ -5,6 +5,7 @@
 #include "core/base/layout.h"
 #include "core/traps.h"
 #include "test/fake/core_fixture.h"
+#include "drivers/lapic.h"
 #include "test/fake/pci.h"
 
 static const char config[] =
@@ -12,7 +13,7 @@ static const char config[] =
     "[partition.one]\ncpus = [0, 2]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x100000\n"
     "entry = 0x100000\nrestart = { on = \"always\" }\npci = [\"00:03.0 irq 20\", \"00:04.0\", \"8086:10d3#1 irq 21\"]\n"
     "[partition.two]\ncpus = [1]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
-    "load = 0x100000\nentry = 0x100000\n";
+    "load = 0x100000\nentry = 0x100000\ncontrol = [\"one\"]\n";
 
 #define NIC      0x18u /* 00:03.0, the guest's device 1 */
 #define DISK     0x20u /* 00:04.0, 2 */
@@ -346,8 +347,7 @@ static void test_guest_reset(void **state) {
     assert_hidden(0xd0000000);
     assert_int_equal(home(1, 0), get(1, 0x10, 4));
     assert_int_equal(1, real_entry(1, 3));
-    assert_int_equal(0, fake_pci_get(nic, nic->msix + CONTROL, 2) & 0x8000);
-    assert_int_equal(0, fake_pci_get(nic, 4, 2) & PCI_COMMAND_MASTER);
+    assert_false(fake_pci_get(nic, nic->msix + CONTROL, 2) & 0x8000 || fake_pci_get(nic, 4, 2) & PCI_COMMAND_MASTER);
     assert_int_equal(RAM(0), fake_pci_get(nic, 0x10, 4));
     assert_true(fake_lines[20].routed && !fake_lines[20].masked); /* its line works as before */
     assert_int_equal(3, fake_iommu.attached_count);
@@ -358,28 +358,64 @@ static bool secret(void) { return !memcmp(gmem_ptr(&p->memory, gpa(0x50000), 6, 
 static void on_detach(u32 id) { snprintf(trace + strlen(trace), 16, "-%x%c", id, secret() ? 's' : 'c'); }
 static void on_attach(u32 id) { snprintf(trace + strlen(trace), 16, "+%x%c", id, secret() ? 's' : 'c'); }
 
-static void test_restart(void **state) {
-    u8 vector;
-
-    (void)state;
+/* A function at work and something to hide, before the partition ends. Returns the vector of the function's message. */
+static u8 leave_traces(void) {
     set(1, 4, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     entry(1, 0xfee00000, 0x41, 0);
     set(1, nic->msix + CONTROL, 2, 0x8000);
-    vector = fake_route_of(NIC, 1)->vector;
     put(0x50000, "secret", 6);
     trace[0] = 0;
     fake_iommu.on_detach = on_detach;
     fake_iommu.on_attach = on_attach;
     fake_forget();
-    fresh(NULL);
+    return fake_route_of(NIC, 1)->vector;
+}
+static void assert_no_traces(void) {
     fake_iommu.on_detach = fake_iommu.on_attach = NULL;
     assert_string_equal("-18s-20s-29s+18c+20c+29c", trace);
-    assert_non_null(strstr(fake_done, "reset 18, detach 18, reset 20, detach 20, reset 29, detach 29, reset 18"));
     assert_hidden(home(1, 0));
     assert_null(fake_route_of(NIC, 1));
+    assert_int_equal(-1, vlapic_pending(&v->lapic));
+}
+
+static void test_restart(void **state) {
+    u8 vector = leave_traces();
+
+    (void)state;
+    fresh(NULL);
+    assert_non_null(strstr(fake_done, "reset 18, detach 18, reset 20, detach 20, reset 29, detach 29, reset 18"));
     v->lapic.svr |= 0x100;
     play(EXIT(INTERRUPT, .vector = vector)); /* left over */
-    assert_int_equal(-1, vlapic_pending(&v->lapic));
+    assert_no_traces();
+}
+
+static void order(const char *text) {
+    struct vcpu *two = fake_partition(1)->vcpus[0];
+
+    fake_on_core(1);
+    for (; *text; text++) partition_port_out(two, 0x2f8, 1, (u8)*text);
+    while (partition_port_in(two, 0x2fd, 1) & 1) (void)partition_port_in(two, 0x2f8, 1);
+    fake_on_core(0);
+}
+
+/* Another partition stops this one: DMA is closed then, and not when it is started again. */
+static void test_ordered(void **state) {
+    const struct vm_exit kick = EXIT(INTERRUPT, .vector = VECTOR_CONTROL);
+    u8 vector = leave_traces();
+
+    (void)state;
+    order("stop one\n");
+    assert_int_equal(STOP_IDLE, fake_play(v, &kick, 1));
+    assert_string_equal("-18s-20s-29s", trace);
+    assert_true(!fake_iommu.attached_count && !(fake_pci_get(nic, 4, 2) & PCI_COMMAND_MASTER));
+    fake_hw.tsc += 2 * PASS_POLL_NS;
+    host_interrupt(vector);
+    host_interrupt(VECTOR_TIMER), assert_int_equal(STOP_IDLE, fake_play(v, NULL, 0));
+    order("start one\n");
+    host_interrupt(VECTOR_CONTROL);
+    assert_int_equal(STOP_SCRIPT, fake_play(v, NULL, 0));
+    assert_no_traces();
+    fake_play(p->vcpus[1], NULL, 0);
 }
 
 /* --- the rest of the machine --- */
@@ -443,6 +479,7 @@ static void test_stuck(void **state) {
     assert_int_equal(STOP_HALT, fake_play(v, NULL, 0));
     assert_true(said("one: the IOMMU does not confirm that function 1 is closed"));
     assert_true(p->over && secret());
+    assert_int_equal(CONTROL_BROKEN, p->control->word); /* nor can another partition start it */
     assert_false(fake_partition(1)->over);
 }
 
@@ -453,8 +490,9 @@ int main(void) {
         cmocka_unit_test_setup(test_pool, fresh),    cmocka_unit_test_setup(test_msix, fresh),
         cmocka_unit_test_setup(test_trapped, fresh), cmocka_unit_test_setup(test_msi, fresh),
         cmocka_unit_test_setup(test_line, fresh),    cmocka_unit_test_setup(test_guest_reset, fresh),
-        cmocka_unit_test_setup(test_restart, fresh), cmocka_unit_test_setup(test_console, fresh),
-        cmocka_unit_test_setup(test_faults, fresh),  cmocka_unit_test_setup(test_stuck, fresh),
+        cmocka_unit_test_setup(test_restart, fresh), cmocka_unit_test_setup(test_ordered, fresh),
+        cmocka_unit_test_setup(test_console, fresh), cmocka_unit_test_setup(test_faults, fresh),
+        cmocka_unit_test_setup(test_stuck, fresh),
     };
 
     return cmocka_run_group_tests_name("core pci", tests, setup, NULL);

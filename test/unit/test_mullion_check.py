@@ -54,7 +54,7 @@ def test_caret_counts_characters_and_tabs_as_one(check):
     refused(check('[partition.a]\n\t"\u00e9" = 1\n'),
             "f.toml:2:2: [partition.a] has no key ?", '     "\u00e9" = 1', "     ^",
             "  remedy: known keys are cpus, memory, address, node, kernel, initrd, cmdline, format, load, entry, mode, modules, "
-            "debug-exit, hpet, ports, pci, dma, pci-groups, pci-reset, pci-fault, restart")
+            "debug-exit, hpet, ports, pci, dma, pci-groups, pci-reset, pci-fault, control, restart")
 
 
 def test_long_line_is_cut_around_the_mistake(check):
@@ -390,6 +390,21 @@ def test_json(on_machine, check):
     assert wrong.returncode == 1
     assert json.loads(wrong.stdout)["error"] == {"line": 1, "column": 1, "what": "the file has no key x",
                                                  "remedy": "known keys are machine, partition"}
+
+
+def test_control(check, tmp_path):
+    """Who controls whom, in all three reports."""
+    text = (GOOD + 'control = ["*"]\n' + TWO.split("\n", 5)[5] % "00:01.0"
+            + '[partition.c]\ncpus = [3]\nmemory = "16M"\nkernel = "k"\ncontrol = ["b"]\n')
+    result = check(text, "--svg", "out.svg")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [" ".join(line.split()) for line in result.stdout.splitlines() if line.startswith("control")] == [
+        f"control {which} {by}, stops and starts it" for which, by in ("ba", "ca", "bc")]
+    assert [p["control"] for p in json.loads(check(text, "--json").stdout)["partitions"]] == [["b", "c"], [], ["b"]]
+    picture = (tmp_path / "out.svg").read_text()
+    xml.fromstring(picture)
+    assert picture.count('d="M300 ') == 3 and "Control: " in picture
+    assert "Control" not in (check(GOOD, "--svg", "out.svg"), (tmp_path / "out.svg").read_text())[1]
 
 
 def test_svg(on_machine, check, tmp_path):

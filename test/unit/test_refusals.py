@@ -65,6 +65,8 @@ def test_wrong_command(here, name):
     ("inventory", ["--log", "none"], r"inventory: none: No such file"),
     ("make-iso", ["o.iso", "none.toml"], r"make-iso: the partition file: none\.toml is not a file"),
     ("make-iso", ["o.iso", "f.toml", "none.elf"], r"module none\.elf: none\.elf is not a file"),
+    ("make-font", ["none"], r"make-font: none: No such file"),
+    ("make-font", ["f.toml"], r"make-font: f\.toml: Not a gzipped file"),
     ("make-grub", ["o.elf", "none", "64"], r"make-grub: none is no folder"),
     ("extract-vmlinux", ["none", "o.elf"], r"extract-vmlinux: none: the kernel: none is not a file"),
 ], ids=lambda v: v if isinstance(v, str) and " " not in v and "\\" not in v else "")

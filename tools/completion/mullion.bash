@@ -70,4 +70,4 @@ complete -o filenames -F _mullion_image mullion-image tools/mullion-image
 complete -o filenames -F _mullion_inventory tools/inventory
 complete -o filenames -F _mullion_run tools/run
 complete -F _mullion_words tools/fetch-linux tools/make-initrd tools/setup
-complete -o filenames -F _mullion_files tools/extract-vmlinux tools/fetch-deb tools/make-grub tools/make-iso
+complete -o filenames -F _mullion_files tools/extract-vmlinux tools/fetch-deb tools/make-font tools/make-grub tools/make-iso
