@@ -210,7 +210,7 @@ static void memory_nodes(struct drawing *d, u64 total) {
             fprintf(d->out, "<path d=\"M%.2f %uv8h%.2fv-8\" fill=\"none\" stroke=\"#000\"/>\n", x + 1, d->y - 6,
                     width > 3 ? width - 2 : 1);
             snprintf(text, sizeof(text), "node %u", r->node);
-            if (width > (double)(strlen(text) * CHAR_WIDTH / 10 + 8))
+            if (width > (double)(strlen(text) * CHAR_WIDTH) / 10 + 8)
                 put_text(d, (u32)x + 4, d->y + 16, "t", "#000", text, (u32)width);
         }
     if (m->numa.range_count) d->y += 22;
