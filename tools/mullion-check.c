@@ -175,7 +175,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
     return o->file ? 0 : usage("no file is given", "");
 }
 
-static char *read_file(const char *path, size_t *length) {
+/* The contents, or as much as is seen to be more than `most` bytes; NULL after a message. */
+static char *read_file(const char *path, size_t most, size_t *length) {
     size_t room = KIB(64);
     FILE *f = fopen(path, "rb");
     char *text = NULL;
@@ -185,7 +186,7 @@ static char *read_file(const char *path, size_t *length) {
     while (!bad) {
         text = grow(text, room);
         *length += fread(text + *length, 1, room - *length, f);
-        if (*length < room || *length > CONFIG_MAX_BYTES) break;
+        if (*length < room || *length > most) break;
         room *= 2;
     }
     bad = bad || ferror(f);
@@ -239,7 +240,7 @@ static int load_machine(struct run *r) {
     struct arena arena = {0};
     struct config_error error = {0};
     size_t length;
-    char *text = read_file(path, &length);
+    char *text = read_file(path, CONFIG_MAX_BYTES, &length);
     int rc;
 
     if (!text) return EXIT_USAGE;
@@ -351,16 +352,25 @@ static void print_line(void *ctx, const char *text) {
 
 static int report(const struct run *r) {
     const struct options *o = r->options;
-    const struct ownership all = {o->file, r->config, r->machine, r->places, r->warnings, r->warning_count};
+    struct ownership all = {.file = o->file,
+                            .config = r->config,
+                            .machine = r->machine,
+                            .places = r->places,
+                            .warnings = r->warnings,
+                            .warning_count = r->warning_count};
+    char *names = NULL;
     int rc = o->svg ? draw(&all, o->svg) : EXIT_GOOD;
 
     if (rc) return rc;
+    if (r->machine && access(PCI_IDS_FILE, R_OK) == 0)
+        all.pci_ids = names = read_file(PCI_IDS_FILE, SIZE_MAX - 1, &all.pci_ids_length);
     if (o->json) {
         json_report(stdout, &all);
     } else {
         config_report(r->config, print_line, NULL);
         if (r->machine) inventory_report(&all, print_line, NULL);
     }
+    free(names);
     if (!fflush(stdout) && !ferror(stdout)) return EXIT_GOOD;
     return failed("standard output", strerror(errno));
 }
@@ -395,7 +405,7 @@ int main(int argc, char **argv) {
                        : EXIT_GOOD;
     }
     if (parse_options(argc, argv, &o) || (o.modules && read_modules(o.modules, &names))) goto out;
-    text = read_file(o.file, &r.length);
+    text = read_file(o.file, CONFIG_MAX_BYTES, &r.length);
     if (!text || (o.inventory && load_machine(&r))) goto out;
     r.text = text;
     o.machine.modules = (const char *const *)names.list;

@@ -129,16 +129,22 @@ void config_report(const struct config *config, void (*line)(void *ctx, const ch
     }
 }
 
-static void report_function(const struct report *r, const struct config *config, const struct inventory_function *f) {
-    char which[64], name[16];
+void ownership_name(const struct ownership *o, const struct inventory_function *f, char out[PCI_IDS_NAME]) {
+    out[0] = 0;
+    if (o->pci_ids) pci_ids_name(o->pci_ids, o->pci_ids_length, f->vendor, f->device, out);
+}
+
+static void report_function(const struct report *r, const struct ownership *o, const struct inventory_function *f) {
+    char which[64], name[16], known[PCI_IDS_NAME];
 
     inventory_name(name, sizeof(name), f->id);
     fmt(which, sizeof(which), "%s %04x:%04x %s", name, f->vendor, f->device, f->kind);
+    ownership_name(o, f, known);
     row(r, "function", which,
-        f->owner              ? config->partitions[f->owner - 1].name
+        f->owner              ? o->config->partitions[f->owner - 1].name
         : inventory_shared(f) ? "hypervisor"
                               : "nobody",
-        "");
+        known);
 }
 
 static bool first_of_its_core(const struct inventory *m, u32 core) {
@@ -207,7 +213,7 @@ void inventory_report(const struct ownership *o, void (*line)(void *ctx, const c
             row(&r, "placed", which, config->partitions[i].name, problem_size(piece->bytes).text);
         }
     report_nodes(&r, o->machine);
-    for (u32 i = 0; i < o->machine->function_count; i++) report_function(&r, config, &o->machine->functions[i]);
+    for (u32 i = 0; i < o->machine->function_count; i++) report_function(&r, o, &o->machine->functions[i]);
 }
 
 u32 config_core_owner(const struct config *config, u32 core) {

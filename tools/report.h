@@ -6,6 +6,7 @@
 
 #include "core/config/config.h"
 #include "tools/inventory.h"
+#include "tools/pci_ids.h"
 
 /* What there is to tell about a good file. */
 struct ownership {
@@ -13,10 +14,14 @@ struct ownership {
     const struct config *config;
     const struct inventory *machine; /* NULL: not known */
     const struct placement *places;  /* one for each partition; NULL: not known */
+    const char *pci_ids;             /* the PCI ID Repository's file; NULL: not there */
+    size_t pci_ids_length;
     const struct config_error *warnings;
     u32 warning_count;
 };
 
+/* Vendor and device of a function, as lspci names them; empty if it is not known. */
+void ownership_name(const struct ownership *o, const struct inventory_function *f, char out[PCI_IDS_NAME]);
 /* Prints who owns each core, memory range, port, interrupt and module, a line per call of `line`. */
 void config_report(const struct config *config, void (*line)(void *ctx, const char *text), void *ctx);
 

@@ -146,7 +146,7 @@ static void partition(FILE *out, const struct ownership *o, u32 index) {
 }
 
 static void function(FILE *out, const struct ownership *o, const struct inventory_function *f) {
-    char id[16], group[16];
+    char id[16], group[16], known[PCI_IDS_NAME];
 
     inventory_name(id, sizeof(id), f->id);
     inventory_name(group, sizeof(group), f->group);
@@ -158,6 +158,9 @@ static void function(FILE *out, const struct ownership *o, const struct inventor
     boolean(out, "shared", inventory_shared(f));
     fputs(", ", out);
     member(out, "kind", f->kind);
+    fputs(", ", out);
+    ownership_name(o, f, known);
+    member(out, "name", known[0] ? known : NULL);
     fputs(", ", out);
     member(out, "owner", f->owner ? o->config->partitions[f->owner - 1].name : NULL);
     fputc('}', out);

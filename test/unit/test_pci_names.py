@@ -1,7 +1,9 @@
-"""core/pci_names.c names PCI classes as the PCI ID Repository does, which lspci prints (Debian's package pci.ids)."""
+"""PCI classes, vendors and devices have the names of the PCI ID Repository, which lspci prints (Debian's package pci.ids)."""
 
+import json
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -36,3 +38,38 @@ def test_names():
     assert {kind: name for kind, name in table.items() if known.get(kind) != name} == {}
     # Every class that the repository had when the table was made.
     assert {kind for kind in known if kind & 0xff == 0xff and kind >> 8 <= 0x13} <= set(table)
+
+
+DEVICES = ["8086:10d3", "1b36:0010", "1af4:1000", "1022:1481", "ffff:0000", "0001:0001"]
+FILE = '[partition.a]\ncpus = [0]\nmemory = "16M"\nkernel = "k"\n'
+
+
+def device_names(text):
+    """{"vendor:device": names}, the vendor's alone under "vendor:"."""
+    names, vendor = {}, None
+    for line in text.splitlines():
+        if match := re.match(r"([0-9a-f]{4})  (.+)", line):
+            vendor = match
+            names[f"{match[1]}:"] = match[2]
+        elif line[:2] == "C ":
+            return names
+        elif vendor and (match := re.match(r"\t([0-9a-f]{4})  (.+)", line)):
+            names[f"{vendor[1]}:{match[1]}"] = f"{vendor[2]} {match[2]}"
+
+
+def test_names_of_devices(tmp_path):
+    """As mullion-check reports them, with a device that is not known of a vendor that is, and one of nobody's."""
+    if not IDS.exists():
+        pytest.skip(f"{IDS} is not there: tools/setup test")
+    known = device_names(IDS.read_text(encoding="utf-8"))
+    (tmp_path / "f.toml").write_text(FILE)
+    lines = [f"#: pci 00:{n:02x}.0 {device} class 020000 group 00:{n:02x}.0 flr" for n, device in enumerate(DEVICES)]
+    (tmp_path / "m.txt").write_text("\n".join(["#: begin", "#: cores 1", "#: memory 0x100000 0x8000000",
+                                               *lines, "#: end", ""]))
+    command = [TOP / "build/tools/mullion-check", "f.toml", "--machine", "m.txt"]
+    told = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    names = {f"{f['vendor']:04x}:{f['device']:04x}": f["name"] for f in json.loads(told)["machine"]["functions"]}
+    assert names == {device: known.get(device) or known.get(device[:5]) for device in DEVICES}
+    assert names["8086:10d3"] and names["ffff:0000"] == "Illegal Vendor ID"
+    text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert re.search(rf"^function +00:00\.0 8086:10d3 .*nobody, {re.escape(known['8086:10d3'])}$", text, re.M)
