@@ -21,8 +21,8 @@
 
 static struct frame_range free_ranges[MAX_FREE_RANGES];
 static struct frames frames = {.ranges = free_ranges, .max = MAX_FREE_RANGES};
-static struct frame_range all_ranges[MAX_FREE_RANGES];
-static struct frames memory = {.ranges = all_ranges, .max = MAX_FREE_RANGES};
+static struct frame_range all_ranges[MAX_FREE_RANGES] __attribute__((section(".late")));
+static struct frames memory __attribute__((section(".late"))) = {.ranges = all_ranges, .max = MAX_FREE_RANGES};
 static struct host_acpi acpi __attribute__((section(".late")));
 static struct boot_info info __attribute__((section(".late")));
 

@@ -318,7 +318,7 @@ static int warn(struct run *r) {
 /* Under another name first: a picture is whole or not there. */
 static int draw(const struct ownership *o, const char *path) {
     size_t length = strlen(path);
-    struct stat status;
+    struct stat status, file;
     char *name;
     FILE *f = NULL;
     int fd, error = 0;
@@ -326,6 +326,9 @@ static int draw(const struct ownership *o, const char *path) {
 
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return failed(path, S_ISDIR(status.st_mode) ? strerror(EISDIR) : "this is no regular file");
+    if (stat(path, &status) == 0 && stat(o->file, &file) == 0 && status.st_dev == file.st_dev &&
+        status.st_ino == file.st_ino)
+        return failed(path, "this is the partition file; name another");
     name = grow(NULL, length + 8);
     (void)snprintf(name, length + 8, "%s.XXXXXX", path);
     fd = mkstemp(name);

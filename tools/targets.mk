@@ -32,11 +32,11 @@ images:
 ## make run           the demonstration on AMD-V, in QEMU (CONFIG=file.toml for another partition file)
 run: setup-run
 	@$(MAKE) --no-print-directory images
-	@tools/run $(CONFIG)
+	@tools/run $(if $(CONFIG),'$(CONFIG)')
 ## make run-bochs     the same on Intel VT-x, in Bochs
 run-bochs: setup-run-bochs
 	@$(MAKE) --no-print-directory images
-	@tools/run --bochs $(CONFIG)
+	@tools/run --bochs $(if $(CONFIG),'$(CONFIG)')
 ## make iso           build/mullion.iso, for a machine or another emulator (CONFIG=, ISO=, CMDLINE=)
 ## make disk          build/mullion.img, the same for a disk or a USB stick (CONFIG=, DISK=, CMDLINE=)
 ## make pxe           build/netboot, the same for a TFTP server, with dnsmasq.conf (CONFIG=, NETBOOT=, CMDLINE=, MAC=, SUBNET=)

@@ -255,6 +255,17 @@ def test_output_that_is_a_directory(here):
     refused(here, r"/f\.toml: Not a directory|/f\.toml: File exists", "--netboot", "f.toml")
 
 
+@pytest.mark.parametrize("kind", ["--iso", "--disk"])
+def test_output_over_something_else(here, kind):
+    """A device or a pipe, what goes into the image, the other output."""
+    os.mkfifo(here / "pipe")
+    (here / "link").symlink_to("k.elf")
+    refused(here, r"pipe is no regular file", kind, "pipe")
+    for name in ("f.toml", "k.elf", "hv", "link"):
+        refused(here, rf"{name} is one of the files that go into it", kind, name)
+    refused(here, r"--iso and --disk are both o; name two files", "--iso", "o", "--disk", "o")
+
+
 @pytest.mark.parametrize("options", ["it's", 'say="x"', "back\\slash", "caf\u00e9"])
 def test_options_that_grub_would_change(here, options):
     refused(here, r"GRUB cannot hand this over", "--iso", "o.iso", "--cmdline", options)

@@ -369,7 +369,7 @@ def test_inventory_that_is_none(on_machine, text):
 def test_files_that_cannot_be_used(check, tmp_path):
     (tmp_path / "d").mkdir()
     for args in (("--machine", "none"), ("--machine", "d"), ("--machine", "f.toml"), ("--svg", "d"),
-                 ("--svg", "no/such/a.svg"), ("--svg", "/dev/full"), ("--svg", "f.toml/a.svg")):
+                 ("--svg", "no/such/a.svg"), ("--svg", "/dev/full"), ("--svg", "f.toml/a.svg"), ("--svg", "f.toml")):
         result = check(GOOD, *args)
         assert (result.returncode, result.stdout) == (2, ""), args
         assert result.stderr.startswith(f"mullion-check: {args[1]}: "), args
@@ -417,6 +417,30 @@ def test_svg(on_machine, check, tmp_path):
         assert "core 2" in text and ">b<" in text and "16M" in text and "00:03.1" in text
         assert not re.search(r"href|url\((?!#)|@import", text)
     assert sorted(os.listdir(tmp_path)) == ["f.toml", "m.txt", "out.svg"]
+
+
+BOX = re.compile(r'<rect x="([\d.]+)" y="(\d+)" width="([\d.]+)" height="(\d+)" fill="(#\w+)"( stroke="#555")?/>')
+
+
+def test_svg_is_to_scale_and_coloured(on_machine, check, tmp_path):
+    """A partition has one colour, for its legend, cores, memory and functions; memory is as wide as it is large."""
+    text = ('[partition.a]\ncpus = [0, 1]\nmemory = "64M"\nkernel = "k"\npci = ["00:01.0"]\n'
+            '[partition.b]\ncpus = [2]\nmemory = "16M"\nkernel = "k"\npci = ["00:03.*"]\n')
+    for call, total in ((check, 80 << 20), (on_machine, 0x3fe7c000 + 0x40000000)):
+        assert call(text, "--svg", "out.svg").returncode == 0
+        found = [(float(x), int(height), float(width), fill, bool(framed))
+                 for x, _, width, height, fill, framed in BOX.findall((tmp_path / "out.svg").read_text())]
+        legend = [fill for _, height, width, fill, framed in found if (height, width) == (18, 20.0)]
+        a, b = legend
+        assert a != b
+        cores = [fill for x, height, width, fill, framed in found if height == 44 and framed and width < 200]
+        assert cores[:3] == [a, a, b] and set(cores[3:]) <= {"#fff"}
+        memory = {fill: width for x, height, width, fill, framed in found if height == 46 and not framed and fill != "#fff"}
+        assert set(memory) == {a, b}
+        for fill, size in ((a, 64 << 20), (b, 16 << 20)):
+            assert abs(memory[fill] - 940 * size / total) < 0.01
+        devices = [fill for x, height, width, fill, framed in found if height == 44 and framed and width > 200]
+        assert devices.count(a) == 1 and devices.count(b) in (1, 2)
 
 
 def test_svg_of_many_partitions_overlaps_nowhere(on_machine, tmp_path):
