@@ -115,7 +115,7 @@ static int place_bars(struct partition *p, char *why, size_t why_size) {
     struct passthrough *t = p->pci;
     const struct region *last = &p->regions[p->memory.count - 1];
     u64 low = GUEST_PCI_HOLE, high = max_u64(align_up(last->gpa.v + last->bytes, PAGE_1G), GIB(4));
-    u64 limit = BIT(cpuid_has_leaf(0x80000008) ? cpuid(0x80000008, 0).eax & 0xff : 36), start = high;
+    u64 limit = BIT(cpuid_has_leaf(0x80000008) ? cpuid(0x80000008, 0).eax & 0xff : 36), start = 0;
 
     for (u32 i = 0; i < t->count; i++)
         for (u32 bar = 0; bar < BARS_ALL; bar++) {
@@ -129,7 +129,7 @@ static int place_bars(struct partition *p, char *why, size_t why_size) {
             }
             *at = align_up(*at, align);
             t->guest[i].home[bar] = *at;
-            if (at == &high && start == GIB(4) && *at > start) start = *at;
+            if (at == &high && !start) start = *at;
             *at += align;
         }
     if (low > GUEST_ECAM_BASE || high > limit) {
@@ -137,7 +137,7 @@ static int place_bars(struct partition *p, char *why, size_t why_size) {
             low > GUEST_ECAM_BASE ? GUEST_ECAM_BASE : (unsigned long long)limit);
         return -E_RANGE;
     }
-    t->window64 = (struct config_range){.base = start, .bytes = high - start};
+    t->window64 = (struct config_range){.base = start ? start : high, .bytes = start ? high - start : 0};
     return 0;
 }
 

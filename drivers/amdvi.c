@@ -281,9 +281,9 @@ static int attach(u32 id, u32 domain, hpa_t root) {
     for (u32 i = 0; i < state->function_count; i++)
         if (same_alias(f, &state->functions[i]) && state->functions[i].domain && state->functions[i].domain != domain)
             return -E_OVERLAP;
+    f->domain = domain; /* until it is closed for certain */
     code = set_dma(f, DTE_OPEN | root.v, domain);
-    if (code) (void)set_dma(f, DTE_CLOSED, domain);
-    f->domain = code ? 0 : domain;
+    if (code && set_dma(f, DTE_CLOSED, domain) == 0) f->domain = 0;
     return code;
 }
 
@@ -329,11 +329,12 @@ static int unroute(u32 id, u32 index) {
 static int detach(u32 id) {
     UNDER_LOCK;
     struct function *f = find(id);
-    int code;
+    int code = 0;
 
     if (!f) return -E_NOENT;
-    code = set_dma(f, DTE_CLOSED, f->domain);
-    f->domain = 0;
+    /* What was never attached leaves alone the identity that it shares. */
+    if (f->domain) code = set_dma(f, DTE_CLOSED, f->domain);
+    if (!code) f->domain = 0;
     for (u32 i = 0; i < f->count; i++) {
         int slot = set_slot(f, i, 0, 0);
 

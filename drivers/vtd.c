@@ -36,6 +36,7 @@ struct shared {
         u32 tail, sequence, done; /* done: written by the unit */
         bool broken;
     } queues[IOMMU_MAX_UNITS];
+    u32 domains[FUNCTIONS]; /* that each function is attached to; 0: none */
 };
 
 static struct dmar dmar LATE;
@@ -250,6 +251,13 @@ static void close_contexts(const struct function *f) {
     store(&f->seen[0], 0);
 }
 
+/* Is the identity of its requests open for another domain? */
+static bool is_taken(const struct function *f, u32 domain) {
+    for (u32 i = 0; i < function_count; i++)
+        if (functions[i].seen == f->seen && shared->domains[i] && shared->domains[i] != domain) return true;
+    return false;
+}
+
 static int vtd_attach(u32 id, u32 domain, hpa_t root) {
     const struct function *f = find(id);
     int rc;
@@ -257,10 +265,11 @@ static int vtd_attach(u32 id, u32 domain, hpa_t root) {
     if (!f) return -E_NOENT;
     if (domain == 0 || domain >= min_u64(CAP_DOMAINS(f->unit->cap), BIT(16))) return -E_RANGE;
     spin_lock(&shared->lock);
-    if ((f->seen[0] & ENTRY_PRESENT) && bits_get(f->seen[1], 8, 16) != domain) {
+    if (is_taken(f, domain)) {
         spin_unlock(&shared->lock);
         return -E_OVERLAP;
     }
+    shared->domains[f - functions] = domain;
     open_context(f->context, domain, root);
     if (f->seen != f->context) open_context(f->seen, domain, root);
     rc =
@@ -270,17 +279,20 @@ static int vtd_attach(u32 id, u32 domain, hpa_t root) {
     return rc;
 }
 
-/* The descriptors also wait for what is under way: IOTLB with draining, interrupts always. */
+/* The descriptors also wait for what is under way: IOTLB with draining, interrupts always. What was never attached
+ * leaves alone the identity that it shares. */
 static int vtd_detach(u32 id) {
     const struct function *f = find(id);
+    u32 *domain;
     int rc;
 
     if (!f) return -E_NOENT;
+    domain = &shared->domains[f - functions];
     spin_lock(&shared->lock);
-    close_contexts(f);
+    if (*domain) close_contexts(f);
     for (u32 i = f->first; i < f->first + f->count; i++) store(&f->unit->interrupts[i * ENTRY_WORDS], 0);
-    rc = invalidate(f->unit, (u64[]){INV_CONTEXTS, INV_DOMAIN(bits_get(f->context[1], 8, 16)), INV_INTERRUPTS},
-                    remaps ? 3 : 2);
+    rc = invalidate(f->unit, (u64[]){INV_CONTEXTS, INV_DOMAIN(*domain), INV_INTERRUPTS}, remaps ? 3 : 2);
+    if (!rc) *domain = 0;
     spin_unlock(&shared->lock);
     return rc;
 }

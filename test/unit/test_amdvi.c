@@ -124,6 +124,9 @@ static void test_alias(void **unused) {
     assert_int_equal(MIB(16), dma(0, BEHIND, GIB(1), true));
     assert_int_equal(MIB(16), dma(0, BRIDGE, GIB(1), true));
     assert_int_equal(-E_OVERLAP, amdvi_ops.attach(BEHIND + 1, 6, one));
+    assert_int_equal(0, amdvi_ops.detach(BEHIND + 1)); /* of a start that has failed */
+    assert_int_equal(-E_OVERLAP, amdvi_ops.attach(BEHIND + 1, 6, one));
+    assert_int_equal(MIB(16), dma(0, BRIDGE, GIB(1), true));
     assert_int_equal(0, amdvi_ops.attach(BEHIND + 1, 5, one));
     assert_int_equal(0, amdvi_ops.route(BEHIND, 2, 0x40, 1, false, &m));
     assert_int_equal(2, m.data);

@@ -376,6 +376,18 @@ static void check_large_bar(void) {
     for (u64 at = 0; at < GIB(64); at += GIB(1)) MUST(pt_lookup(&p->pci->stage2, home + at).at.v == GIB(128) + at);
 }
 
+/* Two of them: the first lies at 4 GiB, and the window holds both. */
+static void two_large_bars(void) {
+    fake_pci_bar(fake_pci_at(NIC), 2, MIB(256), 4, GIB(128));
+    fake_pci_bar(fake_pci_at(NIC), 4, MIB(256), 4, GIB(129));
+}
+static void check_two_large_bars(void) {
+    const struct passthrough *t = fake_partition(0)->pci;
+
+    MUST(t->guest[0].home[2] == GIB(4) && t->guest[0].home[4] == GIB(4) + MIB(256));
+    MUST(t->window64.base == GIB(4) && t->window64.bytes == MIB(512));
+}
+
 static void test_resets(void **state) {
     (void)state;
     BOOT(ONE("pci = [\"01:00.*\"]") TWO(""), .after = check_bus_reset);
@@ -391,6 +403,8 @@ static void test_resets(void **state) {
 static void test_tables(void **state) {
     (void)state;
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = large_bar, .after = check_large_bar);
+    assert_boots();
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = two_large_bars, .after = check_two_large_bars);
     assert_boots();
 }
 

@@ -45,6 +45,8 @@ static void test_behind_a_bridge(void **state) {
     check_dma(0, ALIAS, 5, TABLE, 4);
     check_dma(0, ALIAS + 8, 5, TABLE, 4);
     assert_int_equal(-E_OVERLAP, vtd_ops.attach(ALIAS + 16, 6, hpa(TABLE + PAGE_4K)));
+    assert_int_equal(0, vtd_ops.detach(ALIAS + 16)); /* of a start that has failed */
+    assert_int_equal(-E_OVERLAP, vtd_ops.attach(ALIAS + 16, 6, hpa(TABLE + PAGE_4K)));
     check_dma(0, ALIAS, 5, TABLE, 4);
     check_dma(0, ALIAS + 16, 0, 0, 0);
     assert_int_equal(0, vtd_ops.route(ALIAS + 8, 1, 0x44, 3, false, &m));
