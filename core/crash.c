@@ -14,19 +14,19 @@ const char *exit_reason_name(enum exit_reason reason) {
 
 static unsigned long long reg(struct vcpu *v, enum vcpu_reg r) { return machine.vendor->get_reg(&v->hw, r); }
 
+static unsigned long long gpr(struct vcpu *v, u32 n) { return n == 4 ? reg(v, REG_RSP) : v->hw.gpr[n]; }
+
 static void report_registers(struct vcpu *v, const char *name) {
-    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "-",   "rbp", "rsi", "rdi",
+    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                         "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-    const u64 *g = v->hw.gpr; /* rsp is not among them */
 
     log_line(LOG_ERROR "%s: rip 0x%llx rsp 0x%llx rflags 0x%llx", name, reg(v, REG_RIP), reg(v, REG_RSP),
              reg(v, REG_RFLAGS));
     log_line(LOG_ERROR "%s: cr0 0x%llx cr2 0x%llx cr3 0x%llx cr4 0x%llx efer 0x%llx", name, reg(v, REG_CR0),
              reg(v, REG_CR2), reg(v, REG_CR3), reg(v, REG_CR4), reg(v, REG_EFER));
     for (u32 i = 0; i < 16; i += 4)
-        log_line(LOG_ERROR "%s: %s 0x%llx %s 0x%llx %s 0x%llx %s 0x%llx", name, names[i], (unsigned long long)g[i],
-                 names[i + 1], (unsigned long long)g[i + 1], names[i + 2], (unsigned long long)g[i + 2], names[i + 3],
-                 (unsigned long long)g[i + 3]);
+        log_line(LOG_ERROR "%s: %s 0x%llx %s 0x%llx %s 0x%llx %s 0x%llx", name, names[i], gpr(v, i), names[i + 1],
+                 gpr(v, i + 1), names[i + 2], gpr(v, i + 2), names[i + 3], gpr(v, i + 3));
 }
 
 static void report_segment(struct vcpu *v, const char *name, const char *label, enum vcpu_seg which) {

@@ -19,25 +19,32 @@ static enum log_level shown __attribute__((section(".late"))) = LOG_LEVEL_INFO;
 
 void log_set_level(enum log_level level) { shown = level; }
 
-static void log_text(const char *text) {
-    spin_lock(&log_lock);
-    for (const char *c = text; *c; c++) ring_put(&log_ring, (u8)*c);
-    ring_put(&log_ring, '\n');
-    spin_unlock(&log_lock);
-    console_flush(&log_source);
+/* A line comes into the ring as a whole: whoever empties it meanwhile shows no half of one. */
+static void log_text(const char *line, u32 length) {
+    bool written;
+
+    do {
+        spin_lock(&log_lock);
+        written = ring_write(&log_ring, line, length);
+        spin_unlock(&log_lock);
+        console_flush(&log_source);
+    } while (!written);
 }
 
 void log_line(const char *format, ...) {
     enum log_level level = LOG_LEVEL_INFO;
     char text[LOG_LINE];
+    u32 length;
     va_list args;
 
     if (*format && (u8)*format <= LOG_LEVEL_DEBUG) level = (enum log_level) * format;
     if (level > shown) return;
     va_start(args, format);
-    fmt_v(text, sizeof(text), level == LOG_LEVEL_INFO ? format : format + 1, args);
+    length = (u32)fmt_v(text, sizeof(text), level == LOG_LEVEL_INFO ? format : format + 1, args);
     va_end(args);
-    log_text(text);
+    if (length > LOG_LINE - 1) length = LOG_LINE - 1;
+    text[length++] = '\n'; /* no NUL is needed any more */
+    log_text(text, length);
 }
 
 void log_break_lock(void) {

@@ -41,6 +41,10 @@ class MarkerNotSeen(AssertionError):
     """wait_for gave up; the message holds the end of the log."""
 
 
+class EmulatorCrashed(MarkerNotSeen):
+    """The emulator died of its own defect, which no guest could cause if it were right: docs/emulators.md."""
+
+
 def _first_line_of(path):
     try:
         return pathlib.Path(path).read_text().splitlines()[0]
@@ -227,6 +231,8 @@ class Emulator:
             if match:
                 return match
             left = deadline - time.monotonic()
+            if ended:
+                self._assert_no_crash()
             if ended or left <= 0:
                 why = "the machine ended" if ended else f"{timeout} s passed"
                 raise MarkerNotSeen(f"{why} without {pattern!r}; {self.log_path}:\n{self.tail()}")
@@ -241,7 +247,14 @@ class Emulator:
             raise MarkerNotSeen(
                 f"still running after {timeout} s; {self.log_path}:\n{self.tail()}") from None
         self._drain()
+        self._assert_no_crash()
         return self.process.returncode
+
+    def _assert_no_crash(self):
+        """After the process ended. `timeout` passes its child's signal on, in one way or the other."""
+        for died in signal.SIGSEGV, signal.SIGABRT:
+            if self.process.returncode in (-died, 128 + died):
+                raise EmulatorCrashed(f"{died.name}; {self.log_path}:\n{self.tail()}")
 
     # --- writing
 
@@ -250,7 +263,12 @@ class Emulator:
         without a queue."""
         data = text.encode() if isinstance(text, str) else text
         for piece in ([data] if not pause else [data[i:i + 1] for i in range(len(data))]):
-            os.write(self._keyboard, piece)
+            try:
+                os.write(self._keyboard, piece)
+            except OSError:
+                if not self.running():
+                    self._assert_no_crash()
+                raise
             if pause:
                 time.sleep(pause)
 

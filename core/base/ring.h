@@ -27,6 +27,14 @@ static inline bool ring_put(struct ring *r, u8 byte) {
     return true;
 }
 
+/* Writer only. All of it, which a reader sees at once or not at all; false if there is no room: nothing was written. */
+static inline bool ring_write(struct ring *r, const char *text, u32 length) {
+    if (ring_free(r) < length) return false;
+    for (u32 i = 0; i < length; i++) r->data[(r->head + i) & (r->size - 1)] = (u8)text[i];
+    __atomic_store_n(&r->head, r->head + length, __ATOMIC_RELEASE);
+    return true;
+}
+
 /* Reader only. False if empty: *byte is unchanged. */
 static inline bool ring_get(struct ring *r, u8 *byte) {
     if (ring_used(r) == 0) return false;

@@ -63,11 +63,13 @@ extern u32 function_count;
 extern struct function *edus[MAX_EDUS];
 extern u32 edu_count;
 
-#define EDU_IDS   0x11e81234u
-#define EDU_ID    0x010000edu
-#define EDU_FACT  0x08u
-#define EDU_RAISE 0x60u
-#define EDU_ACK   0x64u
+#define EDU_IDS       0x11e81234u
+#define EDU_ID        0x010000edu
+#define EDU_FACT      0x08u /* n is written, n! is read as soon as the status says so */
+#define EDU_STATUS    0x20u
+#define EDU_COMPUTING 0x01u
+#define EDU_RAISE     0x60u
+#define EDU_ACK       0x64u
 
 /* Looks through bus 0, switches everything on. */
 void find_functions(void);

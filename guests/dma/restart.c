@@ -20,7 +20,7 @@ static u32 round_of(u32 found) {
 
 static void remember(u32 round) {
     edu_write(0, EDU_FACT, round);
-    delay_us(50000); /* a thread of the emulator computes it */
+    while (edu_read(0, EDU_STATUS) & EDU_COMPUTING) delay_us(1000);
 }
 
 /* Memory that the last round's transfers were meant for. */
@@ -49,7 +49,7 @@ void run_restarts(void) {
     u32 round;
 
     for (u32 e = 0; e < edu_count; e++) config_write(edus[e]->id, REG_COMMAND, 2, MEMORY);
-    delay_us(300000); /* what a device had under way is over: without bus mastering it comes to nothing */
+    dma_wait(); /* what a device had under way is over: without bus mastering it comes to nothing */
     for (u32 e = 0; e < edu_count; e++) repair(edus[e]);
     round = round_of(edu_read(0, EDU_FACT));
     check_clean();

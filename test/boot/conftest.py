@@ -34,6 +34,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "only_svm: the test is about AMD-V, or about QEMU")
     config.addinivalue_line("markers", "only_vmx: the test is about VT-x, or about Bochs")
     config.addinivalue_line("markers", "long: left to make test-long")
+    # A test under which the emulator itself died, and no other, runs again (Debian's python3-pytest-rerunfailures).
+    config.option.reruns = 0 if config.option.usepdb else 2
+    config.option.only_rerun = [r"\bEmulatorCrashed\b"]
 
 
 def pytest_generate_tests(metafunc):
@@ -91,7 +94,7 @@ def guest():
 
 def _need(path, how):
     if not path.is_file():
-        pytest.fail(f"{path} is missing; `{how}` makes it", pytrace=False)
+        pytest.fail(f"{path} is missing; `{how}` makes it")
     return path
 
 

@@ -32,7 +32,7 @@ def refusal():
     """Why there can be no network here; None if there can."""
     for name in ("ip", "dnsmasq"):
         if not shutil.which(name):
-            pytest.fail(f"{name} is missing; `tools/setup test` installs it", pytrace=False)
+            pytest.fail(f"{name} is missing; `tools/setup test` installs it")
     if os.getuid():
         return "network namespaces need root"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):

@@ -111,6 +111,26 @@ static void test_ring(void **state) {
     assert_false(ring_get(&r, &byte));
 }
 
+/* What is written at once comes out at once or not at all, over the ring's end as well. */
+static void test_ring_write(void **state) {
+    u8 data[8], byte;
+    struct ring r = {.data = data, .size = 8};
+
+    (void)state;
+    for (u32 turn = 0; turn < 5; turn++) {
+        assert_true(ring_write(&r, "abcde", 5));
+        assert_false(ring_write(&r, "xyzt", 4));
+        assert_int_equal(5, ring_used(&r));
+        for (u32 i = 0; i < 5; i++) {
+            assert_true(ring_get(&r, &byte));
+            assert_int_equal("abcde"[i], byte);
+        }
+    }
+    assert_true(ring_write(&r, "12345678", 8));
+    assert_false(ring_write(&r, "9", 1));
+    assert_true(ring_write(&r, "", 0));
+}
+
 static void test_gmem(void **state) {
     u8 *host = calloc(4, PAGE_4K);
     struct region regions[] = {
@@ -139,7 +159,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fmt),         cmocka_unit_test(test_fmt_lengths), cmocka_unit_test(test_fmt_odd),
         cmocka_unit_test(test_error_names), cmocka_unit_test(test_strings),     cmocka_unit_test(test_ring),
-        cmocka_unit_test(test_gmem),
+        cmocka_unit_test(test_ring_write),  cmocka_unit_test(test_gmem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
