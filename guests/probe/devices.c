@@ -31,14 +31,19 @@ static bool acpi_tables(void) {
 }
 
 static bool pit_channel2(void) {
-    u64 start, passed, end = rdtsc() + ns_to_ticks(2000000000);
+    u64 start, passed, end;
+    u32 tries = 0;
 
-    pit_channel2_start(PIT_HZ / 100);
-    start = rdtsc();
-    if (pit_channel2_done()) {
+    /* Done at once, again and again: it does not count. Once only, the emulator had been asleep. */
+    do {
+        start = rdtsc();
+        pit_channel2_start(PIT_HZ / 100);
+    } while (pit_channel2_done() && ++tries < 10);
+    if (tries == 10) {
         detail("done at once");
         return false;
     }
+    end = start + ns_to_ticks(2000000000);
     while (!pit_channel2_done() && rdtsc() < end) cpu_pause();
     passed = ticks_to_ns(rdtsc() - start) / 1000;
     detail("10 ms took %lu us", passed);
@@ -141,19 +146,31 @@ static bool rtc_periodic(void) {
     return ok;
 }
 
+/* A reading, and when it was: again where the emulator fell asleep in between. */
+static u32 pm_timer_read(u64 *at) {
+    u64 before;
+    u32 now;
+
+    for (u32 tries = 0; tries < 1000; tries++) {
+        before = rdtsc();
+        now = in32(acpi.pm_timer);
+        *at = rdtsc();
+        if (*at - before < ns_to_ticks(1000000)) break;
+    }
+    return now;
+}
+
 static bool pm_timer(void) {
     u32 mask = acpi.pm_timer_32bit ? ~0u : 0xffffffu, begin, last, now, back = 0;
     u64 start, read_at, us, hz;
 
-    begin = last = in32(acpi.pm_timer);
-    start = read_at = rdtsc();
-    while (read_at - start < ns_to_ticks(50000000)) {
+    begin = last = pm_timer_read(&start);
+    do {
         cpu_pause();
-        now = in32(acpi.pm_timer);
-        read_at = rdtsc();
+        now = pm_timer_read(&read_at);
         if (((now - last) & mask) > mask / 2) back++;
         last = now;
-    }
+    } while (read_at - start < ns_to_ticks(50000000));
     us = ticks_to_ns(read_at - start) / 1000;
     hz = (u64)((last - begin) & mask) * 1000000 / max_u64(us, 1);
     detail("%lu kHz, %u steps back", hz / 1000, back);
