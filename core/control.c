@@ -11,8 +11,6 @@
 
 #define STARTS_AT_ONCE 8 /* of one partition; then one a second */
 
-static u32 number_of(const struct partition *p) { return (u32)(p->config - machine.config->partitions); }
-
 static u32 load(const struct control *c) { return __atomic_load_n(&c->word, __ATOMIC_ACQUIRE); }
 
 const char *control_who(u32 word) { return machine.config->partitions[word >> 16].name; }
@@ -23,7 +21,7 @@ static bool look(void *ctx, u32 i, struct control_view *out) {
     const struct control *c = machine.controls[i];
     u32 word;
 
-    if (!config_controls(machine.config, number_of(ctx), i)) return false;
+    if (!config_controls(machine.config, partition_number(ctx), i)) return false;
     word = load(c);
     *out = (struct control_view){
         .name = machine.config->partitions[i].name,
@@ -52,7 +50,7 @@ static const char *order(void *ctx, u32 i, enum control_order wish) {
         return "it was started too often; wait a second and try again";
     if (!runs) wish = ORDER_START;
     if (!runs) machine_partition_started(); /* first: its core may be quick */
-    if (!__atomic_compare_exchange_n(&c->word, &word, state | (u32)wish << 8 | number_of(ctx) << 16, false,
+    if (!__atomic_compare_exchange_n(&c->word, &word, state | (u32)wish << 8 | partition_number(ctx) << 16, false,
                                      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         if (!runs) machine_partition_ended();
         return changing;

@@ -140,7 +140,7 @@ static void map_partition(struct pt *pt, struct partition *p) {
     for (u32 i = 0; i < p->piece_count; i++) map_direct(pt, p->pieces[i].base.v, p->pieces[i].bytes, rw, MEM_WB);
     passthrough_pages(p, map_for_devices, pt);
     for (u32 i = 0; i < machine.config->partition_count; i++) /* of those that it controls */
-        if (config_controls(machine.config, (u32)(p->config - machine.config->partitions), i))
+        if (config_controls(machine.config, partition_number(p), i))
             map_direct(pt, hostspace_pa(machine.controls[i]).v, CONTROL_BYTES(machine.config->partitions[i].cpu_count),
                        rw, MEM_WB);
     /* The pristine images, for a restart. GRUB puts each module on pages of its own. */

@@ -28,6 +28,8 @@ void machine_partition_started(void);
 /* This core has nothing more to do: host mode off, asleep for ever. */
 void machine_core_idle(void) noreturn_fn;
 
+/* Its place in the file. */
+static inline u32 partition_number(const struct partition *p) { return (u32)(p->config - machine.config->partitions); }
 static inline u64 tsc_to_ns(u64 ticks) { return (u64)(((u128)ticks * machine.ns_per_tsc_q32) >> 32); }
 /* Rounded up, so that a deadline is never early. */
 static inline u64 ns_to_tsc(u64 ns) { return (u64)(((u128)ns * machine.tsc_per_ns_q32) >> 32) + 1; }

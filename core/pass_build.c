@@ -38,7 +38,7 @@ static void add_function(struct partition *p, u32 index, const struct pci_functi
                          const struct config_range *grant) {
     struct passthrough *t = p->pci;
     struct pass_function *fn = &t->functions[index];
-    u8 owner = (u8)(pass_number(p) + 1);
+    u8 owner = (u8)(partition_number(p) + 1);
 
     *fn = (struct pass_function){
         .real = f, .bridge = own_bridge(f, owner), .gsi = grant->gsi, .has_gsi = grant->gsi != 0};
@@ -191,7 +191,7 @@ static void reach(void *ctx, u64 at, u64 bytes, enum memory_type memtype) {
 }
 
 int passthrough_build(struct partition *p, char *why, size_t why_size) {
-    u8 owner = (u8)(pass_number(p) + 1);
+    u8 owner = (u8)(partition_number(p) + 1);
     u32 count = 0, irqs = 0;
     int error;
 

@@ -33,8 +33,6 @@ void pass_enable_vfs(const struct config_sriov *c);
 /* "00:1f.2", with the segment before it if it is not 0. */
 void pci_name(char *out, size_t size, u32 id);
 
-/* The partition's number in the file. */
-static inline u32 pass_number(const struct partition *p) { return (u32)(p->config - machine.config->partitions); }
 static inline const struct pci_bar *pass_bar(const struct pci_function *f, u32 bar) {
     return bar == VPCI_ROM ? &f->rom : &f->bars[bar];
 }

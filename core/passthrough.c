@@ -265,7 +265,7 @@ static void sum_up_faults(const struct partition *p) {
     for (u32 i = 0; i < pass.count; i++) {
         struct pass_refused *r = &pass.refused[i], sum;
 
-        if (pass.owner[i] != pass_number(p) + 1) continue;
+        if (pass.owner[i] != partition_number(p) + 1) continue;
         sum = (struct pass_refused){take_count(&r->reads), take_count(&r->writes), take_count(&r->interrupts)};
         if (!(sum.reads | sum.writes | sum.interrupts)) continue;
         pci_name(name, sizeof(name), pass.functions[i].id);
@@ -279,7 +279,7 @@ void passthrough_poll(struct partition *p, u64 now) {
     p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
     if (!pass.iommu) return;
     take_faults();
-    if (__atomic_exchange_n(&pass.stop[pass_number(p)], 0, __ATOMIC_ACQ_REL)) {
+    if (__atomic_exchange_n(&pass.stop[partition_number(p)], 0, __ATOMIC_ACQ_REL)) {
         log_line(LOG_ERROR "%s: stopped for a refused access of its device", p->config->name);
         partition_end(p, END_CRASH);
     }
@@ -322,7 +322,7 @@ static int open_function(struct partition *p, u32 i, char *why, size_t why_size)
         if (is_memory(pass_bar(f->real, bar)) && !change_bar(t, f, bar, home, true))
             (void)!change_bar(t, f, bar, home, false);
     }
-    if (pass.iommu) error = pass.iommu->attach(f->real->id, pass_number(p) + 1, t->dma_root);
+    if (pass.iommu) error = pass.iommu->attach(f->real->id, partition_number(p) + 1, t->dma_root);
     if (error) {
         fmt(why, why_size, "%s: the IOMMU does not open its DMA: %s", name, error_name(error));
         return error;
@@ -336,7 +336,7 @@ int passthrough_start(struct partition *p, char *why, size_t why_size) {
     int error;
 
     if (!p->pci) return 0;
-    pass.stop[pass_number(p)] = 0; /* for what an earlier run did */
+    pass.stop[partition_number(p)] = 0; /* for what an earlier run did */
     error = reset_all(p, why, why_size);
     for (u32 i = 0; i < p->pci->count && !error; i++) error = open_function(p, i, why, why_size);
     if (error) (void)!passthrough_stop(p);
