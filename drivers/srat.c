@@ -30,14 +30,14 @@ u32 srat_max_ranges(const struct acpi_header *srat) {
 }
 
 /* Keeps the array sorted. Returns 0, or -E_OVERLAP. */
-static int insert(struct node_range *out, u32 count, struct node_range new) {
+static int insert(struct node_range *out, u32 count, struct node_range range) {
     u32 at = count;
 
-    while (at && out[at - 1].base > new.base) at--;
-    if (at && out[at - 1].base + out[at - 1].bytes > new.base) return -E_OVERLAP;
-    if (at<count &&new.base + new.bytes> out[at].base) return -E_OVERLAP;
+    while (at && out[at - 1].base > range.base) at--;
+    if (at && out[at - 1].base + out[at - 1].bytes > range.base) return -E_OVERLAP;
+    if (at < count && range.base + range.bytes > out[at].base) return -E_OVERLAP;
     memmove(&out[at + 1], &out[at], (count - at) * sizeof(*out));
-    out[at] = new;
+    out[at] = range;
     return 0;
 }
 
