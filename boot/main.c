@@ -75,14 +75,9 @@ static void reserve(u64 base, u64 bytes) {
 static void collect_memory(const void *mbi, u64 mbi_at, u64 mbi_bytes) {
     const struct mb2_tag *map = mb2_find(mbi, MB2_TAG_MEMORY_MAP, NULL);
     struct mb2_memory_sum sum;
-    struct mb2_memory m;
 
     if (!map) refuse("the boot loader gave no memory map|boot with GRUB 2 by the multiboot2 command");
-    if (mb2_collect_memory(map, DIRECT_BYTES, &frames, &sum)) too_many_pieces();
-    for (u32 i = 0; mb2_memory(map, i, &m) == 0; i++)
-        if ((m.type == MB2_MEMORY_RAM || m.type == MB2_MEMORY_TABLES || m.type == MB2_MEMORY_KEPT) &&
-            frames_add(&memory, m.base, m.bytes))
-            too_many_pieces();
+    if (mb2_collect_memory(map, DIRECT_BYTES, &frames, &memory, &sum)) too_many_pieces();
     info.memory_top = sum.top;
     if (sum.beyond)
         log_line("boot: %llu MiB of memory above 127 TiB are not used", (unsigned long long)sum.beyond >> 20);

@@ -138,21 +138,24 @@ int mb2_memory(const struct mb2_tag *tag, u32 index, struct mb2_memory *out) {
     return 0;
 }
 
-int mb2_collect_memory(const struct mb2_tag *tag, u64 limit, struct frames *f, struct mb2_memory_sum *sum) {
+int mb2_collect_memory(const struct mb2_tag *tag, u64 limit, struct frames *usable, struct frames *all,
+                       struct mb2_memory_sum *sum) {
     struct mb2_memory m;
 
     *sum = (struct mb2_memory_sum){0};
     for (u32 i = 0; mb2_memory(tag, i, &m) == 0; i++) {
         u64 bytes = m.base < limit ? min_u64(m.bytes, limit - m.base) : 0;
 
+        if (m.type != MB2_MEMORY_RAM && m.type != MB2_MEMORY_TABLES && m.type != MB2_MEMORY_KEPT) continue;
+        if (frames_add(all, m.base, m.bytes)) return -E_NOMEM;
         if (m.type != MB2_MEMORY_RAM) continue;
         sum->beyond += m.bytes - bytes;
         if (!bytes) continue;
         sum->top = max_u64(sum->top, m.base + bytes);
-        if (frames_add(f, m.base, bytes)) return -E_NOMEM;
+        if (frames_add(usable, m.base, bytes)) return -E_NOMEM;
     }
     for (u32 i = 0; mb2_memory(tag, i, &m) == 0; i++)
-        if (m.type != MB2_MEMORY_RAM && frames_reserve(f, m.base, m.bytes)) return -E_NOMEM;
+        if (m.type != MB2_MEMORY_RAM && frames_reserve(usable, m.base, m.bytes)) return -E_NOMEM;
     return 0;
 }
 

@@ -75,9 +75,12 @@ struct mb2_memory_sum {
     u64 top;    /* end of the highest usable memory that was taken */
     u64 beyond; /* bytes of usable memory that were not, because they lie at or above the limit */
 };
-/* Adds the usable memory below `limit` to f, and takes out again what any other entry claims as well: firmware maps
- * overlap. Returns 0 or -E_NOMEM: more pieces than f has room for. */
-int mb2_collect_memory(const struct mb2_tag *tag, u64 limit, struct frames *f, struct mb2_memory_sum *sum) must_check;
+/* Adds the usable memory below `limit` to `usable`, and takes out again what any other entry claims as well: firmware
+ * maps overlap. Adds all memory, whatever its use, to `all`. Returns 0 or -E_NOMEM: more pieces than one of them has
+ * room for.
+ */
+int mb2_collect_memory(const struct mb2_tag *tag, u64 limit, struct frames *usable, struct frames *all,
+                       struct mb2_memory_sum *sum) must_check;
 /* Reads a FRAMEBUFFER tag. Returns 0, -E_INVAL (too short, rows that overlap, beyond 52 address bits) or
  * -E_UNSUPPORTED (neither text nor direct colour of 8 bits each in 32). */
 int mb2_framebuffer(const struct mb2_tag *tag, struct mb2_screen *out) must_check;

@@ -32,12 +32,12 @@ static void read_memory(const struct mb2_tag *tag) {
 
 /* What is free is below the limit and no other entry's. */
 static void collect(const struct mb2_tag *tag) {
-    struct frame_range ranges[16];
-    struct frames f = {.ranges = ranges, .max = 16};
+    struct frame_range ranges[16], all_ranges[16];
+    struct frames f = {.ranges = ranges, .max = 16}, all = {.ranges = all_ranges, .max = 16};
     struct mb2_memory_sum sum;
     struct mb2_memory m;
 
-    if (mb2_collect_memory(tag, 1ull << 46, &f, &sum)) return;
+    if (mb2_collect_memory(tag, 1ull << 46, &f, &all, &sum)) return;
     REQUIRE(sum.top <= 1ull << 46);
     for (u32 i = 0; i < f.count; i++) {
         u64 end = ranges[i].base + ranges[i].bytes;

@@ -317,13 +317,13 @@ static void test_collect(void **state) {
         {GIB(1), MIB(2) + 1, 5}, {GIB(2), MIB(1), 3},  {GIB(3), GIB(1), 2},      {0x5000, 0x1000, 4},
         {BIT(46), GIB(4), 1},    {BIT(47), GIB(8), 1}, {NEVER - 4095, NEVER, 1}, {0, 0, 1},
     };
-    struct frame_range ranges[8];
-    struct frames f = {.ranges = ranges, .max = 8};
+    struct frame_range ranges[8], all_ranges[5];
+    struct frames f = {.ranges = ranges, .max = 8}, all = {.ranges = all_ranges, .max = 5};
     struct mb2_memory_sum sum;
     struct builder b;
 
     (void)state;
-    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &sum));
+    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &all, &sum));
     assert_int_equal(6, f.count);
     is_free(&f, 0, 0, 0x5000);
     is_free(&f, 1, 0x6000, 0x99000);
@@ -333,28 +333,38 @@ static void test_collect(void **state) {
     is_free(&f, 5, BIT(46), GIB(1));
     assert_int_equal(BIT(46) + GIB(1), sum.top);
     assert_int_equal(GIB(3) + GIB(8), sum.beyond);
+    assert_int_equal(5, all.count); /* the tables and what lies beyond the limit as well */
+    is_free(&all, 0, 0, 0x9f000);
+    is_free(&all, 1, MIB(1), GIB(2));
+    is_free(&all, 2, GIB(4), GIB(60));
+    is_free(&all, 3, BIT(46), GIB(4));
+    is_free(&all, 4, BIT(47), GIB(8));
+    f.count = all.count = 0;
+    all.max = 4; /* one too few */
+    assert_int_equal(-E_NOMEM, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &all, &sum));
+    all.max = 5;
     f.count = 0;
     f.max = 5; /* one too few */
-    assert_int_equal(-E_NOMEM, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &sum));
+    assert_int_equal(-E_NOMEM, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &all, &sum));
     f.count = 0;
     f.max = 3; /* too few before anything is taken out */
-    assert_int_equal(-E_NOMEM, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &sum));
+    assert_int_equal(-E_NOMEM, mb2_collect_memory(memory_map(&b, entries, 10), BIT(46) + GIB(1), &f, &all, &sum));
     f = (struct frames){.ranges = ranges, .max = 8};
-    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries + 10, 2), BIT(46), &f, &sum));
+    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries + 10, 2), BIT(46), &f, &all, &sum));
     assert_true(f.count == 0 && sum.top == 0);
 }
 
 /* As EFI firmware has them: hundreds of entries, of which neighbours join. */
 static void test_collect_many(void **state) {
     static struct map_entry entries[900];
-    static struct frame_range ranges[1024];
+    static struct frame_range ranges[1024], all_ranges[1024];
     static struct builder b;
-    struct frames f = {.ranges = ranges, .max = 1024};
+    struct frames f = {.ranges = ranges, .max = 1024}, all = {.ranges = all_ranges, .max = 1024};
     struct mb2_memory_sum sum;
 
     (void)state;
     for (u32 i = 0; i < 900; i++) entries[899 - i] = (struct map_entry){MIB(i), MIB(1), i % 3 == 2 ? 2 : 1};
-    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries, 900), GIB(4), &f, &sum));
+    assert_int_equal(0, mb2_collect_memory(memory_map(&b, entries, 900), GIB(4), &f, &all, &sum));
     assert_int_equal(300, f.count);
     for (u32 i = 0; i < 300; i++) is_free(&f, i, MIB(3 * i), MIB(2));
     assert_int_equal(MIB(899), sum.top);
