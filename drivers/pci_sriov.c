@@ -88,10 +88,10 @@ static u64 find_room(struct search *s, u64 low, u64 high, u64 bytes, u64 align) 
 
 static bool inside(u64 at, u64 bytes, u64 low, u64 high) { return at >= low && at <= high && bytes <= high - at; }
 
-/* May it stay where firmware, or an earlier system, has left it? Not over memory, and below a bridge only where that
- * leads. */
-static bool stays(const struct search *s, const struct pci_bar *b, u64 bytes, const struct pci_function *above) {
-    if (!b->base || b->base % b->bytes) return false;
+/* May it lie where it is: there by firmware, by an earlier system, or by find_room? As high as it can be told, not over
+ * memory, and below a bridge only where that leads. */
+static bool may_lie(const struct search *s, const struct pci_bar *b, u64 bytes, const struct pci_function *above) {
+    if (!b->base || b->base % b->bytes || !inside(b->base, bytes, 0, b->wide ? BIT(52) : GIB(4))) return false;
     for (u32 k = 0; k < 2 && above; k++) {
         struct pci_bar w = window(s->a, above->id, k);
 
@@ -99,10 +99,6 @@ static bool stays(const struct search *s, const struct pci_bar *b, u64 bytes, co
     }
     return !above && (inside(b->base, bytes, s->room->low, GIB(4)) ||
                       inside(b->base, bytes, max_u64(s->room->memory_top, GIB(4)), BIT(52)));
-}
-
-static bool fits(const struct pci_bar *b, u64 bytes) {
-    return b->base + bytes > b->base && (b->wide || b->base + bytes <= GIB(4));
 }
 
 /* On a root bus 32-bit space serves every BAR; firmware may have placed it already. */
@@ -119,10 +115,10 @@ static int place(struct search *s, struct pci_bar *b, u32 count, const struct pc
     }
     s->low = b->base;
     s->high = b->base + bytes;
-    if (stays(s, b, bytes, above) && !is_taken(s, b->base, bytes, &ignored)) return 0;
+    if (may_lie(s, b, bytes, above) && !is_taken(s, b->base, bytes, &ignored)) return 0;
     b->base = find_room(s, first.base, first.base + first.bytes, bytes, b->bytes);
     if (!b->base) b->base = find_room(s, second.base, second.base + second.bytes, bytes, b->bytes);
-    return b->base && fits(b, bytes) ? 0 : -E_NOMEM;
+    return may_lie(s, b, bytes, above) ? 0 : -E_NOMEM;
 }
 
 /* --- planning --- */
