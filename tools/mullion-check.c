@@ -324,11 +324,12 @@ static int draw(const struct ownership *o, const char *path) {
     int fd, error = 0;
     mode_t mask;
 
-    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-        return failed(path, S_ISDIR(status.st_mode) ? strerror(EISDIR) : "this is no regular file");
-    if (stat(path, &status) == 0 && stat(o->file, &file) == 0 && status.st_dev == file.st_dev &&
-        status.st_ino == file.st_ino)
-        return failed(path, "this is the partition file; name another");
+    if (stat(path, &status) == 0) {
+        if (!S_ISREG(status.st_mode))
+            return failed(path, S_ISDIR(status.st_mode) ? strerror(EISDIR) : "this is no regular file");
+        if (stat(o->file, &file) == 0 && status.st_dev == file.st_dev && status.st_ino == file.st_ino)
+            return failed(path, "this is the partition file; name another");
+    }
     name = grow(NULL, length + 8);
     (void)snprintf(name, length + 8, "%s.XXXXXX", path);
     fd = mkstemp(name);
