@@ -1,10 +1,15 @@
 """The hypervisor's command line: what docs/boot-parameters.md promises of each parameter, several in a boot."""
 
+import os
+import pathlib
 import re
+import subprocess
 
 import pytest
+from conftest import BUILD
 from partitions import assert_all_ended, partition
 from test_refuse import refused
+from test_screen import Monitor, wait_until
 
 HELLO = partition("hello", [0], "hello.elf")
 
@@ -33,6 +38,8 @@ KEY = partition("hello", [0], "hello.elf", cmdline="key=1")
 UARTS = {
     "pci": ("pci:00:04.0", ["-device", "pci-serial,chardev=com1,addr=4"]),
     "com2": ("com2", ["-device", "isa-serial,chardev=com1,iobase=0x2f8,irq=3"]),
+    "com3": ("com3", ["-device", "isa-serial,chardev=com1,iobase=0x3e8,irq=4"]),
+    "com4": ("com4", ["-device", "isa-serial,chardev=com1,iobase=0x2e8,irq=3"]),
     "port": ("0x3220", ["-device", "isa-serial,chardev=com1,iobase=0x3220,irq=5"]),
 }
 
@@ -42,7 +49,8 @@ UARTS = {
 def test_uart(boot, guest, uart):
     """The whole log on another UART than the file's, and the keyboard, with an interrupt or without."""
     name, serial = UARTS[uart]
-    machine = hello(boot, guest, f"console={name}", config='[machine]\nconsole = "com3"\n' + KEY, serial=serial)
+    other = "com4" if name == "com3" else "com3"
+    machine = hello(boot, guest, f"console={name}", config=f'[machine]\nconsole = "{other}"\n' + KEY, serial=serial)
     machine.wait_for(r"^\[mullion\] mullion: version .*\n")
     machine.wait_for(r"^\[hello\] hello: waits for a key\n")
     machine.send("x")
@@ -51,13 +59,52 @@ def test_uart(boot, guest, uart):
 
 
 @pytest.mark.only_vmx
-def test_uart_of_bochs(boot, guest, tmp_path):
-    """COM1 gets nothing, COM2 all."""
-    machine = hello(boot, guest, "console=com2", extra=f"com2: enabled=1, mode=file, dev={tmp_path}/com2\n")
+@pytest.mark.parametrize("name", ["com2", "com3", "com4"])
+def test_uart_of_bochs(boot, guest, tmp_path, name):
+    """COM1 gets nothing, this one all."""
+    machine = hello(boot, guest, f"console={name}", extra=f"{name}: enabled=1, mode=file, dev={tmp_path}/{name}\n")
     assert_all_ended(machine)
-    text = (tmp_path / "com2").read_text(errors="replace")
+    text = (tmp_path / name).read_text(errors="replace")
     assert re.search(r"^\[mullion\] mullion: version ", text, re.M) and "[hello] hello: cpu " in text
     assert "[mullion]" not in machine.log_path.with_suffix(".com1").read_text(errors="replace")
+
+
+def log_in_memory(monitor, folder):
+    """The end of the hypervisor's own log, as a debugger finds it. The core that is looked at must be in host mode."""
+    image = pathlib.Path(os.environ.get("MULLION", BUILD / "mullion.elf")).with_suffix(".debug.elf")
+    symbols = subprocess.run(["nm", "-S", image], capture_output=True, text=True, check=True).stdout
+    at, size = re.search(r"^(\w+) (\w+) b log_data$", symbols, re.M).groups()
+    monitor.command(f'memsave 0x{at} 0x{size} "{folder}/log"')
+    return (folder / "log").read_bytes().replace(b"\0", b"").decode("ascii")
+
+
+@pytest.mark.only_svm
+def test_no_console(boot, guest, tmp_path):
+    """Not a byte at any of four UARTs. The machine runs all the same: the partition reaches a port of its own, the log is
+    in memory, and the last partition's end powers the machine off, which QEMU then keeps as it is."""
+    monitor = Monitor(tmp_path)
+    file = partition("hello", [0], "hello.elf", cmdline="port=0x8900 text=done", more='ports = ["0x8900"]')
+    uarts = [word for n in (2, 3, 4) for word in ("-serial", f"file:{tmp_path}/com{n}")]
+    machine = hello(boot, guest, "console=none", config='[machine]\nconsole = "com2"\n' + file,
+                    serial=["-serial", "chardev:com1", *uarts],
+                    extra=[*monitor.options, "-no-shutdown", "-chardev", f"file,id=port,path={tmp_path}/port",
+                           "-device", "isa-debugcon,iobase=0x8900,chardev=port"])
+    wait_until(lambda: monitor.path.exists() or None, "QEMU's monitor")
+    wait_until(lambda: "paused (shutdown)" in monitor.command("info status") or None, "the machine's end")
+    assert (tmp_path / "port").read_text() == "done"
+    log = log_in_memory(monitor, tmp_path)
+    assert re.search(r"^mullion: version ", log, re.M) and "hello: powered off\n" in log
+    assert machine.raw() == b"" and [(tmp_path / f"com{n}").read_bytes() for n in (2, 3, 4)] == [b""] * 3
+
+
+@pytest.mark.only_vmx
+def test_no_console_of_bochs(boot, guest, tmp_path):
+    """Not a byte at any of four UARTs; port 0xe9 tells that the machine runs."""
+    uarts = "".join(f"com{n}: enabled=1, mode=file, dev={tmp_path}/com{n}\n" for n in (2, 3, 4))
+    machine = hello(boot, guest, "console=none", config='[machine]\nconsole = "com2"\n' + HELLO, extra=uarts)
+    assert_all_ended(machine)
+    written = [machine.log_path.with_suffix(".com1"), *(tmp_path / f"com{n}" for n in (2, 3, 4))]
+    assert written[0].exists() and not any(path.exists() and path.read_bytes() for path in written)
 
 
 @pytest.mark.only_svm

@@ -24,6 +24,7 @@ class Monitor:
         self.options = ["-monitor", f"unix:{self.path},server,nowait"]
 
     def command(self, line):
+        """What it answers."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(SECONDS["svm"] * PATIENCE)
             link.connect(str(self.path))
@@ -34,6 +35,7 @@ class Monitor:
                     data = b""
                 while not data.endswith(b"(qemu) "):
                     data += link.recv(4096)
+        return data.decode("ascii", "replace")
 
     def picture(self):
         """The screen as (width, height, bytes of red, green and blue)."""
