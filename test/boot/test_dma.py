@@ -1,10 +1,17 @@
 """A partition that tries to reach others through devices that it owns (guests/dma.c), beside one that notices
 (guests/victim.c), behind QEMU's two IOMMUs. Bochs, and with it VT-x, has no IOMMU: VT-d runs here with AMD-V."""
 
+import pathlib
 import re
+import struct
+import tempfile
 
 import pytest
+from conftest import TOP
+from hostspace import PAGE, PRESENT, WRITE, Host, QemuMonitor
+from partitions import partition
 from test_attack import PERIOD_US, check_undisturbed
+from test_hygiene import DEBUG
 
 pytestmark = pytest.mark.only_svm
 
@@ -143,3 +150,96 @@ def test_unprotected_messages(boot, guest):
                     more='dma = "unprotected"')
     machine.wait_exit(60)
     assert "dma: done" not in machine.text() and "victim: done" not in machine.text()
+
+
+# --- the tables themselves
+
+EDU = FIRST << 3  # requester id
+ADDRESS = (1 << 52) - PAGE
+
+
+def words(memory, pa, count):
+    return struct.unpack(f"<{count}Q", memory.read(pa, 8 * count))
+
+
+def root_of(memory, iommu):
+    """The DMA table of the edu, found from the IOMMU's registers on: 48882, Device Table Base Address Register; VT-d 4.1,
+    Root Table Address Register."""
+    if iommu == "amd":
+        devices = words(memory, 0xfed80000, 1)[0] & ADDRESS
+        entry = words(memory, devices + 32 * EDU, 1)[0]
+        assert entry & 3 == 3 and entry >> 9 & 7 == 4
+        return entry & ADDRESS
+    bus = words(memory, words(memory, 0xfed90020, 1)[0] & ADDRESS, 1)[0]
+    low, high = words(memory, (bus & ADDRESS) + 16 * EDU, 2)
+    assert bus & low & PRESENT and high & 7 == 2
+    return low & ADDRESS
+
+
+def leaves(memory, iommu, table, level=4, at=0):
+    """(guest address, address, bytes) of every leaf."""
+    for i, entry in enumerate(words(memory, table, 512)):
+        size = PAGE << 9 * (level - 1)
+        if iommu == "amd":
+            present, leaf, write = entry & 1, not entry >> 9 & 7, entry >> 61 & 3 == 3
+        else:
+            present, leaf, write = entry & 3, level == 1 or entry >> 7 & 1, entry & 3 == 3
+        if not present:
+            continue
+        assert write
+        if leaf:
+            yield at + i * size, entry & ADDRESS & -size, size
+        else:
+            yield from leaves(memory, iommu, entry & ADDRESS, level - 1, at + i * size)
+
+
+def joined(pages):
+    """Runs of pages that follow one another on both sides."""
+    runs = []
+    for at, pa, size in sorted(pages):
+        if runs and runs[-1][0] + runs[-1][2] == at and runs[-1][1] + runs[-1][2] == pa:
+            runs[-1][2] += size
+        else:
+            runs.append([at, pa, size])
+    return runs
+
+
+def largest(runs):
+    """The leaves that a run can be made of."""
+    for at, pa, size in runs:
+        while size:
+            leaf = max(1 << bits for bits in (12, 21, 30) if not (at | pa) & ((1 << bits) - 1) and size >> bits)
+            yield at, pa, leaf
+            at, pa, size = at + leaf, pa + leaf, size - leaf
+
+
+def test_largest_pages(boot, guest, iommu):
+    """What a device reaches is what stage 2 lets the guest write, in pages of 1 GiB and 2 MiB wherever they fit."""
+    path = pathlib.Path(tempfile.mkdtemp(), "qmp")
+    file = partition("one", [0], "control-loop.elf", memory="2052M",
+                     more=f'address = {4 << 30:#x}\npci = ["1234:11e8"]\npci-reset = "optional"')
+    machine = boot(file, {"control-loop.elf": guest("control-loop.elf")}, cpus=1, memory=5 << 10,
+                   extra=IOMMUS[iommu] + ["-device", f"edu,addr={FIRST:#x}"] + QemuMonitor.arguments(path))
+    machine.wait_for(r"control-loop: period")
+    memory = QemuMonitor(path)
+    try:
+        memory.stop()
+        dma = sorted(leaves(memory, iommu, root_of(memory, iommu)))
+        host = wait_for_host(memory)
+        stage2 = [(p.va, p.pa, p.bytes) for p in host.pages(host.partitions[0].stage2) if p.write]
+    finally:
+        memory.close()
+    assert dma == list(largest(joined(dma)))
+    assert joined(dma) == joined(stage2)
+    assert {size for _, _, size in dma} == {PAGE, 1 << 21, 1 << 30}
+
+
+def wait_for_host(memory):
+    """Once a core is in host mode."""
+    for _ in range(50):
+        try:
+            return Host(memory, DEBUG, TOP)
+        except LookupError:
+            memory.go()
+            memory.stop()
+    return pytest.fail("no core was found in host mode")

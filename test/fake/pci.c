@@ -203,7 +203,7 @@ static int iommu_setup(const void *acpi, const struct iommu_env *env, char *summ
     return 0;
 }
 static const struct pt_format *iommu_tables(void) { return &pt_vtd; }
-static u32 iommu_max_leaf(void) { return 3; }
+static u32 iommu_max_leaf(void) { return fake_iommu.max_leaf ? fake_iommu.max_leaf : 3; }
 static bool iommu_remaps(void) { return !fake_iommu.no_remapping; }
 static int iommu_prepare(u32 id, u32 interrupts) {
     (void)interrupts;

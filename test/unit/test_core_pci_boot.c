@@ -12,6 +12,7 @@
 
 #include "core/base/bits.h"
 #include "core/base/layout.h"
+#include "core/hostspace.h"
 #include "core/pass_impl.h"
 #include "test/fake/child.h"
 #include "test/fake/pci.h"
@@ -23,6 +24,9 @@
 #define ONE(more) PARTITION("one", "1", more)
 #define TWO(more) PARTITION("two", "0", more)
 #define RAM(at)   (MIB(40) + (at))
+#define LARGE_ONE                                                                                                      \
+    "[partition.one]\ncpus = [1]\nmemory = \"8M\"\nkernel = \"guest\"\nformat = \"flat\"\nload = 0x100000\n"           \
+    "entry = 0x100000\npci = [\"00:03.0\"]\n"
 
 #define NIC   0x18u /* 00:03.0: FLR */
 #define DISK  0x20u /* 00:04.0: by its power state */
@@ -376,6 +380,19 @@ static void check_large_bar(void) {
     for (u64 at = 0; at < GIB(64); at += GIB(1)) MUST(pt_lookup(&p->pci->stage2, home + at).at.v == GIB(128) + at);
 }
 
+/* Memory of 8 MiB in DMA tables: pages of 2 MiB wherever the unit has them, but for where a PC has its hole. */
+static void small_pages(void) { fake_iommu.max_leaf = 1; }
+static void two_mib_pages(void) { fake_iommu.max_leaf = 2; }
+static void check_pages(u32 level) {
+    struct pt dma = {.format = &pt_vtd, .mem = &hostspace_mem, .max_leaf = 3, .root = fake_iommu.attached[0].root};
+
+    MUST(pt_lookup(&dma, 0).leaf_level == 1);
+    for (u64 at = MIB(2); at < MIB(8); at += PAGE_4K) MUST(pt_lookup(&dma, at).leaf_level == level);
+    MUST(pt_lookup(&dma, MIB(8)).leaf_level == 0);
+}
+static void check_small_pages(void) { check_pages(1); }
+static void check_large_pages(void) { check_pages(2); }
+
 /* Two of them: the first lies at 4 GiB, and the window holds both. */
 static void two_large_bars(void) {
     fake_pci_bar(fake_pci_at(NIC), 2, MIB(256), 4, GIB(128));
@@ -405,6 +422,12 @@ static void test_tables(void **state) {
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = large_bar, .after = check_large_bar);
     assert_boots();
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = two_large_bars, .after = check_two_large_bars);
+    assert_boots();
+    BOOT(LARGE_ONE TWO(""), .after = check_large_pages);
+    assert_boots();
+    BOOT(LARGE_ONE TWO(""), .before = two_mib_pages, .after = check_large_pages);
+    assert_boots();
+    BOOT(LARGE_ONE TWO(""), .before = small_pages, .after = check_small_pages);
     assert_boots();
 }
 
