@@ -221,22 +221,63 @@ def beside(out, what=None):
                 folder.rmdir()
 
 
-def put(made, out):
+def make(*outputs):
+    """Makes each of these (iso, disk, netboot), then renames all to their places: all of them or none."""
+    with contextlib.ExitStack() as stack:
+        replace_all([move for output in outputs for move in stack.enter_context(output)])
+
+
+def _keep(place, old):
+    """What is at `place`, if anything, is at `old` too; a folder, or where there are no hard links, only there."""
+    if not place.is_dir() and os.path.lexists(place):
+        with contextlib.suppress(OSError):
+            return os.link(place, old, follow_symlinks=False)
+    if os.path.lexists(place):
+        place.rename(old)
+
+
+def replace_all(moves):
+    """Renames each new file or folder to its place; all of them or none."""
+    done = []
+    try:
+        for new, place in moves:
+            old = new.with_name(f"old-{new.name}")
+            done.append((new, place, old))
+            _keep(place, old)
+            new.replace(place)
+    except BaseException as error:
+        failed = done[-1][1]
+        for new, place, old in reversed(done):
+            if not new.exists():
+                place.rename(new)
+            if os.path.lexists(old):
+                old.replace(place)
+        if isinstance(error, OSError):
+            raise Refused(f"{failed}: {error.strerror}") from None
+        raise
+
+
+def file_at(out):
+    """The absolute path of a file to be made. Raises Refused if a folder, a device or a pipe is there."""
+    out = pathlib.Path(out).absolute()
     if out.is_dir():
         raise Refused(f"{out} is a directory")
-    os.replace(made, out)
+    if out.exists() and not out.is_file():
+        raise Refused(f"{out} is no regular file; write one, then copy it there with dd")
+    return out
 
 
-def make_iso(contents, out):
-    """A hybrid ISO: BIOS and UEFI, CD or USB stick."""
-    out = pathlib.Path(out).absolute()
+@contextlib.contextmanager
+def iso(contents, out):
+    """For make: a hybrid ISO, for BIOS and UEFI, CD or USB stick."""
+    out = file_at(out)
     with beside(out) as scratch:
         (scratch / "grub.cfg").write_text(contents.configuration("/boot"))
         graft = {"grub/grub.cfg": scratch / "grub.cfg", **contents.files}
         escaped = [f"/boot/{name}=" + re.sub(r"([\\=])", r"\\\1", str(path)) for name, path in graft.items()]
         run(["grub-mkrescue", "-o", scratch / "iso", f"--install-modules={' '.join(['iso9660', *contents.loader, *MAPS])}",
               "--fonts=", "--themes=", "--locales=", *escaped, "--", "-volid", "MULLION"])
-        put(scratch / "iso", out)
+        yield [(scratch / "iso", out)]
 
 
 def _loader(scratch, target, prefix, more):
@@ -246,9 +287,10 @@ def _loader(scratch, target, prefix, more):
     return image
 
 
-def make_disk(contents, out):
-    """A disk with one FAT partition: GRUB before it for BIOS, in it for UEFI."""
-    out = pathlib.Path(out).absolute()
+@contextlib.contextmanager
+def disk(contents, out):
+    """For make: a disk with one FAT partition; GRUB before it for BIOS, in it for UEFI."""
+    out = file_at(out)
     with beside(out) as scratch:
         (scratch / "grub.cfg").write_text(contents.configuration("/boot"))
         core = _loader(scratch, "i386-pc", "(,msdos1)/boot/grub", ["biosdisk"]).read_bytes()
@@ -265,16 +307,16 @@ def make_disk(contents, out):
         start = (GRUB / "i386-pc/boot.img").read_bytes()[:440] + struct.pack("<IH", 0x4c4c554d, 0)
         far = b"\xfe\xff\xff"  # the cylinder, head and sector of what lies beyond them
         entry = struct.pack("<B3sB3sII", 0x80, far, ESP, far, PARTITION_AT, total - PARTITION_AT)
-        with open(scratch / "disk", "wb") as disk:
-            os.posix_fallocate(disk.fileno(), 0, total * SECTOR)
-            disk.write(start + entry + bytes(48) + b"\x55\xaa" + core)
+        with open(scratch / "disk", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, total * SECTOR)
+            file.write(start + entry + bytes(48) + b"\x55\xaa" + core)
         image = f"disk@@{PARTITION_AT * SECTOR}"
         run(["mformat", "-i", image, "-T", total - PARTITION_AT, "-h", 16, "-s", 63, "-H", PARTITION_AT,
               "-v", "MULLION", "::"], cwd=scratch)
         run(["mmd", "-i", image, "::/boot", "::/boot/grub", "::/EFI", "::/EFI/BOOT"], cwd=scratch)
         for name, path in files.items():
             run(["mcopy", "-i", image, path, f"::/{name}"], cwd=scratch)
-        put(scratch / "disk", out)
+        yield [(scratch / "disk", out)]
 
 
 # --- the folder of a TFTP server
@@ -290,8 +332,9 @@ BOOTFILES = {"x86PC": "mullion/grub/i386-pc/core.0", "BC_EFI": "mullion/grub/x86
              "X86-64_EFI": "mullion/grub/x86_64-efi/core.efi"}
 
 
-def make_netboot(contents, out, mac=None, server=None, subnet=None):
-    """Files for BIOS and UEFI under `out`, all in its folder mullion: grub/, and default/ or the folder of
+@contextlib.contextmanager
+def netboot(contents, out, mac=None, server=None, subnet=None):
+    """For make: files for BIOS and UEFI under `out`, all in its folder mullion: grub/, and default/ or the folder of
     the machine with this MAC address (lower case, colons). server: the TFTP server's address; without it GRUB asks
     the one that DHCP names, which is the wrong one beside proxy-DHCP, and a grub/ that is there stays.
     subnet: writes dnsmasq.conf for it too."""
@@ -309,7 +352,7 @@ def make_netboot(contents, out, mac=None, server=None, subnet=None):
         if subnet:
             (scratch / "dnsmasq.conf").write_text(dnsmasq(out, subnet))
             moves.append((scratch / "dnsmasq.conf", out / "dnsmasq.conf"))
-        _replace_all(moves, scratch)
+        yield moves
 
 
 def _net_loader(grub, scratch, server):
@@ -320,25 +363,6 @@ def _net_loader(grub, scratch, server):
         (grub / place).parent.mkdir(parents=True)
         shutil.copyfile(_loader(scratch, target, prefix, [*NET_MODULES, *more]), grub / place)
     (grub / "grub.cfg").write_text(NET_START)
-
-
-def _replace_all(moves, scratch):
-    """Renames each new file or folder to its place; all of them or none."""
-    done = []
-    try:
-        for number, (new, place) in enumerate(moves):
-            old = scratch / f"old-{number}"
-            if place.exists():
-                place.rename(old)
-            done.append((new, place, old))
-            new.rename(place)
-    except BaseException:
-        for new, place, old in reversed(done):
-            if not new.exists():
-                place.rename(new)
-            if old.exists():
-                old.rename(place)
-        raise
 
 
 def dnsmasq(folder, subnet):

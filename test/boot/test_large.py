@@ -77,7 +77,7 @@ def test_memory_in_pieces(request, vendor, tmp_path, guest, monkeypatch):
     (tmp_path / "f.toml").write_text(partition("hello", [0], "hello.elf"))
     contents = Cut(tmp_path / "f.toml", {"hello.elf": guest("hello.elf")},
                    hypervisor=os.environ.get("MULLION", BUILD / "mullion.elf"))
-    image.make_iso(contents, tmp_path / "iso")
+    image.make(image.iso(contents, tmp_path / "iso"))
     log = pathlib.Path(BUILD / "logs" / f"{request.node.name}.log")
     machine = emulator.for_vendor(vendor, tmp_path / "iso", log, cpus=1, memory=512, limit=int(900 * PATIENCE),
                                   cpu=MODELS[vendor])

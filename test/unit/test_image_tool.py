@@ -248,6 +248,49 @@ def test_failing_tool_keeps_what_was_there(here, kind):
     refused(here, r"failed, code 3:\nno room", *kind, env=dict(os.environ, PATH=f"{here}/bin:{os.environ['PATH']}"))
 
 
+PXE_FAILS = 'case "$*" in *pxe*) exit 3;; esac; exec /usr/bin/grub-mkimage "$@"'
+OUTPUTS = ["--iso", "out/o.iso", "--disk", "out/o.img", "--netboot", "net", "--server", "10.1.2.3"]
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["new", "again"])
+def test_all_outputs_or_none(here, before):
+    """The ISO is made already when the disk fails, and both when the network's folder does."""
+    if before:
+        made(here, *OUTPUTS)
+        (here / "k.elf").write_bytes(b"another" * 100)
+    (here / "bin").mkdir()
+    path = dict(os.environ, PATH=f"{here}/bin:{os.environ['PATH']}")
+    for name, script in (("mmd", "exit 3"), ("grub-mkimage", PXE_FAILS)):
+        (here / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (here / "bin" / name).chmod(0o755)
+        refused(here, f"{name} failed, code 3", *OUTPUTS, env=path)
+        (here / "bin" / name).unlink()
+
+
+@pytest.mark.parametrize("link", [True, False], ids=["links", "no-links"])
+def test_last_rename_fails(tmp_path, monkeypatch, link):
+    """Those that had gone well are taken back: files with their contents, folders, and what was not there before."""
+    if not link:
+        monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no links")))
+    (tmp_path / "new/folder").mkdir(parents=True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/old").write_text("old")
+    moves = []
+    for name in ("file", "folder", "absent", "blocked"):
+        if name != "folder":
+            (tmp_path / "new" / name).write_text("new")
+        moves.append((tmp_path / "new" / name, tmp_path / name))
+    (tmp_path / "file").write_text("old")
+    moves[-1] = (tmp_path / "new/blocked", tmp_path / "no/such/folder")
+    before = listing(tmp_path)
+    with pytest.raises(image.Refused, match="no/such/folder: No such file or directory"):
+        image.replace_all(moves)
+    assert {n: b for n, b in listing(tmp_path).items() if "old-" not in n} == before
+    image.replace_all(moves[:-1])
+    assert (tmp_path / "file").read_text() == (tmp_path / "absent").read_text() == "new"
+    assert not list((tmp_path / "folder").iterdir())
+
+
 def test_output_that_is_a_directory(here):
     (here / "o").mkdir()
     refused(here, r"/o is a directory", "--iso", "o")

@@ -4,7 +4,9 @@ test_mullion_check.py go further with theirs."""
 import os
 import pathlib
 import re
+import struct
 import subprocess
+import zlib
 
 import pytest
 
@@ -109,6 +111,19 @@ def test_kernel_that_is_none(here):
     refused(here, r"extract-vmlinux: k\.elf: unknown compression", "extract-vmlinux", "k.elf", "o")
 
 
+@pytest.mark.parametrize("name, words", [("mullion-image", ["f.toml", "--iso", "{}"]), ("mullion-image", ["f.toml", "--disk", "{}"]),
+                                         ("make-iso", ["{}", "f.toml", "k.elf"]), ("mullion-check", ["f.toml", "--svg", "{}"]),
+                                         ("extract-vmlinux", ["k.elf", "{}"]), ("make-grub", ["{}", ".", "64"])])
+def test_output_over_a_device(here, name, words):
+    """A device or a pipe is not replaced by a file."""
+    if name == "extract-vmlinux":
+        write_kernel(here / "k.elf", b"\x7fELF")
+    os.mkfifo(here / "pipe")
+    for out in ("/dev/null", "pipe"):
+        refused(here, rf"{out} is no regular file|{out}: this is no regular file", name, *(word.format(out) for word in words))
+        assert not pathlib.Path(here, out).is_file()
+
+
 # --- a full disk
 
 
@@ -136,15 +151,18 @@ def test_full_disk_make_initrd(here):
     assert on_a_full_disk(here, "make-initrd", "plain", more={"O": str(here / "out")}) == []
 
 
-def test_full_disk_extract_vmlinux(here):
-    import struct
-    import zlib
+def write_kernel(path, contents):
+    """A bzImage of sorts, that holds this."""
     packed = zlib.compressobj(9, zlib.DEFLATED, 31)
-    body = packed.compress(b"\x7fELF" + bytes(1 << 20)) + packed.flush() + bytes(4)
+    body = packed.compress(contents) + packed.flush() + bytes(4)
     kernel = bytearray(0x400) + body
     kernel[0x1f1], kernel[0x202:0x206] = 1, b"HdrS"
     struct.pack_into("<II", kernel, 0x248, 0, len(body))
-    (here / "k.elf").write_bytes(kernel)
+    path.write_bytes(kernel)
+
+
+def test_full_disk_extract_vmlinux(here):
+    write_kernel(here / "k.elf", b"\x7fELF" + bytes(1 << 20))
     assert on_a_full_disk(here, "extract-vmlinux", "k.elf", "out/o") == []
     assert tool(here, "extract-vmlinux", "k.elf", "o").returncode == 0
     assert (here / "o").stat().st_size == (1 << 20) + 4
