@@ -6,6 +6,7 @@
 #include "core/base/panic.h"
 
 /* Read-only once the cores run on their own page tables. */
+extern u64 __stack_chk_guard;
 u64 __stack_chk_guard __attribute__((section(".late"))) = 0x5bd1e995a7c3f100;
 noreturn_fn void __stack_chk_fail(void);
 

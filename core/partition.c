@@ -43,7 +43,7 @@ static void board_power(void *ctx, enum power_request request) {
 static void board_eoi(void *ctx, u32 pin) { passthrough_line_ended(ctx, pin); }
 
 /* After any access: if the board's next deadline moved, vCPU 0, which keeps it, has to know. */
-static void board_unlock(struct vcpu *v) {
+GIVES_BACK static void board_unlock(struct vcpu *v) {
     struct partition *p = v->partition;
     u64 deadline = vboard_deadline(&p->board);
 

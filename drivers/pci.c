@@ -42,7 +42,7 @@ u64 pci_page(u32 id) {
 /* Mechanism 1 reaches 256 bytes of the functions of segment 0. */
 static bool by_ports(u32 id, u32 offset) { return id <= 0xffff && offset < PCI_CONFIG_BYTES; }
 
-static u16 select(u32 id, u32 offset) {
+LEAVES_LOCKED static u16 select(u32 id, u32 offset) {
     spin_lock(&ports);
     outl(ADDRESS, (u32)ADDRESS_ENABLE | id << 8 | (offset & ~3u));
     return (u16)(DATA + (offset & 3));

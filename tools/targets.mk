@@ -76,10 +76,10 @@ $(MANUALS:%=$(O)/man/%.1): $(O)/man/%.1: tools/targets.mk $(O)/version
 	@mkdir -p $(@D)/help
 	@printf '#!/bin/sh\n$(filter %/$*,$^) "$$@" | sed "s/^usage:/Usage:/; s/^options:/Options:/"\n' >$(@D)/help/$*; chmod +x $(@D)/help/$*
 	$(Q)help2man -N -n '$(ABOUT)' --version-string='$(VERSION)' -o $@ $(@D)/help/$*
-## make lint          layers, headers, sizes, format, cppcheck and gcc's analyser
+## make lint          layers, headers, sizes, format, cppcheck, sparse and gcc's analyser
 lint: $(HVOBJS) analyse-fast
 	@$(PYTHON) -B test/check_layers.py --build $(O) --headers --sizes --format
-## make analyse       static analysis: cppcheck, clang-tidy, and gcc's analyser on pure code; no warning is let through
+## make analyse       static analysis: cppcheck, sparse, clang-tidy, and gcc's analyser on pure code; no warning is let through
 ANALYSED := $(filter %.c,$(filter-out $(O)/%,$(PURE) $(HYPER)) $(wildcard tools/*.c))
 # What clang-tidy is asked: mistakes, not taste. Left out: what every hypervisor does (numbers become pointers), what -Wconversion
 # answers already, sizes of pointers where they are meant, memcmp as a truth value, and its own path analysis, which takes minutes and does what gcc's does here in seconds.
@@ -88,11 +88,16 @@ TIDY     := -*,bugprone-*,misc-redundant-expression,misc-misplaced-const,misc-un
             -bugprone-implicit-widening-of-multiplication-result,-bugprone-sizeof-expression,-bugprone-suspicious-string-compare,-performance-no-int-to-ptr
 .PHONY: analyse analyse-fast
 analyse: analyse-fast $(ANALYSED:%.c=$(O)/analyse/%.tidy)
-analyse-fast: $(O)/analyse/cppcheck $(patsubst %.c,$(O)/analyse/%.gcc,$(filter $(ANALYSED),$(PURE)))
+analyse-fast: $(O)/analyse/cppcheck $(O)/analyse/sparse $(patsubst %.c,$(O)/analyse/%.gcc,$(filter $(ANALYSED),$(PURE)))
 $(O)/analyse/cppcheck: $(ANALYSED)
 	@mkdir -p $(@D)
 	$(Q)cppcheck -q -j$(shell nproc) --std=c11 --platform=unix64 --enable=warning,performance,portability --inline-suppr \
 	  --error-exitcode=1 -DMULLION_VERSION='""' -I. $^ && touch $@
+# Locks: each that is taken is given back, on every path (core/base/spinlock.h).
+$(O)/analyse/sparse: $(ANALYSED) core/base/spinlock.h
+	@mkdir -p $(@D)
+	$(Q)for f in $(ANALYSED); do sparse -std=gnu11 -Wno-cast-truncate -ffreestanding -DMULLION_VERSION='""' -I. $$f; done >$@.log 2>&1
+	@! grep . $@.log && touch $@
 $(O)/analyse/%.gcc: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HVFLAGS) -fanalyzer -MMD -MP -MT $@ -c $< -o $@
