@@ -339,9 +339,11 @@ static bool restart(struct partition *p, bool ordered) {
 static void finish(struct partition *p, enum partition_end why) {
     u32 word = __atomic_load_n(&p->control->word, __ATOMIC_ACQUIRE), order = CONTROL_ORDER(word);
     enum control_state state = why == END_CRASH ? CONTROL_CRASHED : why == END_STOP ? CONTROL_STOPPED : CONTROL_OFF;
-    bool again, ordered = why == END_STOP || why == END_RESTART;
+    bool ordered = why == END_STOP || why == END_RESTART;
+    bool again = order ? order == ORDER_RESTART : wants_restart(p, why);
 
     console_flush(&p->console);
+    if (!again) console_input_gone(p->input, true); /* who reads that it has ended types to another */
     __atomic_store_n(&p->control->ended, why, __ATOMIC_RELAXED);
     if (p->exit_value != NEVER) log_line("%s: debug exit with 0x%lx", p->config->name, p->exit_value);
     /* An ordered end is one line: another partition may go on with that for ever. */
@@ -350,7 +352,6 @@ static void finish(struct partition *p, enum partition_end why) {
                                 : "%s: %s",
              p->config->name, partition_end_name(why), control_who(word));
     for (u32 i = 0; i < p->vcpu_count && !ordered; i++) report_exits(p->vcpus[i]);
-    again = order ? order == ORDER_RESTART : wants_restart(p, why);
     if (passthrough_stop(p))
         state = CONTROL_BROKEN;
     else if (again && restart(p, order))

@@ -127,6 +127,9 @@ u16 uart_port(void) { return uart; }
 u32 uart_room(void) { return fake_hw.uart_blocked ? 0 : 16; }
 void uart_put(u8 byte) {
     if (fake_hw.console_length < sizeof(fake_hw.console) - 1) fake_hw.console[fake_hw.console_length++] = (char)byte;
+    if (!fake_hw.mark || !strstr(hardware_console(), fake_hw.mark)) return;
+    fake_hw.mark = NULL;
+    fake_hw.routed_then = fake_hw.routed_to;
 }
 bool uart_get(u8 *byte) {
     if (!fake_hw.keys || !*fake_hw.keys) return false;

@@ -32,6 +32,8 @@ struct hardware {
     u32 console_length;
     const char *keys; /* what the UART has received */
     u32 routed_to;    /* local APIC id that gets the UART's interrupt */
+    const char *mark; /* a text; once the console has it ... */
+    u32 routed_then;  /* ... this is what routed_to was */
     bool uart_blocked;
     u32 pauses;                            /* since the last stop */
     void (*on_pause)(void);                /* a core that waits: lets others go on */
