@@ -28,13 +28,21 @@ void pci_name(char *out, size_t size, u32 id) {
 
 static u32 config_read(void *ctx, u32 f, u32 offset, u32 size) {
     const struct partition *p = ctx;
+    const struct pci_function *real = p->pci->functions[f].real;
+    u32 value;
 
-    return pci_machine.read(NULL, p->pci->functions[f].real->id, offset, size);
+    if (offset == PCI_REG_COMMAND && real->virtual) pci_hold(real);
+    value = pci_machine.read(NULL, real->id, offset, size);
+    if (offset == PCI_REG_COMMAND && real->virtual) pci_let_go(real);
+    return value;
 }
 static void config_write(void *ctx, u32 f, u32 offset, u32 size, u32 value) {
     const struct partition *p = ctx;
+    const struct pci_function *real = p->pci->functions[f].real;
 
-    pci_machine.write(NULL, p->pci->functions[f].real->id, offset, size, value);
+    if (offset == PCI_REG_COMMAND && real->virtual) pci_hold(real);
+    pci_machine.write(NULL, real->id, offset, size, value);
+    if (offset == PCI_REG_COMMAND && real->virtual) pci_let_go(real);
 }
 
 /* --- stage 2 of device memory --- */

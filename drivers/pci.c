@@ -28,6 +28,8 @@
 static const struct host_acpi *machine __attribute__((section(".late")));
 static u32 ranges __attribute__((section(".late"))); /* of MCFG that are believed */
 static struct spinlock ports;
+static u32 holders; /* of virtual functions, or ALONE: a physical one that has some is being reset */
+#define ALONE (~0u)
 
 u64 pci_page(u32 id) {
     for (u32 i = 0; i < ranges; i++) {
@@ -116,6 +118,26 @@ u32 pci_discover(struct pci_function *out, u32 max) {
 
 /* --- reset --- */
 
+/* Those who hold virtual functions wait for resets of physical ones, and these for them. They do not wait for each
+ * other: their resets take long, too. */
+void pci_hold(const struct pci_function *f) {
+    u32 seen = 0;
+
+    if (!f->virtual && !f->vfs.count) return;
+    while (!__atomic_compare_exchange_n(&holders, &seen, f->virtual ? seen + 1 : ALONE, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
+        if (!f->virtual || seen == ALONE) seen = 0;
+        cpu_pause();
+    }
+}
+
+void pci_let_go(const struct pci_function *f) {
+    if (f->virtual)
+        __atomic_fetch_sub(&holders, 1, __ATOMIC_SEQ_CST);
+    else if (f->vfs.count)
+        __atomic_store_n(&holders, 0, __ATOMIC_SEQ_CST);
+}
+
 /* A reset of a physical function disables its virtual ones (SR-IOV 1.1, FLR That Targets a PF). */
 static void restore_virtual(const struct pci_function *f) {
     pci_sriov_enable(&pci_machine, f);
@@ -174,19 +196,23 @@ static int start_reset(const struct pci_function *f, const struct pci_function *
 }
 
 int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
+    bool in_use;
     int error;
 
+    pci_hold(f);
     put(f->id, PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF);
-    error = pci_sriov_in_use(&pci_machine, f) ? 0 : start_reset(f, bridge);
+    in_use = pci_sriov_in_use(&pci_machine, f);
+    error = in_use ? 0 : start_reset(f, bridge);
     for (u32 us = 0; !error; us += STEP_US) {
         u32 ids = get(f->id, PCI_REG_VENDOR, 4);
 
         /* All ones: nobody answers. Vendor 1: come again later (Configuration Request Retry Status). */
         if (f->virtual || ((ids & 0xffff) != 0xffff && (ids & 0xffff) != 1)) break;
-        if (us >= READY_US) return -E_TIMEOUT;
+        if (us >= READY_US) error = -E_TIMEOUT;
         clock_wait_us(STEP_US);
     }
-    pci_restore(f);
-    if (!error && f->vfs.count && !pci_sriov_in_use(&pci_machine, f)) restore_virtual(f);
+    if (error != -E_TIMEOUT) pci_restore(f);
+    if (!error && f->vfs.count && !in_use) restore_virtual(f);
+    pci_let_go(f);
     return error;
 }

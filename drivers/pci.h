@@ -21,3 +21,8 @@ void pci_restore(const struct pci_function *f);
  * there is; then waits until it answers. Afterwards its BARs are what they were, and it decodes them. Returns 0,
  * -E_UNSUPPORTED (no way to reset it: only bus mastering and interrupts are off), or -E_TIMEOUT (it stays busy). */
 int pci_reset(const struct pci_function *f, const struct pci_function *bridge) must_check;
+/* Around accesses to the command register of a virtual function, whose bus mastering tells that it is in use: a reset
+ * of the physical one, which passes over those in use and ends all others for a while, does not come in between. Waits
+ * for such a reset to end, a second or so at most. Nothing for other functions. */
+void pci_hold(const struct pci_function *f);
+void pci_let_go(const struct pci_function *f);

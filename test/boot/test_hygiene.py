@@ -266,13 +266,13 @@ def test_stack_protector():
             "core/config/toml.o", "core/insn/execute.o", "mm/frames.o"} <= users, sorted(users)
 
 
-# What every core can write, for good reason: the lock of ports 0xcf8 and 0xcfc, console and log, the counters of cores and partitions,
+# What every core can write, for good reason: the lock of ports 0xcf8 and 0xcfc, who holds virtual functions, console and log, the counters of cores and partitions,
 # and, unused by now, boot's stacks, tables and list of free memory.
 SHARED = {"focus", "inputs", "line_owner", "lock", "stage", "stage_at", "stage_count", "log_data",
           "log_lock", "log_ring", "log_source", "alive", "enabled", "panicked", "arrived",
           "boot_gdt", "boot_gdt_pointer", "boot_gdt_pointer_high", "boot_pml4", "boot_pdpt_low",
           "boot_pdpt_high", "boot_pd_high", "boot_pt", "boot_pd", "boot_stack", "boot_stack_top",
-          "start_stack", "ports", "frames", "free_ranges", "scratch", "image_end", "late_end",
+          "start_stack", "ports", "holders", "frames", "free_ranges", "scratch", "image_end", "late_end",
           "cells", "drawn", "dirty", "top", "row", "column", "escape"}  # drivers/screen.c
 
 
