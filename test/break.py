@@ -235,11 +235,11 @@ def copy_tree():
         source, target = TOP / name, TREE / name
         if source.is_file() and not (target.exists() and target.read_bytes() == source.read_bytes()):
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            shutil.copy(source, target)  # programs stay executable
 
 
 def make(*targets):
-    result = run(["make", f"-j{os.cpu_count()}", *targets])
+    result = run(["make", f"-j{os.cpu_count()}", *targets], env=dict(os.environ, PACKAGES=str(TOP / "build/packages")))
     if result.returncode:
         raise RuntimeError(f"make {' '.join(targets)}:\n{result.stdout[-3000:]}")
 
