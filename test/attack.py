@@ -48,6 +48,11 @@ def table(title, rows):
         print(f"  {name:42}" + "".join(f"{cells.get(vendor, '-'):>22}" for vendor in VENDORS))
 
 
+def counted(test, vendor):
+    """Is time counted in instructions, so that a late victim is the hypervisor's fault?"""
+    return vendor == "vmx" or test == "test_attack"
+
+
 def by_vendor(function):
     return {vendor: function(vendor) for vendor in VENDORS}
 
@@ -72,11 +77,13 @@ def report():
         for vendor in VENDORS if test != "test_leftovers" else ():
             ends = re.findall(r"victim: done periods (\d+) missed (\d+) unexpected (\d+) corrupt (\d+)", log(test, vendor))
             if ends:
-                felt.setdefault(test, {})[vendor] = " ".join(ends[-1])
+                periods, missed, *others = ends[-1]
+                felt.setdefault(test, {})[vendor] = " ".join((periods, missed if counted(test, vendor) else f"({missed})", *others))
     table("the victim: periods, missed, unexpected, corrupt", list(felt.items()))
+    print("  (missed): by a clock that goes on while the emulator waits for its turn; not a breach")
     breaches = sum(verdict != "ok" for v in VENDORS for _, verdict in tried[v].values())
     breaches += sum(end == "BREACH" for v in VENDORS for end in done[v].values())
-    breaches += sum(int(n) for cells in felt.values() for text in cells.values() for n in text.split()[1:])
+    breaches += sum(int(n) for cells in felt.values() for text in cells.values() for n in text.split()[1:] if n.isdigit())
     print(f"\nattack: {sum(int(s.group(1)) for s in sums.values() if s)} attempts, "
           f"{sum(len(d) for d in done.values())} deeds, {breaches} breaches")
     return breaches
