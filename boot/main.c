@@ -10,6 +10,7 @@
 #include "core/base/panic.h"
 #include "core/base/string.h"
 #include "drivers/clock.h"
+#include "drivers/descriptors.h"
 #include "drivers/ioapic.h"
 #include "drivers/lapic.h"
 #include "drivers/srat.h"
@@ -25,6 +26,9 @@ static struct frame_range all_ranges[MAX_FREE_RANGES] __attribute__((section(".l
 static struct frames memory __attribute__((section(".late"))) = {.ranges = all_ranges, .max = MAX_FREE_RANGES};
 static struct host_acpi acpi __attribute__((section(".late")));
 static struct boot_info info __attribute__((section(".late")));
+/* Until the boot core has local pages like every other. */
+static struct core_descriptors descriptors __attribute__((section(".late")));
+static u8 fault_stack[4096] __attribute__((section(".late"), aligned(16)));
 
 static void *direct(u64 at) { return (void *)(at + DIRECT_BASE); }
 
@@ -183,6 +187,11 @@ static void log_details(const void *mbi) {
     log_line(LOG_DEBUG "boot: local APIC timer: %s", lapic_has_deadline() ? "tsc deadline" : "one-shot");
 }
 
+static void fault(struct trap_frame *f) {
+    panic("exception %llu, error code 0x%llx, rip 0x%llx, cr2 0x%llx, at start", (unsigned long long)f->vector,
+          (unsigned long long)f->error, (unsigned long long)f->rip, (unsigned long long)read_cr2());
+}
+
 /* What the command line says, before the first line is printed: on which console, and which lines. */
 static void read_options(const void *mbi, bool valid) {
     char why[400] = "";
@@ -201,6 +210,8 @@ void boot_main(u64 mbi_at, u64 image) {
     const char *source = "";
     u64 total = 0;
 
+    descriptors_setup(fault);
+    descriptors_load(&descriptors, (u64)(fault_stack + sizeof(fault_stack)));
     read_options(mbi, mb2_check(mbi, MIB(64), &total) == 0);
     info.image = hpa(image);
     collect_memory(mbi, mbi_at, total);

@@ -148,17 +148,12 @@ static u32 build_all(void) {
     return alive;
 }
 
-/* Until the boot core has local pages like every other. */
-static struct core_descriptors boot_descriptors __attribute__((section(".late")));
-static u8 boot_fault_stack[4096] __attribute__((section(".late"), aligned(16)));
-
 void core_start(struct boot_info *boot) {
     u32 partitions;
 
     machine.boot = boot;
     canary_choose();
     descriptors_setup(trap);
-    descriptors_load(&boot_descriptors, (u64)(boot_fault_stack + sizeof(boot_fault_stack)));
     hostspace_boot(boot);
     cores_protect();
     machine.tsc_hz = boot->tsc_hz;

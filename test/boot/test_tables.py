@@ -43,6 +43,14 @@ def test_madt(boot, guest, tmp_path, vendor, tables, what):
     refused(spoilt(boot, guest, tmp_path, "APIC", tables), "acpi: " + what, REMEDY)
 
 
+def test_fault_of_start_up(boot, guest, tmp_path, vendor):
+    """An I/O APIC whose second register lies behind the 4 GiB that are mapped at first: the fault is told, and is no reset."""
+    machine = spoilt(boot, guest, tmp_path, "APIC", [madt(cpu(0), ioapic(0xfffffff8))])
+    machine.wait_for(r"^\[mullion\] panic: exception 14, error code 0x[02], rip 0xffffffff80[0-9a-f]{6}, cr2 0xffff800100000008, at start\n")
+    machine.wait_for(r"panic: the machine is stopped; please report these lines\n")
+    assert machine.running() and machine.text().count("mullion: version") == 1, "it was reset"
+
+
 @pytest.mark.parametrize("name", ["RSD ", "RSDT"])
 def test_root(boot, guest, vendor, name):
     """No root pointer: GRUB skips one that is not valid. And a root table that is none."""
