@@ -105,7 +105,7 @@ unit: unit-build
 tools: $(O)/tools/mullion-check
 
 TLFLAGS := -std=gnu11 -O2 -g -DHOST_BUILD $(WARN) -I.
-TLOBJS  := $(patsubst %.c,$(O)/host/%.o,$(wildcard tools/*.c) $(filter core/base/% core/config/% mm/frames.c mm/numa.c,$(PURE)))
+TLOBJS  := $(patsubst %.c,$(O)/host/%.o,$(wildcard tools/*.c) $(filter core/base/% core/config/% core/image/% mm/frames.c mm/numa.c mm/region%,$(PURE)))
 $(O)/host/tools/mullion-check.o: $(O)/version
 $(O)/host/tools/mullion-check.o: TLFLAGS += -DMULLION_VERSION='"$(VERSION)"'
 $(O)/host/%.o: %.c

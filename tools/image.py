@@ -58,13 +58,13 @@ def read_config(path):
         raise Refused(f"{path}: {error}") from None
 
 
-def check(path):
-    """Asks the checker. Raises Refused with its words."""
+def check(path, what, *options):
+    """Asks the checker. Raises Refused with its words. what: they mean if it refuses."""
     if not os.access(CHECKER, os.X_OK):
         raise Refused(f"{CHECKER} is missing; `make tools` builds it")
-    result = subprocess.run([CHECKER, path], capture_output=True, text=True, errors="replace", check=False)
+    result = subprocess.run([CHECKER, path, *options], capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
-        raise Refused(f"{path}: not a valid partition file\n{result.stderr.rstrip()}")
+        raise Refused(f"{path}: {what}\n{result.stderr.rstrip()}")
 
 
 def partitions(config):
@@ -175,13 +175,19 @@ def _word(text):
 
 
 def contents_of(path, cmdline="", hypervisor=HYPERVISOR):
-    """Contents of a partition file, checked first."""
+    """Contents of a partition file, checked first: the file, then what it names, as far as it shows before a start."""
     path = pathlib.Path(path)
     readable(path, "the partition file")
-    check(path)
+    check(path, "not a valid partition file")
     config = read_config(path)
     console = config.get("machine", {}).get("console", "com1")
-    return Contents(path, modules_of(config, path), cmdline, hypervisor, console)
+    modules = modules_of(config, path)
+    contents = Contents(path, modules, cmdline, hypervisor, console)
+    check(path, "would not start", "--hypervisor", contents.files["mullion.elf"], "--cmdline", cmdline,
+          *(word for name, file in modules.items() for word in ("--module", name, file)))
+    if other := [word for word in cmdline.split() if word.startswith("config=") and word != "config=mullion.toml"]:
+        raise Refused(f"{other[0]}: the partition file's name as a module is mullion.toml")
+    return contents
 
 
 # --- making things

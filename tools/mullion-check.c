@@ -11,8 +11,11 @@
 
 #include "core/base/errors.h"
 #include "core/config/config.h"
+#include "core/config/options.h"
 #include "core/config/schema.h"
+#include "tools/files.h"
 #include "tools/inventory.h"
+#include "tools/kernels.h"
 #include "tools/report.h"
 
 #ifndef MULLION_VERSION
@@ -26,8 +29,12 @@ static const char help[] = "Usage: mullion-check FILE [OPTION]...\n"
                            "interrupt, PCI function and module.\n"
                            "\n"
                            "  --machine LIST    the machine is what tools/inventory printed into this file\n"
-                           "  --modules DIR     the modules are the files of this directory\n"
+                           "  --modules DIR     the modules are the files of this directory; kernels are loaded as\n"
+                           "                    the hypervisor loads them\n"
                            "  --modules A,B,C   the modules are these names\n"
+                           "  --module NAME FILE  a module, which is this file; for several, several times\n"
+                           "  --hypervisor ELF  this file is one that a Multiboot2 loader starts\n"
+                           "  --cmdline OPTIONS the hypervisor's command line, in one word\n"
                            "  --cpus N          the machine has N cores\n"
                            "  --memory SIZE     the machine has this much memory for partitions: 512M, 4G\n"
                            "  --json            print the report, or the mistake, for programs\n"
@@ -39,13 +46,16 @@ static const char help[] = "Usage: mullion-check FILE [OPTION]...\n"
                            "Without an option, what it tells is not checked. Exit code: 0 if the file is good, 1 if\n"
                            "it has a mistake, 2 if the command is wrong or a file cannot be read or written.\n";
 
-struct names {
-    char **list;
+/* The modules that the command line tells of. */
+struct modules {
+    struct module_file *list;
+    const char **names; /* the same ones' */
     size_t count;
 };
 
 struct options {
-    const char *file, *modules, *inventory, *svg;
+    const char *file, *inventory, *svg, *hypervisor;
+    struct modules modules;
     struct config_machine machine;
     u64 memory; /* bytes free for partitions, 0: not checked */
     bool json, strict;
@@ -64,32 +74,31 @@ struct run {
     u8 *arenas[3]; /* of the file, of the inventory, of the placement */
 };
 
-static void *grow(void *old, size_t bytes) {
-    void *memory = realloc(old, bytes);
+/* folder: NULL or where the file is, whose name it has there. file: NULL, or the file. */
+static void add_module(struct modules *m, const char *name, size_t length, const char *folder, const char *file) {
+    size_t room = (folder ? strlen(folder) + 1 + length : file ? strlen(file) : 0) + 1;
+    struct module_file *new;
 
-    if (!memory) {
-        fputs("mullion-check: out of memory\n", stderr);
-        exit(EXIT_USAGE);
-    }
-    return memory;
+    m->list = file_grow(m->list, (m->count + 1) * sizeof(*m->list));
+    new = &m->list[m->count++];
+    new->name = file_grow(NULL, length + 1);
+    memcpy(new->name, name, length);
+    new->name[length] = 0;
+    new->path = folder || file ? file_grow(NULL, room) : NULL;
+    if (folder) (void)snprintf(new->path, room, "%s/%s", folder, new->name);
+    if (file) memcpy(new->path, file, room);
 }
 
-static void add_name(struct names *names, const char *text, size_t length) {
-    char *name = grow(NULL, length + 1);
-
-    memcpy(name, text, length);
-    name[length] = 0;
-    names->list = grow(names->list, (names->count + 1) * sizeof(*names->list));
-    names->list[names->count++] = name;
+static int compare_modules(const void *a, const void *b) {
+    return strcmp(((const struct module_file *)a)->name, ((const struct module_file *)b)->name);
 }
-
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* A directory's files, sorted so that messages are the same everywhere; or the listed names. */
-static int read_modules(const char *spec, struct names *names) {
+static int read_modules(const char *spec, struct modules *m) {
     DIR *dir = opendir(spec);
+    size_t first = m->count;
 
-    names->list = grow(NULL, sizeof(*names->list)); /* never NULL: "none" is an answer */
+    m->list = file_grow(m->list, (m->count + 1) * sizeof(*m->list)); /* never NULL: "none" is an answer */
     if (!dir) {
         if (strchr(spec, '/')) {
             fprintf(stderr, "mullion-check: %s: %s\n", spec, strerror(errno));
@@ -98,15 +107,15 @@ static int read_modules(const char *spec, struct names *names) {
         for (const char *s = spec; *s; s += *s == ',') {
             size_t n = strcspn(s, ",");
 
-            if (n) add_name(names, s, n);
+            if (n) add_module(m, s, n, NULL, NULL);
             s += n;
         }
         return 0;
     }
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        if (entry->d_name[0] != '.') add_name(names, entry->d_name, strlen(entry->d_name));
+        if (entry->d_name[0] != '.') add_module(m, entry->d_name, strlen(entry->d_name), spec, NULL);
     closedir(dir);
-    qsort(names->list, names->count, sizeof(*names->list), compare_names);
+    qsort(m->list + first, m->count - first, sizeof(*m->list), compare_modules);
     return 0;
 }
 
@@ -115,11 +124,28 @@ static int usage(const char *what, const char *which) {
     return -1;
 }
 
+/* What of the hypervisor's command line the checks depend on. */
+static int take_cmdline(struct config_machine *machine, const char *cmdline) {
+    struct boot_options o;
+    char why[300], *remedy;
+
+    if (options_parse(cmdline, &o, why, sizeof(why))) {
+        remedy = strchr(why, '|');
+        if (remedy) *remedy++ = 0;
+        fprintf(stderr, "mullion-check: --cmdline: %s\n  remedy: %s\n", why, remedy ? remedy : "correct it");
+        return -1;
+    }
+    if (o.console.given && o.console.uart == UART_PORT) machine->console = o.console.at;
+    return 0;
+}
+
 static int take_option(struct options *o, const char *name, const char *value) {
     char *end;
 
-    if (!strcmp(name, "--modules")) {
-        o->modules = value;
+    if (!strcmp(name, "--modules")) return read_modules(value, &o->modules);
+    if (!strcmp(name, "--cmdline")) return take_cmdline(&o->machine, value);
+    if (!strcmp(name, "--hypervisor")) {
+        o->hypervisor = value;
         return 0;
     }
     if (!strcmp(name, "--machine")) {
@@ -153,7 +179,8 @@ static bool take_flag(struct options *o, const char *name) {
 
 /* "--name value" and "--name=value". */
 static int parse_options(int argc, char **argv, struct options *o) {
-    static const char *const known[] = {"--modules", "--cpus", "--memory", "--machine", "--svg"};
+    static const char *const known[] = {"--modules", "--cpus",       "--memory", "--machine",
+                                        "--svg",     "--hypervisor", "--cmdline"};
 
     for (int i = 1; i < argc; i++) {
         const char *match = NULL, *value;
@@ -165,6 +192,12 @@ static int parse_options(int argc, char **argv, struct options *o) {
             continue;
         }
         if (take_flag(o, argv[i])) continue;
+        if (!strcmp(argv[i], "--module")) {
+            if (i + 2 >= argc) return usage("a name and a file are missing after ", argv[i]);
+            add_module(&o->modules, argv[i + 1], strlen(argv[i + 1]), NULL, argv[i + 2]);
+            i += 2;
+            continue;
+        }
         for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
             if (strlen(known[k]) == length && !strncmp(argv[i], known[k], length)) match = known[k];
         if (!match) return usage("no such option: ", argv[i]);
@@ -173,30 +206,6 @@ static int parse_options(int argc, char **argv, struct options *o) {
         if (take_option(o, match, value)) return -1;
     }
     return o->file ? 0 : usage("no file is given", "");
-}
-
-/* The contents, or as much as is seen to be more than `most` bytes; NULL after a message. */
-static char *read_file(const char *path, size_t most, size_t *length) {
-    size_t room = KIB(64);
-    FILE *f = fopen(path, "rb");
-    char *text = NULL;
-    bool bad = f == NULL;
-
-    *length = 0;
-    while (!bad) {
-        text = grow(text, room);
-        *length += fread(text + *length, 1, room - *length, f);
-        if (*length < room || *length > most) break;
-        room *= 2;
-    }
-    bad = bad || ferror(f);
-    if (bad) {
-        fprintf(stderr, "mullion-check: %s: %s\n", path, strerror(errno));
-        free(text);
-        text = NULL;
-    }
-    if (f) fclose(f);
-    return text;
 }
 
 /* The line of the mistake and a caret below its character. Long lines are cut around it. */
@@ -240,12 +249,12 @@ static int load_machine(struct run *r) {
     struct arena arena = {0};
     struct config_error error = {0};
     size_t length;
-    char *text = read_file(path, CONFIG_MAX_BYTES, &length);
+    char *text = file_read(path, CONFIG_MAX_BYTES, &length);
     int rc;
 
     if (!text) return EXIT_USAGE;
     arena.size = INVENTORY_ARENA_BYTES(length);
-    arena.base = r->arenas[1] = grow(NULL, arena.size);
+    arena.base = r->arenas[1] = file_grow(NULL, arena.size);
     rc = length > CONFIG_MAX_BYTES ? -E_INVAL : inventory_parse(&arena, text, length, &r->machine, &error);
     if (length > CONFIG_MAX_BYTES)
         failed(path, "more than 1 MiB: this is no inventory");
@@ -265,29 +274,31 @@ static bool earlier(const struct config_error *a, const struct config_error *b) 
     return a->line < b->line || (a->line == b->line && a->column < b->column);
 }
 
+/* Adds another check's result: 0, a mistake in `other`, or an error that leaves all checks. */
+static int earliest(int rc, struct config_error *error, int code, const struct config_error *other) {
+    if (code == -E_INVAL && (!rc || earlier(other, error))) *error = *other;
+    return code ? code : rc;
+}
+
 /* Of all checks of the machine the mistake that stands first. */
 static int check_machine(struct run *r, struct config_error *error) {
     struct config_error other;
+    const struct modules *m = &r->options->modules;
     struct arena arena = {0};
     u32 count = r->config->partition_count, ranges;
     int rc = config_check_machine(r->config, &r->options->machine, error);
 
-    if (r->options->memory && config_check_memory(r->config, r->options->memory, &other)) {
-        if (!rc || earlier(&other, error)) *error = other;
-        rc = -E_INVAL;
-    }
-    if (!r->machine) return rc;
+    if (r->options->memory)
+        rc = earliest(rc, error, config_check_memory(r->config, r->options->memory, &other), &other);
+    rc = earliest(rc, error, kernels_check(r->config, m->list, m->count, &other), &other);
+    if (!r->machine || (rc && rc != -E_INVAL)) return rc;
     ranges = r->machine->memory_count + r->machine->numa.range_count;
     arena.size = (size_t)count * (sizeof(*r->places) + 16 + (3 * ranges + 2) * sizeof(struct piece)) +
                  (4 * (size_t)(ranges + count) + 64) * sizeof(struct frame_range) + KIB(4);
-    arena.base = r->arenas[2] = grow(NULL, arena.size);
+    arena.base = r->arenas[2] = file_grow(NULL, arena.size);
     r->places = arena_alloc(&arena, count * sizeof(*r->places));
     if (!r->places) return -E_NOMEM;
-    if (inventory_check(r->machine, r->config, &arena, r->places, &other)) {
-        if (!rc || earlier(&other, error)) *error = other;
-        rc = -E_INVAL;
-    }
-    return rc;
+    return earliest(rc, error, inventory_check(r->machine, r->config, &arena, r->places, &other), &other);
 }
 
 /* Kept in the order of the file. */
@@ -295,7 +306,7 @@ static void add_warning(void *ctx, const struct config_error *warning) {
     struct run *r = ctx;
     u32 at = r->warning_count++;
 
-    r->warnings = grow(r->warnings, r->warning_count * sizeof(*r->warnings));
+    r->warnings = file_grow(r->warnings, r->warning_count * sizeof(*r->warnings));
     for (; at && earlier(warning, &r->warnings[at - 1]); at--) r->warnings[at] = r->warnings[at - 1];
     r->warnings[at] = *warning;
 }
@@ -330,7 +341,7 @@ static int draw(const struct ownership *o, const char *path) {
         if (stat(o->file, &file) == 0 && status.st_dev == file.st_dev && status.st_ino == file.st_ino)
             return failed(path, "this is the partition file; name another");
     }
-    name = grow(NULL, length + 8);
+    name = file_grow(NULL, length + 8);
     (void)snprintf(name, length + 8, "%s.XXXXXX", path);
     fd = mkstemp(name);
     if (fd < 0) {
@@ -367,7 +378,7 @@ static int report(const struct run *r) {
 
     if (rc) return rc;
     if (r->machine && access(PCI_IDS_FILE, R_OK) == 0)
-        all.pci_ids = names = read_file(PCI_IDS_FILE, SIZE_MAX - 1, &all.pci_ids_length);
+        all.pci_ids = names = file_read(PCI_IDS_FILE, SIZE_MAX - 1, &all.pci_ids_length);
     if (o->json) {
         json_report(stdout, &all);
     } else {
@@ -384,18 +395,37 @@ static int check(struct run *r) {
     struct config_error error = {0};
     int rc;
 
-    arena.base = r->arenas[0] = grow(NULL, arena.size);
+    arena.base = r->arenas[0] = file_grow(NULL, arena.size);
     rc = config_parse(&arena, r->text, r->length, &r->config, &error);
     if (!rc) rc = check_machine(r, &error);
+    if (rc == -E_NOENT) return EXIT_USAGE; /* told already */
     if (rc == -E_NOMEM) return failed(r->options->file, "out of memory");
     if (rc) return mistake(r, &error);
     rc = warn(r);
     return rc ? rc : report(r);
 }
 
+static void name_modules(struct options *o) {
+    struct modules *m = &o->modules;
+
+    if (!m->list) return;
+    m->names = file_grow(NULL, (m->count + 1) * sizeof(*m->names));
+    for (size_t i = 0; i < m->count; i++) m->names[i] = m->list[i].name;
+    o->machine.modules = m->names;
+    o->machine.module_count = (u32)m->count;
+}
+
+static void free_modules(struct modules *m) {
+    for (size_t i = 0; i < m->count; i++) {
+        free(m->list[i].name);
+        free(m->list[i].path);
+    }
+    free(m->list);
+    free(m->names);
+}
+
 int main(int argc, char **argv) {
     struct options o = {0};
-    struct names names = {0};
     struct run r = {.options = &o};
     char *text = NULL;
     int rc = EXIT_USAGE;
@@ -408,18 +438,17 @@ int main(int argc, char **argv) {
                        ? EXIT_USAGE
                        : EXIT_GOOD;
     }
-    if (parse_options(argc, argv, &o) || (o.modules && read_modules(o.modules, &names))) goto out;
-    text = read_file(o.file, CONFIG_MAX_BYTES, &r.length);
+    if (parse_options(argc, argv, &o)) goto out;
+    if (o.hypervisor && kernels_check_hypervisor(o.hypervisor)) goto out;
+    name_modules(&o);
+    text = file_read(o.file, CONFIG_MAX_BYTES, &r.length);
     if (!text || (o.inventory && load_machine(&r))) goto out;
     r.text = text;
-    o.machine.modules = (const char *const *)names.list;
-    o.machine.module_count = (u32)names.count;
     rc = check(&r);
 out:
     free(text);
     free(r.warnings);
     for (size_t i = 0; i < 3; i++) free(r.arenas[i]);
-    for (size_t i = 0; i < names.count; i++) free(names.list[i]);
-    free(names.list);
+    free_modules(&o.modules);
     return rc;
 }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from images import elf, multiboot2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools/mullion-image"
@@ -41,8 +42,8 @@ def built():
 def here(tmp_path):
     """A folder with a partition file, its kernel, and something in the hypervisor's place."""
     (tmp_path / "f.toml").write_text(FILE)
-    (tmp_path / "k.elf").write_bytes(b"kernel" * 100)
-    (tmp_path / "hv").write_bytes(b"hypervisor" * 1000)
+    (tmp_path / "k.elf").write_bytes(elf())
+    (tmp_path / "hv").write_bytes(multiboot2())
     return tmp_path
 
 
@@ -126,7 +127,7 @@ def test_netboot_by_mac_beside_what_is_there(here):
 
 def test_netboot_replaces_a_machine_whole(here):
     made(here, "--netboot", "net")
-    (here / "l.elf").write_bytes(b"other")
+    (here / "l.elf").write_bytes(elf(b"other"))
     (here / "f.toml").write_text(FILE.replace("k.elf", "l.elf"))
     made(here, "--netboot", "net")
     assert {p.name for p in (here / "net/mullion/default").iterdir()} == {
@@ -138,8 +139,9 @@ def test_all_modules_once_by_path_too_and_console(here):
     for name in ("K.ELF", "sub/k.elf", "grub", "odd,+name"):
         (here / name).parent.mkdir(exist_ok=True)
         (here / name).write_text(name)
+    (here / "k.elf").write_bytes(multiboot2())
     second = FILE.replace(".a", ".b").replace("[0]", "[1]")
-    more = 'initrd = "K.ELF"\nmodules = ["sub/k.elf", "grub", "odd,+name"]\nformat = "pvh"\n'
+    more = 'initrd = "K.ELF"\nmodules = ["sub/k.elf", "grub", "odd,+name"]\nformat = "multiboot2"\n'
     (here / "f.toml").write_text(FILE + more + second + '[machine]\nconsole = "com2"\n')
     made(here, "--disk", "o.img")
     text = on_disk(here, "o.img", "/boot/grub/grub.cfg").decode()
@@ -187,6 +189,27 @@ def test_unreadable_kernel(here, kind):
     refused(here, r"module k\.elf: .*/k\.elf is not a file", *kind)
 
 
+@EACH
+def test_images_that_would_not_start(here, kind):
+    """Told in the words of the loader that refuses them, with the file."""
+    (here / "k.elf").write_bytes(b"garbage")
+    refused(here, r"(?s)f\.toml: would not start\nf\.toml:4:10: module k\.elf: neither Linux bzImage .*\^.*/k\.elf$", *kind)
+    (here / "f.toml").write_text(FILE + 'format = "linux"\n')
+    refused(here, r"f\.toml:4:10: module k\.elf: header: not a Linux bzImage", *kind)
+    (here / "f.toml").write_text(FILE)
+    (here / "k.elf").write_bytes(elf())
+    (here / "hv").write_bytes(elf())
+    refused(here, r"f\.toml: would not start\nmullion-check: \S*/hv: magic: no multiboot2 header in the first 32 KiB", *kind)
+
+
+def test_command_line_that_would_be_refused(here):
+    refused(here, r"(?s)--cmdline: the command line has no parameter noiomu\n  remedy: correct it", "--iso", "o", "--cmdline", "noiomu")
+    refused(here, r"config=f\.toml: the partition file's name as a module is mullion\.toml", "--iso", "o", "--cmdline", "config=f.toml")
+    (here / "f.toml").write_text(FILE + 'ports = ["0x2f8"]\n')
+    made(here, "--iso", "o.iso")
+    refused(here, r"f\.toml:5:10: port 0x2f8 belongs to the console that the command line names", "--iso", "o", "--cmdline", "console=com2")
+
+
 def test_kernel_without_permission(here):
     (here / "k.elf").chmod(0)
     result = run(here, "--iso", "o.iso", before=AS_USER)
@@ -212,7 +235,7 @@ def test_full_disk(here, kind):
     """Files of at most 64 KiB: the error of a write is another one, the way out the same."""
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
-    (here / "hv").write_bytes(bytes(100000))
+    (here / "hv").write_bytes(multiboot2(bytes(100000)))
     refused(here, r"out/o: File too large|grub-mk\w+ failed", *kind, preexec_fn=limit)
 
 
@@ -257,7 +280,7 @@ def test_all_outputs_or_none(here, before):
     """The ISO is made already when the disk fails, and both when the network's folder does."""
     if before:
         made(here, *OUTPUTS)
-        (here / "k.elf").write_bytes(b"another" * 100)
+        (here / "k.elf").write_bytes(elf(b"another" * 100))
     (here / "bin").mkdir()
     path = dict(os.environ, PATH=f"{here}/bin:{os.environ['PATH']}")
     for name, script in (("mmd", "exit 3"), ("grub-mkimage", PXE_FAILS)):

@@ -6,6 +6,7 @@ import subprocess
 import xml.etree.ElementTree as xml
 
 import pytest
+from images import elf
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GOOD = '[partition.a]\ncpus = [0, 1]\nmemory = "16M"\nkernel = "vmlinuz"\n'
@@ -83,13 +84,14 @@ def test_machine_options(check):
 def test_modules_of_a_directory(check, tmp_path):
     (tmp_path / "mods").mkdir()
     assert check(GOOD, "--modules", "mods").stderr.splitlines()[-1].startswith("  remedy: no module is loaded")
-    (tmp_path / "mods" / "vmlinuz").write_bytes(b"")
+    (tmp_path / "mods" / "vmlinuz").write_bytes(elf())
     assert check(GOOD, "--modules", "mods").returncode == 0
 
 
 @pytest.mark.parametrize("args", [[], ["a", "b"], ["--nope", "a"], ["a", "--cpus"], ["a", "--cpus", "0"],
                                   ["a", "--cpus", "-1"], ["a", "--cpus", "2x"], ["a", "--memory", "5"],
-                                  ["a", "--modules", "no/such/folder"], ["no-such-file"], ["/"]])
+                                  ["a", "--modules", "no/such/folder"], ["a", "--module"], ["a", "--module", "b"],
+                                  ["no-such-file"], ["/"]])
 def test_wrong_commands(args):
     result = run(*args)
     assert result.returncode == 2

@@ -4,11 +4,11 @@ test_mullion_check.py go further with theirs."""
 import os
 import pathlib
 import re
-import struct
 import subprocess
 import zlib
 
 import pytest
+from images import bzimage, elf, multiboot2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILE = '[partition.a]\ncpus = [0]\nmemory = "16M"\nkernel = "k.elf"\n'
@@ -25,10 +25,10 @@ def built():
 def here(tmp_path):
     """A folder with a partition file and a kernel, and build/ with a checker and a hypervisor of sorts."""
     (tmp_path / "f.toml").write_text(FILE)
-    (tmp_path / "k.elf").write_bytes(b"kernel" * 100)
+    (tmp_path / "k.elf").write_bytes(elf())
     (tmp_path / "build/tools").mkdir(parents=True)
     (tmp_path / "build/tools/mullion-check").symlink_to(ROOT / "build/tools/mullion-check")
-    (tmp_path / "build/mullion.elf").write_bytes(b"hypervisor" * 1000)
+    (tmp_path / "build/mullion.elf").write_bytes(multiboot2())
     return tmp_path
 
 
@@ -103,6 +103,17 @@ def test_unreadable_kernel(here, name, words):
     refused(here, r"k\.elf is empty", name, *words)
 
 
+@pytest.mark.parametrize("name, words", [("run", ["f.toml"]), ("mullion-image", ["f.toml", "--iso", "o"])])
+def test_images_that_would_not_start(here, name, words):
+    """The file, and what of it is wrong."""
+    (here / "k.elf").write_bytes(elf(kind=3))
+    refused(here, r"(?s)f\.toml: would not start\n.*f\.toml:4:10: module k\.elf: e_type: 3, not .*the file, which is \S*/k\.elf$",
+            name, *words)
+    (here / "k.elf").write_bytes(elf())
+    (here / "build/mullion.elf").write_bytes(elf())
+    refused(here, r"f\.toml: would not start\nmullion-check: \S*/mullion\.elf: magic: no multiboot2 header ", name, *words)
+
+
 def test_kernel_that_is_none(here):
     refused(here, r"extract-vmlinux: k\.elf: this is not a bzImage", "extract-vmlinux", "k.elf", "o")
     header = bytearray(0x300)
@@ -117,7 +128,7 @@ def test_kernel_that_is_none(here):
 def test_output_over_a_device(here, name, words):
     """A device or a pipe is not replaced by a file."""
     if name == "extract-vmlinux":
-        write_kernel(here / "k.elf", b"\x7fELF")
+        (here / "k.elf").write_bytes(packed_kernel(b"\x7fELF"))
     os.mkfifo(here / "pipe")
     for out in ("/dev/null", "pipe"):
         refused(here, rf"{out} is no regular file|{out}: this is no regular file", name, *(word.format(out) for word in words))
@@ -151,18 +162,13 @@ def test_full_disk_make_initrd(here):
     assert on_a_full_disk(here, "make-initrd", "plain", more={"O": str(here / "out")}) == []
 
 
-def write_kernel(path, contents):
-    """A bzImage of sorts, that holds this."""
+def packed_kernel(contents):
     packed = zlib.compressobj(9, zlib.DEFLATED, 31)
-    body = packed.compress(contents) + packed.flush() + bytes(4)
-    kernel = bytearray(0x400) + body
-    kernel[0x1f1], kernel[0x202:0x206] = 1, b"HdrS"
-    struct.pack_into("<II", kernel, 0x248, 0, len(body))
-    path.write_bytes(kernel)
+    return bzimage(packed.compress(contents) + packed.flush() + bytes(4))
 
 
 def test_full_disk_extract_vmlinux(here):
-    write_kernel(here / "k.elf", b"\x7fELF" + bytes(1 << 20))
+    (here / "k.elf").write_bytes(packed_kernel(b"\x7fELF" + bytes(1 << 20)))
     assert on_a_full_disk(here, "extract-vmlinux", "k.elf", "out/o") == []
     assert tool(here, "extract-vmlinux", "k.elf", "o").returncode == 0
     assert (here / "o").stat().st_size == (1 << 20) + 4
@@ -170,7 +176,7 @@ def test_full_disk_extract_vmlinux(here):
 
 def test_full_disk_run(here):
     """Neither ISO nor log nor a disk with nothing in it is left."""
-    (here / "k.elf").write_bytes(os.urandom(100000))
+    (here / "k.elf").write_bytes(elf(os.urandom(100000)))
     (here / "f.toml").write_text("# disk: d 1M\n# qemu: -drive if=none,file={d},id=d\n" + FILE)
     left = on_a_full_disk(here, "run", "f.toml", more={"O": str(here / "out")}, prepare="cp -rP build/* out/")
     assert [line for line in left if not line.endswith(":")] == ["mullion.elf", "tools", "mullion-check"]

@@ -69,4 +69,4 @@ def test_zsh_completion():
         name = "" if tool == "mullion-check" else tool.removeprefix("mullion-")
         case = re.search(rf"^    (?:[^\n]*\| )?\*{name}(?: \|[^\n]*)?\)(.*?);;", text, re.M | re.S)
         assert case, tool
-        assert set(re.findall(r"'(--[a-z-]+)\[", case[1])) - {"--version"} == options(tool), tool
+        assert set(re.findall(r"'\*?(--[a-z-]+)\[", case[1])) - {"--version"} == options(tool), tool

@@ -4,12 +4,12 @@ _mullion_check() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     COMPREPLY=()
     case $before in
-    --cpus | --memory) return ;;
+    --cpus | --memory | --cmdline | --module) return ;;
     --modules) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
-    --machine | --svg) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+    --machine | --svg | --hypervisor) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
     esac
     case $word in
-    -*) mapfile -t COMPREPLY < <(compgen -W "--modules --cpus --memory --machine --json --svg --strict --help --version" -- "$word") ;;
+    -*) mapfile -t COMPREPLY < <(compgen -W "--modules --module --hypervisor --cmdline --cpus --memory --machine --json --svg --strict --help --version" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -f -X '!*.toml' -- "$word"; compgen -d -- "$word") ;;
     esac
 }
