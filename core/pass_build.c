@@ -10,6 +10,7 @@
 #include "core/base/string.h"
 #include "core/hostspace.h"
 #include "core/machine.h"
+#include "drivers/pci.h"
 #include "drivers/pci_scan.h"
 
 #define LARGE_BAR    MIB(256) /* wide BARs from here on lie above memory */
@@ -50,6 +51,17 @@ static void add_function(struct partition *p, u32 index, const struct pci_functi
     }
     t->guest[index] = (struct vpci_function){
         .real = f, .device = index + 1, .intx_pin = vpci_intx_pin(index + 1), .has_line = grant->gsi != 0};
+}
+
+static void tell_resets(const struct partition *p) {
+    for (u32 i = 0; i < p->pci->count; i++) {
+        const struct pass_function *f = &p->pci->functions[i];
+        const char *way = pci_reset_way(f->real, f->bridge);
+        char name[16];
+
+        pci_name(name, sizeof(name), f->real->id);
+        log_line("%s: %s: reset: %s", p->config->name, name, way ? way : "none");
+    }
 }
 
 /* Stage-2 tables at most: of memory whose pages are as small as its addresses have them, and of BARs that are aligned
@@ -212,6 +224,7 @@ int passthrough_build(struct partition *p, char *why, size_t why_size) {
     error = pass_check_bars(p, owner, why, why_size);
     if (error) return error;
     open_ports(p);
+    tell_resets(p);
     error = place_bars(p, why, why_size);
     return error ? error : open_dma(p, why, why_size);
 }

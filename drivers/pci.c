@@ -168,6 +168,15 @@ void pci_restore(const struct pci_function *f) {
     put(f->id, PCI_REG_COMMAND, 2, command);
 }
 
+/* From D3hot back to D0, unless that keeps its state (PCI Power Management 1.2, No_Soft_Reset). */
+static bool has_power_reset(const struct pci_function *f) {
+    return f->pm && !(get(f->id, f->pm + PM_STATUS, 2) & PM_NO_RESET);
+}
+
+const char *pci_reset_way(const struct pci_function *f, const struct pci_function *bridge) {
+    return f->flr ? "flr" : has_power_reset(f) ? "power state" : bridge ? "bus" : NULL;
+}
+
 /* Starts the reset. 0 or -E_UNSUPPORTED. */
 static int start_reset(const struct pci_function *f, const struct pci_function *bridge) {
     if (f->flr && f->pcie) {
@@ -176,7 +185,7 @@ static int start_reset(const struct pci_function *f, const struct pci_function *
         put(f->id, f->pcie + PCI_PCIE_CONTROL, 2, get(f->id, f->pcie + PCI_PCIE_CONTROL, 2) | PCIE_START_FLR);
     } else if (f->flr) {
         put(f->id, f->af + AF_CONTROL, 1, 1);
-    } else if (f->pm && !(get(f->id, f->pm + PM_STATUS, 2) & PM_NO_RESET)) {
+    } else if (has_power_reset(f)) {
         u32 status = get(f->id, f->pm + PM_STATUS, 2) & ~PM_STATE;
 
         put(f->id, f->pm + PM_STATUS, 2, status | 3);

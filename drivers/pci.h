@@ -21,6 +21,8 @@ void pci_restore(const struct pci_function *f);
  * there is; then waits until it answers. Afterwards its BARs are what they were, and it decodes them. Returns 0,
  * -E_UNSUPPORTED (no way to reset it: only bus mastering and interrupts are off), or -E_TIMEOUT (it stays busy). */
 int pci_reset(const struct pci_function *f, const struct pci_function *bridge) must_check;
+/* What pci_reset does for them: "flr", "power state", "bus"; NULL: there is no way. */
+const char *pci_reset_way(const struct pci_function *f, const struct pci_function *bridge);
 /* Around accesses to the command register of a virtual function, whose bus mastering tells that it is in use: a reset
  * of the physical one, which passes over those in use and ends all others for a while, does not come in between. Waits
  * for such a reset to end, a second or so at most. Nothing for other functions. */

@@ -1,7 +1,7 @@
 /* A partition's PCI bus as a guest finds it: names every function, moves memory BARs and looks where the registers
  * answer, writes to functions that are not there, and drives two small devices: QEMU's edu and Intel's 82540EM. Prints
- * one line per check. Options: dma (edu), rounds= interrupts of each kind (20), loop: resets the partition once all
- * is done. */
+ * one line per check. Options: dma (edu), rounds= interrupts of each kind (20), fresh (82540EM: nothing is left of an
+ * earlier run), loop: resets the partition once all is done. */
 #include "core/base/bits.h"
 #include "core/base/pci.h"
 #include "core/base/string.h"
@@ -32,7 +32,8 @@
 #define E1000_IMS   0xd0
 #define E1000_IMC   0xd8
 #define E1000_RAL   0x5400
-#define E1000_CAUSE 4u /* link status change */
+#define E1000_CAUSE 4u         /* link status change */
+#define LEFT        0x12345678 /* what is written to a register that holds it */
 
 static u32 checks, failures;
 static volatile u32 line_count, msi_count, line_lazy;
@@ -134,11 +135,18 @@ static void check_ecam(u32 slot) {
 
 /* A register of BAR 0 that holds what is written, or its complement. */
 static bool answers(u64 base) {
-    u32 at = is_edu ? EDU_INVERT : E1000_RAL, value = 0x12345678, got;
+    u32 at = is_edu ? EDU_INVERT : E1000_RAL, value = LEFT, got;
 
     mmio_write32(base + at, value);
     got = mmio_read32(base + at);
     return got == (is_edu ? ~value : value);
+}
+
+/* After a reset the card's address is what its EEPROM says. */
+static void check_fresh(u32 slot) {
+    u32 address = mmio_read32((get(slot, PCI_REG_BAR0) & ~0xfu) + E1000_RAL);
+
+    check("fresh", slot, address && address != LEFT, address);
 }
 
 /* The guest's BAR moves: the device answers there, and nowhere else. */
@@ -316,6 +324,7 @@ void guest_main(void) {
         is_edu = ids == EDU;
         line_count = msi_count = 0;
         command(slot, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+        if (!is_edu && option_given("fresh")) check_fresh(slot);
         check_move(slot);
         check_over_memory(slot);
         registers = get(slot, PCI_REG_BAR0) & ~0xfu;

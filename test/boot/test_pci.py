@@ -174,6 +174,25 @@ def test_behind_a_bridge(boot, guest, kind, bridge):
     assert "refused, reason" not in machine.text()
 
 
+@pytest.mark.only_svm
+def test_bus_reset(boot, guest, iommu):
+    """An 82540EM has no reset of its own; behind a port that is its partition's alone, the bus is reset before each
+    start: the address that the guest's first run has written into the card is gone in the second one. Its neighbour, on a bus
+    with others, is left out."""
+    card = "e1000,mac=52:54:00:12:34:56"
+    extra = IOMMUS[iommu] + ["-device", "pcie-root-port,id=p,addr=5,chassis=1", "-device", f"{card},bus=p",
+                             "-device", f"{card},addr=6"]
+    file = bus("one", 0, ["01:00.0"], "fresh loop", 'restart = { on = "reset", limit = 1 }') + bus("two", 1, ["00:06.0"])
+    machine = boot(file.replace('pci-reset = "optional"\n', ""), {"pci.elf": guest("pci.elf")}, cpus=2, extra=extra)
+    assert_all_ended(machine, 120)
+    first, second = machine.text().split("[mullion] one: restart 1 of 1\n")
+    for text in first, second:
+        assert_good(text, "one", COMMON | {"fresh"})
+    assert "[mullion] one: 01:00.0: reset: bus\n" in first
+    assert "[mullion] two: 00:06.0: reset: none\n" in first
+    assert "[mullion] two: not started: 00:06.0 has no way to be reset; pci-reset" in first
+
+
 # i440FX has INTA of device d at pin 16 + (d - 1) mod 4 of the I/O APIC; the first slot is device 2.
 BOCHS_CARD = """\
 pci: enabled=1, chipset=i440fx, slot1=e1000

@@ -140,6 +140,7 @@ static void test_patterns(void **state) {
     (void)state;
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .after = owns_nic);
     assert_boots();
+    assert_said("one: 00:03.0: reset: flr\r\n");
     assert_said("pci: 00:03.0 Ethernet controller [0200]: [1234:0001] (rev 03), group 00:03.0, msi-x, flr, owner one");
     assert_said("pci: 00:05.1 Ethernet controller [0200]: [1234:0003] (rev 03), group 00:05.0, flr\r\n");
     BOOT(ONE("pci = [\"1234:0001\"]") TWO(""), .after = owns_nic);
@@ -409,10 +410,13 @@ static void test_resets(void **state) {
     (void)state;
     BOOT(ONE("pci = [\"01:00.*\"]") TWO(""), .after = check_bus_reset);
     assert_boots();
+    assert_said("one: 01:00.1: reset: bus\r\n");
     BOOT(ONE("pci = [\"01:00.0\"]\npci-reset = \"optional\"") TWO(""), .after = check_no_reset);
     assert_boots();
+    assert_said("one: 01:00.0: reset: none\r\n");
     BOOT(ONE("pci = [\"00:04.0\"]") TWO(""), .after = check_power_reset);
     assert_boots();
+    assert_said("one: 00:04.0: reset: power state\r\n");
     BOOT(ONE("pci = [\"00:04.0\", \"01:00.*\"]") TWO(""), .before = with_payloads, .after = check_payloads);
     assert_boots();
 }
