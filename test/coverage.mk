@@ -7,7 +7,7 @@ COVERED := $(patsubst %.c,*/%.*,$(filter-out $(O)/%,$(PURE))) '*/core/base/*.h' 
 
 .PHONY: coverage
 ## make coverage      lines and branches of the pure code that unit tests reach; pages in build/coverage
-coverage:
+coverage: setup-test
 	@$(MAKE) --no-print-directory -j$(shell nproc) O=$(O)/cov UTFLAGS='$(CVFLAGS)' unit-build >/dev/null
 	@find $(O)/cov/unit -name '*.gcda' -delete
 	@$(MAKE) --no-print-directory O=$(O)/cov UTFLAGS='$(CVFLAGS)' unit >$(O)/cov/unit.log 2>&1 || { cat $(O)/cov/unit.log; exit 1; }
@@ -32,7 +32,9 @@ $(O)/cov/stream.o: test/coverage/stream.c
 coverage-image: $(O)/cov/stream.o
 	@$(MAKE) --no-print-directory -j$(shell nproc) $(COVHV) $(O)/cov/mullion.elf
 ## make coverage-emulators  unit tests and boot tests on both vendors, all of the hypervisor; pages in build/coverage-all
-coverage-emulators: coverage images coverage-image
+coverage-emulators: setup-test
+	@$(MAKE) --no-print-directory images stock
+	@$(MAKE) --no-print-directory coverage coverage-image
 	@find $(O)/cov/hv -name '*.gcda' -delete
 	@rm -f $(O)/cov/emulators.log
 	-@MULLION_COVERAGE=1 MULLION=$(O)/cov/mullion.elf MULLION_PATIENCE=3 $(PYTEST) -q -m "not long" test/boot $(COVTESTS)

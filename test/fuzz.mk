@@ -37,7 +37,8 @@ fuzz_report = >$(O)/fuzz/$*.log 2>&1 || { cat $(O)/fuzz/$*.log; exit 1; }; \
                    sub(/ .*/, "", c); printf "fuzz: %-10s %9d runs, %5d edges, no finding\n", "$*", n, c }' $(O)/fuzz/$*.log
 
 ## make fuzz          each fuzzer for TIME=60 seconds; what it learns stays in build/fuzz/corpus
-fuzz: $(FUZZERS:%=fuzz-%)
+fuzz: setup-test
+	@$(MAKE) --no-print-directory $(FUZZERS:%=fuzz-%)
 $(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/fuzz_%
 	@mkdir -p $(O)/fuzz/corpus/$*
 	@$(fuzz_run) -max_total_time=$(strip $(TIME)) $(O)/fuzz/corpus/$* $(fuzz_seeds) $(fuzz_report)
