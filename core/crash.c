@@ -5,6 +5,8 @@
 #include "core/machine.h"
 #include "core/partition.h"
 
+#define STOPPED LOG_ERROR "%s: vcpu %u on core %u stopped: %s (exit %s, code 0x%llx)"
+
 const char *exit_reason_name(enum exit_reason reason) {
 #define EXIT_NAME(id, name) name,
     static const char *const names[EXIT_REASONS] = {EXIT_LIST(EXIT_NAME)};
@@ -37,12 +39,9 @@ static void report_segment(struct vcpu *v, const char *name, const char *label, 
              (unsigned long long)s.base, s.limit, s.attributes);
 }
 
-void exit_crash(struct vcpu *v, const struct vm_exit *exit, const char *why) {
-    const char *name = v->partition->config->name;
+static void report(struct vcpu *v, const char *name) {
     char text[160];
 
-    log_line(LOG_ERROR "%s: vcpu %u on core %u stopped: %s (exit %s, code 0x%llx)", name, v->index, v->core, why,
-             exit_reason_name(exit->reason), (unsigned long long)exit->code);
     report_registers(v, name);
     report_segment(v, name, "cs", VSEG_CS);
     report_segment(v, name, "ss", VSEG_SS);
@@ -52,5 +51,14 @@ void exit_crash(struct vcpu *v, const struct vm_exit *exit, const char *why) {
     log_line(LOG_ERROR "%s: instruction bytes %s", name, text);
     machine.vendor->dump(&v->hw, text, sizeof(text));
     log_line(LOG_ERROR "%s: %s", name, text);
+}
+
+void exit_crash(struct vcpu *v, const struct vm_exit *exit, const char *why) {
+    const char *name = v->partition->config->name;
+    u32 before = partition_crashes(v->partition);
+
+    log_line(before < CRASHES_EXPLAINED ? STOPPED : STOPPED ", crash %u in a row: no report", name, v->index, v->core,
+             why, exit_reason_name(exit->reason), (unsigned long long)exit->code, before + 1);
+    if (before < CRASHES_EXPLAINED) report(v, name);
     partition_end(v->partition, END_CRASH);
 }

@@ -274,6 +274,10 @@ const char *partition_end_name(enum partition_end why) {
     return names[why];
 }
 
+u32 partition_crashes(const struct partition *p) {
+    return vcpu_guest_ns(p->vcpus[0]) < 60 * 1000000000ull ? p->crashes : 0;
+}
+
 static bool wants_restart(const struct partition *p, enum partition_end why) {
     u32 wanted = why == END_CRASH ? RESTART_CRASH : why == END_RESET ? RESTART_RESET : 0;
 
@@ -342,6 +346,7 @@ static void finish(struct partition *p, enum partition_end why) {
     bool ordered = why == END_STOP || why == END_RESTART;
     bool again = order ? order == ORDER_RESTART : wants_restart(p, why);
 
+    if (why == END_CRASH) p->crashes = partition_crashes(p) + 1;
     console_flush(&p->console);
     if (!again) console_input_gone(p->input, true); /* who reads that it has ended types to another */
     __atomic_store_n(&p->control->ended, why, __ATOMIC_RELAXED);
@@ -351,7 +356,8 @@ static void finish(struct partition *p, enum partition_end why) {
              : why == END_CRASH ? LOG_ERROR "%s: %s"
                                 : "%s: %s",
              p->config->name, partition_end_name(why), control_who(word));
-    for (u32 i = 0; i < p->vcpu_count && !ordered; i++) report_exits(p->vcpus[i]);
+    for (u32 i = 0; i < p->vcpu_count && !ordered && (why != END_CRASH || p->crashes <= CRASHES_EXPLAINED); i++)
+        report_exits(p->vcpus[i]);
     if (passthrough_stop(p))
         state = CONTROL_BROKEN;
     else if (again && restart(p, order))

@@ -17,6 +17,7 @@
 #include "mm/region.h"
 
 #define CONSOLE_RING_BYTES 4096
+#define CRASHES_EXPLAINED  8 /* in a row; of those behind them only the reason is told */
 
 /* STOP and RESTART: another partition has ordered it. */
 enum partition_end { END_NONE, END_POWER_OFF, END_RESET, END_CRASH, END_STOP, END_RESTART };
@@ -48,6 +49,7 @@ struct partition {
     bool over;       /* atomic: for good, or until another partition starts it; written before generation grows */
     bool controlled; /* another partition may start it again */
     u32 restarts;    /* that count towards the limit */
+    u32 crashes;     /* in a row, at its last crash */
     struct control *control;        /* what controllers see */
     struct vcontrol control_device; /* with the key `control` */
     struct vcontrol_host control_host;
@@ -73,6 +75,8 @@ struct partition {
 int partition_load(struct partition *p, struct image_error *error) must_check;
 /* Asks the partition to end; the first reason is kept. Any of its cores. */
 void partition_end(struct partition *p, enum partition_end why);
+/* Crashes in a row before one that would be now: a run of a minute begins a new row. */
+u32 partition_crashes(const struct partition *p);
 /* As the log tells it. */
 const char *partition_end_name(enum partition_end why);
 /* An ended partition runs again, by the order of `who`: on the core of vCPU 0, while all its vCPUs are parked. */

@@ -1,5 +1,7 @@
 """A partition that ended starts again where its `restart` says so, and no more often."""
 
+import re
+
 import pytest
 from partitions import assert_all_ended, lines_of, log_of, partition
 
@@ -39,3 +41,19 @@ def test_restart(machine):
                              ("always", "reset-kbd", 2), ("off", "jump", 1)):
         # A line that was cut at its very end is shown once more.
         assert lines_of(machine.text(), name).count(f"bad: about to {deed}") >= runs
+
+
+def test_crash_loop(boot, guest):
+    """Without a limit it is started again for ever, but its log is no flood: the first crashes are told with registers and exits,
+    the others in a line each."""
+    file = partition("loop", [0], "bad.elf", cmdline="do=triple-fault", more='restart = { on = "crash" }')
+    machine = boot(file, {"bad.elf": guest("bad.elf")}, cpus=1)
+    machine.wait_for(r"^\[mullion\] loop: restart 12\n", 600)
+    log = log_of(machine.text(), "loop")
+    crashes = [i for i, line in enumerate(log) if line == "crashed"]
+    assert sum(line.startswith("rip 0x") for line in log) == 8
+    assert sum(" exits in all: " in line for line in log) == 8
+    told = [line for i in crashes[8:12] for line in log[i - 1:i + 2]]
+    for number, line in enumerate(told, 3 * 9):
+        assert re.fullmatch([rf"vcpu 0 on core 0 stopped: triple fault \(.*\), crash {number // 3} in a row: no report",
+                             "crashed", f"restart {number // 3}"][number % 3], line), line

@@ -157,6 +157,26 @@ static void test_restart(void **state) {
 }
 
 /* The first reason is kept, and the wall clock goes on. */
+/* A crash loop: the first ones are told with registers and exits, the others by a line; after a run of a minute, all
+ * again. */
+static void test_crash_loop(void **state) {
+    (void)state;
+    for (u32 i = 1; i <= 2 * CRASHES_EXPLAINED; i++) {
+        bool told = i <= CRASHES_EXPLAINED;
+
+        hardware_forget_console();
+        play(EXIT(TRIPLE_FAULT));
+        assert_int_equal(told, said("one: rip 0x"));
+        assert_int_equal(told, said("exits in all: "));
+        assert_int_equal(i == 2 * CRASHES_EXPLAINED, said(", crash 16 in a row: no report\r\n"));
+        assert_true(said("stopped: ") && told != said("one: crashed\r\n[mullion] one: restart "));
+    }
+    fake_hw.tsc += 60 * FAKE_TSC_HZ;
+    hardware_forget_console();
+    play(EXIT(TRIPLE_FAULT));
+    assert_true(said("one: rip 0x") && said("exits in all: ") && !said("in a row"));
+}
+
 static void test_first_reason(void **state) {
     struct partition *p = fake_partition(0);
     u64 clock = p->wall_clock;
@@ -275,8 +295,9 @@ int main(void) {
         cmocka_unit_test_setup(test_sipi, fresh),           cmocka_unit_test_setup(test_messages, fresh),
         cmocka_unit_test_setup(test_board_deadline, fresh), cmocka_unit_test_setup(test_eoi, fresh),
         cmocka_unit_test_setup(test_restart, fresh),        cmocka_unit_test_setup(test_first_reason, fresh),
-        cmocka_unit_test_setup(test_focus, fresh),          cmocka_unit_test_setup(test_lines, fresh),
-        cmocka_unit_test_setup(test_limit, fresh),          cmocka_unit_test_setup(test_power_off, fresh),
+        cmocka_unit_test_setup(test_crash_loop, fresh),     cmocka_unit_test_setup(test_focus, fresh),
+        cmocka_unit_test_setup(test_lines, fresh),          cmocka_unit_test_setup(test_limit, fresh),
+        cmocka_unit_test_setup(test_power_off, fresh),
     };
 
     return cmocka_run_group_tests_name("core life", tests, setup, NULL);
