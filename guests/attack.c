@@ -7,46 +7,15 @@
 #include "core/base/string.h"
 #include "guests/attack/attack.h"
 
-static struct { u64 attempts, blocked, faults, breaches; } total;
-static u64 breaches_here;
-static char first_breach[160];
-
 u8 scratch[8192] __attribute__((aligned(4096)));
-
-static void breach(const char *text) {
-    total.breaches++;
-    if (!breaches_here++) (void)str_copy(first_breach, sizeof(first_breach), text);
-}
-
-void check(bool ok, const char *format, ...) {
-    char text[128];
-    va_list args;
-
-    total.attempts++;
-    if (ok) {
-        total.blocked++;
-        return;
-    }
-    va_start(args, format);
-    fmt_v(text, sizeof(text), format, args);
-    va_end(args);
-    breach(text);
-}
 
 static void try_fault(void (*run)(void *), void *argument, u64 vectors, bool must, const char *what, u64 which) {
     struct fault f = fault_try(run, argument);
-    char text[128];
+    bool expected = f.raised && (vectors & BIT(f.vector));
 
-    total.attempts++;
-    if (f.raised && (vectors & BIT(f.vector))) {
-        total.faults++;
-    } else if (!f.raised && !must) {
-        total.blocked++;
-    } else {
-        fmt(text, sizeof(text), "%s 0x%llx: %s error 0x%llx", what, (unsigned long long)which,
-            f.raised ? exception_name(f.vector) : "no exception", (unsigned long long)f.error);
-        breach(text);
-    }
+    judge(expected || (!f.raised && !must), expected ? &tally.expected : &tally.blocked, "%s 0x%llx: %s error 0x%llx",
+          what, (unsigned long long)which, f.raised ? exception_name(f.vector) : "no exception",
+          (unsigned long long)f.error);
 }
 
 void must_fault(void (*run)(void *), void *argument, u64 vectors, const char *what, u64 which) {
@@ -64,18 +33,8 @@ bool lenient(void) { return option_given("lenient"); }
 /* --- attempts ------------------------------------------------------------------------------- */
 
 static void run_list(const struct attempt *list) {
-    for (; list->name; list++) {
-        u64 before = total.attempts;
-
-        if (option_given("only") && !option_is("only", list->name)) continue;
-        breaches_here = 0;
-        list->run();
-        if (breaches_here)
-            print("attack: %s BREACH %lu of %lu, first: %s\n", list->name, breaches_here, total.attempts - before,
-                  first_breach);
-        else
-            print("attack: %s ok %lu\n", list->name, total.attempts - before);
-    }
+    for (; list->name; list++)
+        if (!option_given("only") || option_is("only", list->name)) try_attempt("attack", list, 0);
 }
 
 static void run_attempts(void) {
@@ -89,8 +48,8 @@ static void run_attempts(void) {
     run_list(user_attempts);
     run_list(apic_attempts);
     run_list(storm_attempts);
-    print("attack: done attempts %lu blocked %lu faults %lu breaches %lu\n", total.attempts, total.blocked,
-          total.faults, total.breaches);
+    print("attack: done attempts %lu blocked %lu faults %lu breaches %lu\n", tally.attempts, tally.blocked,
+          tally.expected, tally.breaches);
 }
 
 /* --- deeds ---------------------------------------------------------------------------------- */

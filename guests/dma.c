@@ -8,38 +8,6 @@
 #include "core/base/string.h"
 #include "guests/dma/dma.h"
 
-static struct { u64 attempts, blocked, expected, breaches; } total;
-static u64 breaches_here;
-static char first_breach[160];
-
-static void count(bool ok, u64 *good, const char *format, va_list args) {
-    total.attempts++;
-    if (ok) {
-        ++*good;
-        return;
-    }
-    total.breaches++;
-    if (!breaches_here++) fmt_v(first_breach, sizeof(first_breach), format, args);
-}
-
-void check(bool ok, const char *format, ...) {
-    va_list args;
-
-    va_start(args, format);
-    count(ok, &total.blocked, format, args);
-    va_end(args);
-}
-
-void expect(bool ok, const char *format, ...) {
-    va_list args;
-
-    va_start(args, format);
-    count(ok, &total.expected, format, args);
-    va_end(args);
-}
-
-u64 breaches(void) { return total.breaches; }
-
 u64 memory_bytes(void) { return option_number("mem", MIB(16)); }
 
 /* --- the second CPU */
@@ -90,23 +58,13 @@ static bool listed(const char *option, const char *name) {
 /* pause_ms: of quiet before and after each attempt. */
 static void run_list(const struct attempt *list, u32 pause_ms) {
     for (; list->name; list++) {
-        u64 before = total.attempts;
-
         if (option_given("only") && !listed("only", list->name)) continue;
         if (listed("skip", list->name)) {
             print("dma: %s left out\n", list->name);
             continue;
         }
-        breaches_here = 0;
         print("dma: %s begins\n", list->name);
-        delay_us((u64)pause_ms * 1000);
-        list->run();
-        delay_us((u64)pause_ms * 1000);
-        if (breaches_here)
-            print("dma: %s BREACH %lu of %lu, first: %s\n", list->name, breaches_here, total.attempts - before,
-                  first_breach);
-        else
-            print("dma: %s ok %lu\n", list->name, total.attempts - before);
+        try_attempt("dma", list, pause_ms);
     }
 }
 
@@ -126,6 +84,6 @@ void guest_main(void) {
     run_list(message_attempts, 0);
     run_list(bar_attempts, 0);
     run_list(config_attempts, 0);
-    print("dma: done attempts %lu blocked %lu expected %lu breaches %lu\n", total.attempts, total.blocked,
-          total.expected, total.breaches);
+    print("dma: done attempts %lu blocked %lu expected %lu breaches %lu\n", tally.attempts, tally.blocked,
+          tally.expected, tally.breaches);
 }

@@ -5,11 +5,7 @@
 
 #include "guests/lib/guest.h"
 #include "guests/lib/noise.h"
-
-struct attempt {
-    const char *name;
-    void (*run)(void);
-};
+#include "guests/lib/tally.h"
 
 /* Each list ends with an empty entry. Those here leave the program running. */
 extern const struct attempt memory_attempts[], mmio_attempts[], port_attempts[], msr_attempts[], instruction_attempts[],
@@ -21,8 +17,6 @@ extern const struct attempt deeds[];
 /* What an instruction that the processor does not offer may raise. */
 #define FAULTS_ANY (FAULT(VEC_UD) | FAULT(VEC_GP))
 
-/* One try: blocked if ok, else a breach with this text. */
-void check(bool ok, const char *format, ...) printf_like(2, 3);
 /* One try that must raise one of these exceptions. */
 void must_fault(void (*run)(void *), void *argument, u64 vectors, const char *what, u64 which);
 /* One try that may raise one of these, or nothing. */

@@ -5,21 +5,12 @@
 
 #include "guests/lib/guest.h"
 #include "guests/lib/noise.h"
+#include "guests/lib/tally.h"
 
-struct attempt {
-    const char *name;
-    void (*run)(void);
-};
 /* Each list ends with an empty entry. */
 extern const struct attempt memory_attempts[], message_attempts[], bar_attempts[], config_attempts[];
 /* A round of starts, each ended by a crash or a reset with DMA under way: how many there were is kept in a device. */
 void run_restarts(void);
-
-/* One try that must come to nothing: blocked if ok, else a breach with this text. */
-void check(bool ok, const char *format, ...) printf_like(2, 3);
-/* One try on what is the partition's own: expected if ok, else a breach. */
-void expect(bool ok, const char *format, ...) printf_like(2, 3);
-u64 breaches(void);
 
 /* --- the bus: id is device << 3 | function, on bus 0 unless the upper bits say another */
 

@@ -53,7 +53,7 @@ void run_restarts(void) {
     for (u32 e = 0; e < edu_count; e++) repair(edus[e]);
     round = round_of(edu_read(0, EDU_FACT));
     check_clean();
-    print("dma: round %u breaches %lu\n", round, breaches());
+    print("dma: round %u breaches %lu\n", round, tally.breaches);
     if (round >= ROUNDS) return;
     load_buffers();
     remember(round + 1);
