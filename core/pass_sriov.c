@@ -73,6 +73,7 @@ void pass_enable_vfs(const struct config_sriov *c) {
         pci_sriov_plan(&pci_machine, f, (u32)c->vfs, pass.functions, pass.count, &room, why, sizeof(why)))
         refuse("%s:%u:%u: sriov: %s: %s|correct the line, or remove it", machine.boot->options.config, at->line,
                at->column, name, why);
+    f->vfs.number = (u8)(c - machine.config->sriov);
     pci_sriov_enable(&pci_machine, f);
     clock_wait_us(ENABLE_US);
     f = grow(f, (u32)c->vfs);

@@ -28,8 +28,9 @@
 static const struct host_acpi *machine __attribute__((section(".late")));
 static u32 ranges __attribute__((section(".late"))); /* of MCFG that are believed */
 static struct spinlock ports;
-static u32 holders; /* of virtual functions, or ALONE: a physical one that has some is being reset */
-#define ALONE (~0u)
+/* Of each function with virtual ones: how many of these are held, and ALONE while it is reset, or waits for that. */
+static u32 holders[PCI_SRIOVS];
+#define ALONE 0x80000000u
 
 u64 pci_page(u32 id) {
     for (u32 i = 0; i < ranges; i++) {
@@ -118,24 +119,29 @@ u32 pci_discover(struct pci_function *out, u32 max) {
 
 /* --- reset --- */
 
-/* Those who hold virtual functions wait for resets of physical ones, and these for them. They do not wait for each
- * other: their resets take long, too. */
+/* Whoever holds a virtual function waits for the reset of its physical one, and that for all holders; new ones wait
+ * behind it. They do not wait for each other: their resets take long, too. */
 void pci_hold(const struct pci_function *f) {
-    u32 seen = 0;
+    u32 *word = &holders[f->vfs.number], seen = 0;
 
-    if (!f->virtual && !f->vfs.count) return;
-    while (!__atomic_compare_exchange_n(&holders, &seen, f->virtual ? seen + 1 : ALONE, false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED)) {
-        if (!f->virtual || seen == ALONE) seen = 0;
-        cpu_pause();
+    if (f->virtual) {
+        while (!__atomic_compare_exchange_n(word, &seen, seen + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+            seen &= ~ALONE;
+            cpu_pause();
+        }
+    } else if (f->vfs.count) {
+        while (__atomic_fetch_or(word, ALONE, __ATOMIC_SEQ_CST) & ALONE) cpu_pause();
+        while (__atomic_load_n(word, __ATOMIC_SEQ_CST) != ALONE) cpu_pause();
     }
 }
 
 void pci_let_go(const struct pci_function *f) {
+    u32 *word = &holders[f->vfs.number];
+
     if (f->virtual)
-        __atomic_fetch_sub(&holders, 1, __ATOMIC_SEQ_CST);
+        __atomic_fetch_sub(word, 1, __ATOMIC_SEQ_CST);
     else if (f->vfs.count)
-        __atomic_store_n(&holders, 0, __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(word, ~ALONE, __ATOMIC_SEQ_CST);
 }
 
 /* A reset of a physical function disables its virtual ones (SR-IOV 1.1, FLR That Targets a PF). */

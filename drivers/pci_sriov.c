@@ -206,7 +206,8 @@ void pci_sriov_function(const struct pci_access *a, const struct pci_function *f
                                  .class_code = class_code >> 8,
                                  .revision = (u8)class_code,
                                  .virtual = true,
-                                 .physical = f->id};
+                                 .physical = f->id,
+                                 .vfs = {.number = f->vfs.number}};
     pci_read_capabilities(a, out);
     for (u32 i = 0; i < PCI_BARS; i++) {
         out->bars[i] = f->vfs.bars[i];

@@ -71,6 +71,8 @@ struct pci_bar {
     bool io, wide, prefetch;
 };
 
+#define PCI_SRIOVS 32u /* functions with virtual ones, at most */
+
 /* What the virtual functions of one have in common; numbered from 0. PCI Express Base 4.0, SR-IOV Extended Capability.
  */
 struct pci_vfs {
@@ -78,6 +80,7 @@ struct pci_vfs {
     u16 count;         /* 0: there are none, the rest means nothing */
     u16 device;
     bool ari;
+    u8 number;                     /* among the functions that have some: below PCI_SRIOVS */
     struct pci_bar bars[PCI_BARS]; /* of number 0; the others follow one by one */
 };
 
@@ -105,9 +108,9 @@ struct pci_function {
     bool flr;
     bool virtual; /* its ids and BARs are those of `physical`, which enabled it: its own registers do not hold them */
     u32 physical; /* identity */
-    struct pci_vfs vfs;
-    u32 requester; /* identity under which an IOMMU sees its requests: a bridge's, behind conventional PCI */
-    u32 group;     /* isolation group: the smallest id among those that cannot be told apart or kept apart */
+    struct pci_vfs vfs; /* of a virtual function: only the number, its physical one's */
+    u32 requester;      /* identity under which an IOMMU sees its requests: a bridge's, behind conventional PCI */
+    u32 group;          /* isolation group: the smallest id among those that cannot be told apart or kept apart */
 };
 
 /* A message that a device writes to interrupt: SDM Vol 3A, Message Signalled Interrupts. */

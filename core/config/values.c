@@ -4,6 +4,7 @@
 
 #include "core/base/bits.h"
 #include "core/base/fmt.h"
+#include "core/base/pci.h"
 #include "core/base/string.h"
 #include "core/config/toml_scan.h"
 
@@ -470,6 +471,10 @@ static void take_sriov(struct reader *r, const struct key_rule *rule, const stru
     u32 count = node->kind == TOML_ARRAY ? node->count : 1;
     struct config *config = to;
 
+    if (count > PCI_SRIOVS) {
+        problem_add(&r->problems, node->at, "sriov has %u tables\nleave %u at most", count, PCI_SRIOVS);
+        return;
+    }
     config->sriov = reader_alloc(r, count * sizeof(*config->sriov));
     for (u32 i = 0; i < count && config->sriov; i++, n = n->next) {
         u32 before = r->problems.count;

@@ -246,6 +246,8 @@ static void test_sriov(void **state) {
     } list[] = {
         {"sriov = 4", 9, "sriov must be a table, or a list of tables, not an integer", "vfs = 4"},
         {"sriov = [\"00:04.0\"]", 10, "an element of sriov must be a table, not a string", "vfs = 4"},
+        {"sriov = [{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]",
+         9, "sriov has 33 tables", "leave 32 at most"},
         {"sriov = {}", 9, "sriov has no function", "00:04.0"},
         {"sriov = [{ function = \"00:04.0\" }]", 10, "sriov has no vfs", "vfs = 4"},
         {"sriov = { vfs = 4 }", 9, "sriov has no function", "00:04.0"},

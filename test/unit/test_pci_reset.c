@@ -229,12 +229,32 @@ static void test_reset_waits(void **unused) {
     assert_enabled(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
+/* Another device is nothing to it; and who comes while a reset waits for holders waits behind that. */
+static void test_other_device(void **unused) {
+    struct pci_function second = virtual, third = virtual;
+
+    (void)unused;
+    third.vfs.number = 1;
+    pci_hold(&third);
+    pci_hold(&virtual);
+    start_other(true);
+    assert_int_equal(ALONE | 1, holders[0]);
+    pci_hold(&third);
+    pci_let_go(&third);
+    pci_let_go(&third);
+    pci_let_go(&virtual);
+    pthread_join(other, NULL);
+    pci_hold(&second);
+    pci_let_go(&second);
+    assert_int_equal(1, spaces[AT_PHYSICAL].resets);
+    assert_int_equal(0, holders[0] | holders[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_bus, begin),
-        cmocka_unit_test_setup(test_physical, begin),
-        cmocka_unit_test_setup(test_use_waits, begin),
-        cmocka_unit_test_setup(test_reset_waits, begin),
+        cmocka_unit_test_setup(test_bus, begin),          cmocka_unit_test_setup(test_physical, begin),
+        cmocka_unit_test_setup(test_use_waits, begin),    cmocka_unit_test_setup(test_reset_waits, begin),
+        cmocka_unit_test_setup(test_other_device, begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
