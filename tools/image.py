@@ -345,6 +345,8 @@ def netboot(contents, out, mac=None, server=None, subnet=None):
     the one that DHCP names, which is the wrong one beside proxy-DHCP, and a grub/ that is there stays.
     subnet: writes dnsmasq.conf for it too."""
     out = pathlib.Path(out).absolute()
+    if out.exists() and not out.is_dir():
+        raise Refused(f"{out} is no folder")
     machine = mac or "default"
     with beside(out / "mullion/new", out) as scratch:
         (scratch / machine).mkdir()

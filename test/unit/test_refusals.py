@@ -80,7 +80,7 @@ def test_missing_file(here, name, words, error):
 def test_missing_file_of_a_variable(here, name, variable):
     (here / "build/linux").mkdir()
     (here / "build/packages").mkdir()
-    refused(here, rf"{name}: {variable}=/none cannot be read", name, more={variable: "/none"})
+    refused(here, rf"{name}: {variable}=/none is no file that can be read", name, more={variable: "/none"})
 
 
 def test_missing_package(here):
@@ -133,6 +133,36 @@ def test_output_over_a_device(here, name, words):
     for out in ("/dev/null", "pipe"):
         refused(here, rf"{out} is no regular file|{out}: this is no regular file", name, *(word.format(out) for word in words))
         assert not pathlib.Path(here, out).is_file()
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "/dev/zero"])
+@pytest.mark.parametrize("name, words", [
+    ("mullion-check", ["{}"]), ("mullion-check", ["f.toml", "--machine", "{}"]), ("mullion-check", ["f.toml", "--hypervisor", "{}"]),
+    ("mullion-check", ["f.toml", "--module", "k.elf", "{}"]), ("mullion-image", ["{}", "--iso", "o"]),
+    ("mullion-image", ["f.toml", "--iso", "o", "--hypervisor", "{}"]), ("run", ["{}"]), ("inventory", ["--log", "{}"]),
+    ("make-iso", ["o", "{}"]), ("make-iso", ["o", "-", "m={}"]), ("make-font", ["{}"]), ("make-grub", ["o", "{}", "64"]),
+    ("extract-vmlinux", ["{}", "o"]), ("fetch-linux", "LINUX"), ("make-initrd", "INITRD")])
+def test_input_that_is_no_file(here, name, words, what):
+    """Told at once: nobody waits for the end of a pipe, or of a device."""
+    os.mkfifo(here / "pipe")
+    for folder in ("folder", "build/linux", "build/packages"):
+        (here / folder).mkdir()
+    more = {words: str(here / what)} if isinstance(words, str) else {}
+    error = rf"{what}: (this is no regular file|Is a directory)|{what} is (not a|no( regular)?) (file|folder)|cannot open `{what}/"
+    refused(here, error, name, *([] if more else [word.format(what) for word in words]), more=more, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["k.elf", "l.elf"])
+def test_modules_of_a_folder_that_are_no_files(here, name):
+    """Only those that a partition names are looked into."""
+    (here / "mods").mkdir()
+    (here / "mods/k.elf").write_bytes(elf())
+    (here / "mods" / name).unlink(missing_ok=True)
+    os.mkfifo(here / "mods" / name)
+    if name == "k.elf":
+        refused(here, "mods/k.elf: this is no regular file", "mullion-check", "f.toml", "--modules", "mods", timeout=60)
+    else:
+        assert tool(here, "mullion-check", "f.toml", "--modules", "mods", timeout=60).returncode == 0
 
 
 # --- a full disk
