@@ -74,7 +74,7 @@ $(SCRIPTS:%=$(O)/man/%.1): $(O)/man/%.1: tools/%
 $(MANUALS:%=$(O)/man/%.1): $(O)/man/%.1: tools/targets.mk $(O)/version
 	@mkdir -p $(@D)
 	@mkdir -p $(@D)/help
-	@printf '#!/bin/sh\n$(filter %/$*,$^) "$$@" | sed "s/^usage:/Usage:/; s/^options:/Options:/"\n' >$(@D)/help/$*; chmod +x $(@D)/help/$*
+	@printf '#!/bin/sh\nCOLUMNS=999 $(filter %/$*,$^) "$$@" | sed "s/^usage:/Usage:/; s/^options:/Options:/"\n' >$(@D)/help/$*; chmod +x $(@D)/help/$*
 	$(Q)help2man -N -n '$(ABOUT)' --version-string='$(VERSION)' -o $@ $(@D)/help/$*
 ## make lint          layers, headers, sizes, format, cppcheck, sparse and gcc's analyser
 lint: $(HVOBJS) analyse-fast

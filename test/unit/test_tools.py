@@ -1,7 +1,9 @@
 """Manual pages and completion of the tools: they are made, and know every option that --help names."""
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import subprocess
 
@@ -32,6 +34,13 @@ def options(tool):
     return set(re.findall(r"(?:^ +|[\[,] ?|setup )(--[a-z][a-z-]+)", text, re.M)) - {"--version"} | {"--help"}
 
 
+def usage(tool):
+    """The words of --help that show how it is called."""
+    text = subprocess.run([ROOT / TOOLS[tool], "--help"], capture_output=True, text=True, check=True).stdout
+    block = re.search(r"^usage: .*\n(?:(?: +or: | {8}).*\n)*", text, re.M | re.I)[0]
+    return set(re.findall(r"[\w-]{2,}", block)) - {"usage", "Usage", "or", "tools"}
+
+
 def complete(tool, *words):
     script = BASH.format(words=" ".join(f"'{w}'" for w in (tool, *words)), count=len(words) + 1, tool=tool)
     return subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
@@ -44,6 +53,8 @@ def test_manual_pages():
         page = (ROOT / f"build/man/{tool}.1").read_text().replace("\\-", "-")
         assert page.count(".SH NAME") == 1 and ".SH SYNOPSIS" in page
         assert options(tool) - {"--help"} <= set(re.findall(r"--[a-z][a-z-]+", page))
+        synopsis = re.search(r"^\.SH SYNOPSIS\n(.*?)^\.SH", page, re.M | re.S)[1]
+        assert usage(tool) <= set(re.findall(r"[\w-]{2,}", re.sub(r"\\(f.|,|/)", "", synopsis))), tool
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -56,6 +67,51 @@ def test_bash_completion_of_files():
     assert complete("mullion-check", "--str") == ["--strict"]
     assert "docs" in complete("mullion-check", "--modules", "do")
     assert complete("mullion-check", "--cpus", "") == []
+    assert complete("mullion-check", "configs/demo.toml", "--modules", "=", "do") == ["docs"]
+    assert "docs" in complete("mullion-check", "--modules", "=")
+    assert complete("mullion-check", "--modules", "docs/") == []  # of files only: no folder in it
+    assert complete("mullion-check", "--module", "Makef") == []
+    assert complete("mullion-check", "--module", "name", "Makef") == ["Makefile"]
+
+
+def typed_in_zsh(*lines):
+    """What each of these lines is after the Tab key."""
+    master, slave = pty.openpty()
+    shell = subprocess.Popen(["zsh", "-f", "-i"], cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                             env=dict(os.environ, TERM="dumb"))
+    os.close(slave)
+    seen = b""
+
+    def until(pattern, keys):
+        nonlocal seen
+        os.write(master, keys.encode())
+        while not (match := re.search(pattern, seen)):
+            assert select.select([master], [], [], 120)[0], seen
+            seen += os.read(master, 4096)
+        seen = seen[match.end():]
+        return match[1].decode()
+
+    try:
+        until(rb"(is ready)\r", "unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -D -u; "
+              "source tools/completion/_mullion; echo is ready\r")
+        # Ctrl-A goes to the beginning of the line.
+        typed = [until(rb"<<([^>]*)>>\r", line + "\t\x01print -r -- \"<<\x05>>\"\r") for line in lines]
+        return [line.rstrip("/ ") for line in typed]  # the end of a word, which the way to the beginning may take away
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(master)
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+def test_zsh_completes(tmp_path):
+    (tmp_path / "run.log").touch()
+    (tmp_path / "above/below").mkdir(parents=True)
+    check = "build/tools/mullion-check"
+    assert typed_in_zsh(f"{check} --modules {tmp_path}/above/", f"{check} --modules {tmp_path}/ru", f"{check} --machine {tmp_path}/ru",
+                        f"{check} --machine={tmp_path}/ru", f"{check} configs/de") == [
+        f"{check} --modules {tmp_path}/above/below", f"{check} --modules {tmp_path}/ru", f"{check} --machine {tmp_path}/run.log",
+        f"{check} --machine={tmp_path}/run.log", f"{check} configs/demo.toml"]
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
@@ -69,4 +125,4 @@ def test_zsh_completion():
         name = "" if tool == "mullion-check" else tool.removeprefix("mullion-")
         case = re.search(rf"^    (?:[^\n]*\| )?\*{name}(?: \|[^\n]*)?\)(.*?);;", text, re.M | re.S)
         assert case, tool
-        assert set(re.findall(r"'\*?(--[a-z-]+)\[", case[1])) - {"--version"} == options(tool), tool
+        assert set(re.findall(r"'\*?(--[a-z-]+)=?\[", case[1])) - {"--version"} == options(tool), tool

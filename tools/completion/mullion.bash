@@ -1,10 +1,22 @@
 # Completion for bash: source this file, or put it into /etc/bash_completion.d.
 
+# The word to complete and the one before it; in --option=word they are three for bash.
+_mullion_here() {
+    word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+    if [ "$word" = "=" ]; then
+        word=
+    elif [ "$before" = "=" ]; then
+        before=${COMP_WORDS[COMP_CWORD-2]}
+    fi
+}
+
 _mullion_check() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+    local word before
+    _mullion_here
     COMPREPLY=()
     case $before in
     --cpus | --memory | --cmdline | --module) return ;;
+    [!-]*) [ "${COMP_WORDS[COMP_CWORD-2]}" = --module ] && mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
     --modules) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
     --machine | --svg | --hypervisor) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
     esac
@@ -15,7 +27,8 @@ _mullion_check() {
 }
 
 _mullion_image() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+    local word before
+    _mullion_here
     COMPREPLY=()
     case $before in
     --mac | --dnsmasq | --server | --cmdline) return ;;
@@ -29,7 +42,8 @@ _mullion_image() {
 }
 
 _mullion_inventory() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+    local word before
+    _mullion_here
     COMPREPLY=()
     case $before in
     --cpus | --memory) return ;;
