@@ -34,7 +34,8 @@ static void report_double(struct reader *r, const struct key_rule *rule, const s
     rule->list->name(what, sizeof(what), max_u64(a->base, b->base));
     fmt(whose, sizeof(whose), same ? "is listed twice in %s" : "belongs to partition %s already (line %u)",
         same ? rule->name : problem_quote(owner->name, strlen(owner->name)).text, a->at.line);
-    problem_add(&r->problems, b->at, "%s %s\nremove it from one of the two lists: each has one owner", what, whose);
+    problem_add(&r->problems, b->at, "%s %s\n%s", what, whose,
+                same ? "list it once" : "remove it from one of the two lists: each has one owner");
 }
 
 /* The first element that overlaps `b`, element `index` of partition `last`, among those before it. */

@@ -122,7 +122,7 @@ static void test_cpus(void **state) {
         {"cpus = [[0]]", 9, "must be a core number, not an array", "cpus = [0, 1]"},
         {"cpus = [0, -1]", 12, "-1 is no core number", "from 0"},
         {"cpus = [65536]", 9, "65536 is no core number", "from 0"},
-        {"cpus = [3, 4, 3]", 15, "core 3 is listed twice in cpus", "remove it"},
+        {"cpus = [3, 4, 3]", 15, "core 3 is listed twice in cpus", "list it once"},
     };
 
     (void)state;
@@ -218,7 +218,7 @@ static void test_optional_keys(void **state) {
         {"pci = [\"00:20.0\"]", 8, "00:20.0 is no PCI function", "bus:device.function"},
         {"pci = [\"0g:00.0\"]", 8, "0g:00.0 is no PCI function", "bus:device.function"},
         {"pci = [\"00.03:0\"]", 8, "00.03:0 is no PCI function", "bus:device.function"},
-        {"pci = [\"00:03.0\", \"0000:00:03.0\"]", 19, "0000:00:03.0 is listed twice", "remove"},
+        {"pci = [\"00:03.0\", \"0000:00:03.0\"]", 19, "0000:00:03.0 is listed twice", "list it once"},
         {"restart = \"crash\"", 11, "restart must be a table, not a string", "limit = 3"},
         {"restart = {}", 11, "restart does not say on what", "on = \"crash\""},
         {"restart = {limit = 3}", 11, "restart does not say on what", "on = \"crash\""},
@@ -299,7 +299,7 @@ static void test_ports(void **state) {
         {"ports = [\"0x8f-0x80\"]", 10, "0x8f-0x80 is neither a port nor a range", "0xffff"},
         {"ports = [\"0x80-0x10000\"]", 10, "is neither a port nor a range", "0xffff"},
         {"ports = [\"0x0-0xffffffffffffffff\"]", 10, "is neither a port nor a range", "0xffff"},
-        {"ports = [0x80, \"0x7f-0x82\"]", 16, "port 0x80 is listed twice in ports", "remove"},
+        {"ports = [0x80, \"0x7f-0x82\"]", 16, "port 0x80 is listed twice in ports", "list it once"},
         {"ports = [0x3f8]", 10, "port 0x3f8 belongs to the hypervisor's console", "0x3f8-0x3ff"},
         {"pci = [\"00:05.0 irq 4\"]", 8, "irq 4 is the line of the hypervisor's console", "own line"},
         {"ports = [0x80, \"0x62-0x90\"]", 16, "port 0x64 belongs to the partition's own", "0x64"},
