@@ -158,10 +158,14 @@ static void build(struct unit *u, const struct ivrs_unit *described, bool x2apic
     }
 }
 
+/* What firmware has left on stays on, with its entries of interrupt tables as they are, until the new tables have taken
+ * over: nothing opens in between. */
 static int start(struct unit *u) {
-    u64 begin = iommu_clock();
+    const u64 formats = CONTROL_GA | CONTROL_XT;
+    u64 begin = iommu_clock(), on = reg_read(u, REG_CONTROL) & (CONTROL_ENABLE | formats);
 
-    reg_write(u, REG_CONTROL, 0);
+    if (!(on & CONTROL_ENABLE)) on = 0;
+    reg_write(u, REG_CONTROL, on);
     while (reg_read(u, REG_STATUS) & STATUS_RUNNING)
         if (iommu_clock() - begin > TIMEOUT) return -E_TIMEOUT;
     reg_write(u, REG_DEVICES, iommu_address(u->devices) | DEVICES_2M);
@@ -173,7 +177,11 @@ static int start(struct unit *u) {
     reg_write(u, REG_EVENT_TAIL, 0);
     reg_write(u, REG_EXCLUSION, 0);
     reg_write(u, REG_STATUS, STATUS_OVERFLOW);
-    reg_write(u, REG_CONTROL, u->control);
+    if (on) {
+        reg_write(u, REG_CONTROL, (u->control & ~formats) | on);
+        if (invalidate_all(u)) return -E_TIMEOUT;
+    }
+    reg_write(u, REG_CONTROL, u->control | (on & CONTROL_ENABLE));
     reg_write(u, REG_CONTROL, u->control | CONTROL_ENABLE);
     return invalidate_all(u);
 }

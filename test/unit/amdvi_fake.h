@@ -34,6 +34,7 @@ static struct fake {
     u64 regs[REGISTER_BYTES / 8];
     struct cached devices[16], pages[16], slots[16];
     u32 head, commands[16]; /* how often each operation came */
+    u32 opened;             /* how often translation went off */
     bool hangs, runs_on;    /* completes nothing; does not stop */
 } fakes[UNITS];
 
@@ -111,18 +112,26 @@ static void execute(struct fake *f, const u64 *command) {
     }
 }
 
-static void check_enabled(struct fake *f, u64 value) {
-    const u64 *devices = pointer(f->regs[REG_DEVICES / 8]);
+static void check_closed(u64 table) {
+    const u64 *devices = pointer(table);
 
-    if (!(value & CONTROL_ENABLE) || f->regs[REG_CONTROL / 8] & CONTROL_ENABLE) return;
-    /* Everything is in place and closed when the unit starts to look. */
-    assert_int_equal(0x1ff, f->regs[REG_DEVICES / 8] & 0xfff);
-    assert_int_equal(8, f->regs[REG_COMMANDS / 8] >> 56);
-    assert_int_equal(8, f->regs[REG_EVENTS / 8] >> 56);
-    assert_int_equal(0, f->regs[REG_EXCLUSION / 8]);
+    assert_int_equal(0x1ff, table & 0xfff);
     for (u32 id = 0; id < 0x10000; id++)
         if (devices[4 * id] != 3 || devices[4 * id + 1] || (devices[4 * id + 2] & ~1ull) || devices[4 * id + 3])
             fail_msg("entry %x is not closed", id);
+}
+
+static void check_enabled(struct fake *f, u64 value) {
+    f->opened += f->regs[REG_CONTROL / 8] & CONTROL_ENABLE && !(value & CONTROL_ENABLE);
+    /* Rings change while they stand. */
+    if (value & (CONTROL_COMMANDS | CONTROL_EVENT_LOG)) {
+        assert_int_equal(8, f->regs[REG_COMMANDS / 8] >> 56);
+        assert_int_equal(8, f->regs[REG_EVENTS / 8] >> 56);
+    }
+    if (!(value & CONTROL_ENABLE) || f->regs[REG_CONTROL / 8] & CONTROL_ENABLE) return;
+    /* Everything is in place and closed when the unit starts to look. */
+    assert_int_equal(0, f->regs[REG_EXCLUSION / 8]);
+    check_closed(f->regs[REG_DEVICES / 8]);
 }
 
 void iommu_write64(u64 at, u64 value) {
@@ -131,13 +140,17 @@ void iommu_write64(u64 at, u64 value) {
 
     writes++;
     if (reg == REG_CONTROL) check_enabled(f, value);
+    if (reg == REG_DEVICES) check_closed(value);
+    if (reg == REG_COMMANDS || reg == REG_EVENTS)
+        assert_int_equal(0, f->regs[REG_CONTROL / 8] & (CONTROL_COMMANDS | CONTROL_EVENT_LOG));
     if (reg == REG_STATUS)
         f->regs[reg / 8] &= ~value;
     else
         f->regs[reg / 8] = value;
     if (reg == REG_COMMAND_HEAD) f->head = 0;
     if (reg == REG_CONTROL && !f->runs_on) f->regs[REG_STATUS / 8] &= ~STATUS_RUNNING;
-    if (reg == REG_COMMAND_TAIL && f->regs[REG_CONTROL / 8] & CONTROL_ENABLE)
+    if (reg == REG_COMMAND_TAIL && f->regs[REG_CONTROL / 8] & CONTROL_ENABLE &&
+        f->regs[REG_CONTROL / 8] & CONTROL_COMMANDS)
         for (; f->head * 16 != value; f->head = (f->head + 1) % 256)
             execute(f, pointer(f->regs[REG_COMMANDS / 8]) + 2 * f->head);
 }

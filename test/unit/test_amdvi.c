@@ -25,6 +25,43 @@ static void test_setup(void **unused) {
     assert_int_equal(-E_NOENT, amdvi_ops.ioapic_id(0, &id));
 }
 
+/* Firmware has left a unit on, with a table of its own, closed but for one function: translation stays on, and what the
+ * unit remembers of that table is gone. */
+static void test_left_on(void **unused) {
+    const u64 left = CONTROL_ENABLE | CONTROL_COMMANDS | CONTROL_EVENT_LOG;
+
+    (void)unused;
+    for (u32 i = 0; i < 2; i++) {
+        u64 *devices;
+
+        end(NULL);
+        begin(NULL);
+        devices = take_pages(0x10000 * 32);
+        for (u32 id = 0; id < 0x10000; id++) devices[4 * id] = DTE_CLOSED, devices[4 * id + 2] = DTE_INTERRUPTS;
+        devices[4 * EDU] = devices[4 * EDU + 2] = 0;
+        fakes[0].regs[REG_DEVICES / 8] = (u64)devices | 0x1ff;
+        fakes[0].regs[REG_EXCLUSION / 8] = 0x5001;
+        fakes[0].regs[REG_CONTROL / 8] = left | (i ? CONTROL_GA : 0);
+        fakes[0].regs[REG_STATUS / 8] = STATUS_RUNNING;
+        assert_int_equal(0x1000, dma(0, EDU, 0x1000, true));
+        assert_int_equal(NONE, dma(0, EDU + 1, 0x1000, true));
+        assert_int_equal(0, set_up(i ? ALL_FEATURES : 0, true));
+        assert_int_equal(0, fakes[0].opened);
+        assert_int_equal(0, fakes[0].regs[REG_EXCLUSION / 8]);
+        assert_int_equal(i ? CONTROL_GA | CONTROL_XT : 0, fakes[0].regs[REG_CONTROL / 8] & (CONTROL_GA | CONTROL_XT));
+        assert_int_equal(NONE, dma(0, EDU, 0x1000, true));
+        assert_int_equal(NONE, dma(0, EDU + 1, 0x1000, true));
+        assert_int_equal(NONE, message(0, EDU, 0));
+    }
+    /* One that is on and does not answer. */
+    end(NULL);
+    begin(NULL);
+    fakes[0].regs[REG_CONTROL / 8] = left;
+    fakes[0].hangs = true;
+    assert_int_equal(-E_TIMEOUT, set_up(ALL_FEATURES, true));
+    assert_int_equal(0, fakes[0].regs[REG_CONTROL / 8]);
+}
+
 /* A unit without INVALIDATE_IOMMU_ALL forgets what each id and each domain had. */
 static void test_setup_one_by_one(void **unused) {
     (void)unused;
@@ -381,6 +418,7 @@ static void test_overflow(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_setup),
+        TEST(test_left_on),
         TEST(test_setup_one_by_one),
         TEST(test_setup_refused),
         TEST(test_setup_timeout),
