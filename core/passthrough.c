@@ -216,16 +216,18 @@ void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at,
 
 /* --- faults --- */
 
-#define FAULTS_TOLD  4u  /* lines at a time */
-#define FAULTS_TAKEN 64u /* by one core at a time */
+#define FAULTS_TOLD  4u                       /* lines at a time */
+#define FAULTS_TAKEN 64u                      /* by one core at a time */
+#define FAULTS_HELD  (IOMMU_MAX_UNITS * 256u) /* by the hardware, at most */
 
 /* Who did it, as a partition + 1, or 0. */
 static u32 count_fault(const struct iommu_fault *fault) {
     for (u32 i = 0; i < pass.count; i++) {
         struct pass_refused *r = &pass.refused[i];
 
-        /* Behind conventional PCI nobody knows more than the bridge. */
-        if (pass.functions[i].requester != fault->id || !pass.owner[i]) continue;
+        /* Behind conventional PCI nobody knows more than the bridge, unless that forwards a PCI-X device's own. */
+        if (pass.functions[i].requester != fault->id && pass.functions[i].id != fault->id) continue;
+        if (!pass.owner[i]) continue;
         __atomic_fetch_add(fault->interrupt ? &r->interrupts
                            : fault->write   ? &r->writes
                                             : &r->reads,
@@ -249,11 +251,11 @@ static void tell_fault(const struct iommu_fault *fault, u32 owner) {
 }
 
 /* Every recorded one counts, the first few are told. */
-static void take_faults(void) {
+static void take_faults(u32 most) {
     struct iommu_fault fault;
     u32 taken = 0;
 
-    for (; pass.iommu && taken < FAULTS_TAKEN && pass.iommu->fault(&fault); taken++) {
+    for (; pass.iommu && taken < most && pass.iommu->fault(&fault); taken++) {
         u32 owner = count_fault(&fault);
 
         if (taken < FAULTS_TOLD) tell_fault(&fault, owner);
@@ -269,7 +271,7 @@ static u32 take_count(u32 *count) { return __atomic_exchange_n(count, 0, __ATOMI
 static void sum_up_faults(const struct partition *p) {
     char name[16];
 
-    take_faults();
+    take_faults(FAULTS_HELD);
     for (u32 i = 0; i < pass.count; i++) {
         struct pass_refused *r = &pass.refused[i], sum;
 
@@ -286,7 +288,7 @@ void passthrough_poll(struct partition *p, u64 now) {
     if (!p->pci || now < p->pci->next_poll) return;
     p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
     if (!pass.iommu) return;
-    take_faults();
+    take_faults(FAULTS_TAKEN);
     if (__atomic_exchange_n(&pass.stop[partition_number(p)], 0, __ATOMIC_ACQ_REL)) {
         log_line(LOG_ERROR "%s: stopped for a refused access of its device", p->config->name);
         partition_end(p, END_CRASH);

@@ -460,10 +460,10 @@ static void test_faults(void **state) {
     assert_int_equal(told + 74, fake_iommu.faults_told);
     assert_int_equal(restarts, p->restarts);
     /* And those that the hardware still has when the partition ends. */
-    fake_iommu.fault_count = fake_iommu.faults_told + 6;
+    fake_iommu.fault_count = fake_iommu.faults_told + 166;
     partition_end(p, END_RESET);
     go_on();
-    assert_true(said("one: 00:04.0: refused 20 reads, 15 writes, 5 interrupts\r\n"));
+    assert_true(said("one: 00:04.0: refused 60 reads, 45 writes, 15 interrupts\r\n"));
     hardware_forget_console();
     partition_end(p, END_RESET);
     go_on();

@@ -1,0 +1,168 @@
+/* Functions of a partition that starts: how they are reset, the tables of their BARs and their DMA, what is accepted
+ * without protection, and refused accesses that end the partition. Each boot in a process of its own. */
+#include "test/unit/core_pci_boot.h"
+
+/* --- resets --- */
+
+static void check_bus_reset(void) {
+    /* Each was reset twice, for the other's sake: both have their BARs again. */
+    MUST(fake_pci_at(FIRST)->resets == 2 && fake_pci_at(OTHER)->resets == 2);
+    MUST(fake_pci_get(fake_pci_at(FIRST), 0x10, 4) == RAM(0x4000));
+    MUST(fake_pci_get(fake_pci_at(OTHER), 0x10, 4) == RAM(0x5000));
+    MUST(fake_pci_get(fake_pci_at(FIRST), 4, 2) == (PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_OFF));
+    MUST(fake_iommu.attached_count == 2);
+}
+static void check_no_reset(void) { MUST(fake_pci_at(FIRST)->resets == 0 && fake_iommu.attached_count == 1); }
+static void check_power_reset(void) { MUST(fake_pci_at(DISK)->resets == 1); }
+static void with_payloads(void) {
+    fake_pci_express(fake_pci_at(DISK), 0x5950, 0x0009);
+    fake_pci_express(fake_pci_at(FIRST), 0x2930, 0);
+    fake_pci_express(fake_pci_at(OTHER), 0x5857, 0x0400);
+}
+/* What the firmware set for the ports above: payload sizes, time-outs. */
+static void check_payloads(void) {
+    static const struct {
+        u32 id, control, control2;
+    } as_before[] = {{DISK, 0x5950, 9}, {FIRST, 0x2930, 0}, {OTHER, 0x5857, 0x400}};
+
+    for (u32 i = 0; i < ARRAY_SIZE(as_before); i++) {
+        const struct fake_function *f = fake_pci_at(as_before[i].id);
+
+        MUST(f->resets && fake_pci_get(f, f->pcie + PCI_PCIE_CONTROL, 2) == as_before[i].control);
+        MUST(fake_pci_get(f, f->pcie + PCI_PCIE_CONTROL2, 2) == as_before[i].control2);
+    }
+}
+/* More tables than small BARs ever want. */
+static void large_bar(void) {
+    fake_cpu.small_leaves = true;
+    fake_pci_bar(fake_pci_at(NIC), 2, GIB(64), 4, GIB(128));
+}
+static void check_large_bar(void) {
+    struct partition *p = fake_partition(0);
+    u64 home = p->pci->guest[0].home[2];
+
+    fake_on_core(1);
+    p->pci->host.place(p, 0, 2, home);
+    for (u64 at = 0; at < GIB(64); at += GIB(1)) MUST(pt_lookup(&p->pci->stage2, home + at).at.v == GIB(128) + at);
+}
+
+/* Memory of 8 MiB in DMA tables: pages of 2 MiB wherever the unit has them, but for where a PC has its hole. */
+static void small_pages(void) { fake_iommu.max_leaf = 1; }
+static void two_mib_pages(void) { fake_iommu.max_leaf = 2; }
+static void check_pages(u32 level) {
+    struct pt dma = {.format = &pt_vtd, .mem = &hostspace_mem, .max_leaf = 3, .root = fake_iommu.attached[0].root};
+
+    MUST(pt_lookup(&dma, 0).leaf_level == 1);
+    for (u64 at = MIB(2); at < MIB(8); at += PAGE_4K) MUST(pt_lookup(&dma, at).leaf_level == level);
+    MUST(pt_lookup(&dma, MIB(8)).leaf_level == 0);
+}
+static void check_small_pages(void) { check_pages(1); }
+static void check_large_pages(void) { check_pages(2); }
+
+/* Two of them: the first lies at 4 GiB, and the window holds both. */
+static void two_large_bars(void) {
+    fake_pci_bar(fake_pci_at(NIC), 2, MIB(256), 4, GIB(128));
+    fake_pci_bar(fake_pci_at(NIC), 4, MIB(256), 4, GIB(129));
+}
+static void check_two_large_bars(void) {
+    const struct passthrough *t = fake_partition(0)->pci;
+
+    MUST(t->guest[0].home[2] == GIB(4) && t->guest[0].home[4] == GIB(4) + MIB(256));
+    MUST(t->window64.base == GIB(4) && t->window64.bytes == MIB(512));
+}
+
+static void test_resets(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"01:00.*\"]") TWO(""), .after = check_bus_reset);
+    assert_boots();
+    assert_said("one: 01:00.1: reset: bus\r\n");
+    BOOT(ONE("pci = [\"01:00.0\"]\npci-reset = \"optional\"") TWO(""), .after = check_no_reset);
+    assert_boots();
+    assert_said("one: 01:00.0: reset: none\r\n");
+    BOOT(ONE("pci = [\"00:04.0\"]") TWO(""), .after = check_power_reset);
+    assert_boots();
+    assert_said("one: 00:04.0: reset: power state\r\n");
+    BOOT(ONE("pci = [\"00:04.0\", \"01:00.*\"]") TWO(""), .before = with_payloads, .after = check_payloads);
+    assert_boots();
+}
+
+static void test_tables(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = large_bar, .after = check_large_bar);
+    assert_boots();
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = two_large_bars, .after = check_two_large_bars);
+    assert_boots();
+    BOOT(LARGE_ONE TWO(""), .after = check_large_pages);
+    assert_boots();
+    BOOT(LARGE_ONE TWO(""), .before = two_mib_pages, .after = check_large_pages);
+    assert_boots();
+    BOOT(LARGE_ONE TWO(""), .before = small_pages, .after = check_small_pages);
+    assert_boots();
+}
+
+/* --- without protection; faults that end a partition --- */
+
+static void check_unprotected(void) {
+    struct partition *p = fake_partition(0);
+    u32 *entry = (u32 *)(RAM(0x800) + DIRECT_BASE), apic;
+
+    fake_on_core(1);
+    p->pci->host.place(p, 0, 0, p->pci->guest[0].home[0]);
+    partition_memory_write(p->vcpus[0], p->pci->guest[0].home[0] + 0x800, 4, 0xfee00000);
+    partition_memory_write(p->vcpus[0], p->pci->guest[0].home[0] + 0x808, 4, 0x41);
+    partition_memory_write(p->vcpus[0], p->pci->guest[0].home[0] + 0x80c, 4, 0);
+    partition_memory_write(p->vcpus[0], GUEST_ECAM_BASE + (1 << 15) + fake_pci_at(NIC)->msix + 2, 2, 0x8000);
+    MUST(fake_pci_deliver(entry[0] | (u64)entry[1] << 32, entry[2], &apic) >= PASS_FIRST_VECTOR);
+    MUST(apic == p->vcpus[0]->host_apic && entry[3] == 0);
+}
+
+static void play_fault_of(u32 id) {
+    struct partition *p = fake_partition(0);
+    u32 i;
+
+    fake_iommu.faults[0] = (struct iommu_fault){id, 0x5000, true, false, false, 7};
+    fake_iommu.fault_count = 1;
+    for (i = 0; i < 3 && !p->over; i++) {
+        fake_hw.tsc += 2 * PASS_POLL_NS;
+        p->vcpus[0]->timer_due = true;
+        fake_play(p->vcpus[0], NULL, 0);
+    }
+    MUST(p->over && !fake_partition(1)->over && fake_iommu.attached_count == 0);
+}
+
+static void play_fault(void) { play_fault_of(NIC); }
+static void play_bridge(void) { play_fault_of(PORT); }
+static void play_forwarded(void) { play_fault_of(OTHER); }
+
+static void test_unprotected(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0\"]\ndma = \"unprotected\"") TWO(""), .no_iommu = true, .after = check_unprotected);
+    assert_boots();
+    assert_said("one: WARNING: dma = \"unprotected\"");
+    BOOT(ONE("pci = [\"00:03.0\"]\ndma = \"unprotected\"") TWO(""), .before = no_remapping, .after = check_unprotected);
+    assert_boots();
+}
+
+static void test_stop_on_fault(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0\"]\npci-fault = \"stop\"") TWO(""), .after = play_fault);
+    assert_said("iommu: 00:03.0 of one: write at 0x5000 refused, reason 0x7");
+    assert_said("one: stopped for a refused access of its device");
+    assert_said("one: crashed");
+    /* Behind a conventional bridge: under its identity, or under a device's own that it forwards (PCI-X). */
+    BOOT(ONE("pci = [\"01:00.*\"]\npci-fault = \"stop\"") TWO(""), .after = play_bridge);
+    assert_said("one: 01:00.0: refused 0 reads, 1 writes, 0 interrupts");
+    BOOT(ONE("pci = [\"01:00.*\"]\npci-fault = \"stop\"") TWO(""), .after = play_forwarded);
+    assert_said("one: 01:00.1: refused 0 reads, 1 writes, 0 interrupts");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_resets),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_unprotected),
+        cmocka_unit_test(test_stop_on_fault),
+    };
+
+    return cmocka_run_group_tests_name("core pci start", tests, NULL, NULL);
+}
