@@ -9,20 +9,23 @@
 #include "core/policy/topology.h"
 
 static void print_function(const struct pci_function *f) {
-    char name[16], group[16];
+    char name[16], group[16], features[80];
 
     pci_name(name, sizeof(name), f->id);
     pci_name(group, sizeof(group), f->group);
-    log_line("#: pci %s %04x:%04x class %06x group %s%s%s%s%s%s # %s", name, f->vendor, f->device, f->class_code, group,
-             f->msi ? " msi" : "", f->msix ? " msi-x" : "", f->flr ? " flr" : "", f->pm ? " pm" : "",
-             f->header ? " bridge" : "", pci_class_name(f->class_code));
+    pass_features(features, sizeof(features), f, " ");
+    log_line("#: pci %s %04x:%04x class %06x group %s%s # %s", name, f->vendor, f->device, f->class_code, group,
+             features, pci_class_name(f->class_code));
     for (u32 i = 0; i < PCI_BARS; i++)
         if (f->bars[i].bytes)
-            log_line("#: bar %s %u %s 0x%llx 0x%llx", name, i,
+            log_line("#: bar %s %u %s 0x%llx 0x%llx%s", name, i,
                      f->bars[i].io     ? "io"
                      : f->bars[i].wide ? "mem64"
                                        : "mem32",
-                     (unsigned long long)f->bars[i].base, (unsigned long long)f->bars[i].bytes);
+                     (unsigned long long)f->bars[i].base, (unsigned long long)f->bars[i].bytes,
+                     f->bars[i].prefetch ? " prefetch" : "");
+    if (f->rom.bytes)
+        log_line("#: rom %s 0x%llx 0x%llx", name, (unsigned long long)f->rom.base, (unsigned long long)f->rom.bytes);
 }
 
 /* One entry for each device that could be given away; commented out, so that the file boots as it stands. */

@@ -30,6 +30,8 @@ bool pass_is_shared(const struct pci_function *f);
 int pass_check_bars(const struct partition *p, u8 owner, char *why, size_t why_size) must_check;
 /* Enables virtual functions and adds them to pass.functions. Refuses the file if that cannot be. Boot core. */
 void pass_enable_vfs(const struct config_sriov *c);
+/* What the function has: "msi", "flr", "sr-iov 4" and such, each after a separator. Boot core. */
+void pass_features(char *out, size_t size, const struct pci_function *f, const char *separator);
 /* "00:1f.2", with the segment before it if it is not 0. */
 void pci_name(char *out, size_t size, u32 id);
 

@@ -15,6 +15,7 @@
 #include "drivers/lapic.h"
 #include "drivers/pci.h"
 #include "drivers/pci_scan.h"
+#include "drivers/pci_vf.h"
 
 struct pass_machine pass __attribute__((section(".late")));
 
@@ -181,16 +182,30 @@ static void open_bridges(void) {
     }
 }
 
+void pass_features(char *out, size_t size, const struct pci_function *f, const char *separator) {
+    const char *const names[] = {f->msi ? "msi" : "",      f->msix ? "msi-x" : "",   f->flr ? "flr" : "",
+                                 f->pm ? "pm" : "",        f->pcie ? "express" : "", f->acs ? "acs" : "",
+                                 f->header ? "bridge" : ""};
+    size_t at = 0;
+
+    out[0] = 0;
+    for (u32 i = 0; i < ARRAY_SIZE(names); i++)
+        if (names[i][0]) at += fmt(out + at, size - at, "%s%s", separator, names[i]);
+    if (f->sriov)
+        fmt(out + at, size - at, "%ssr-iov %u", separator, pci_machine.read(NULL, f->id, f->sriov + SRIOV_TOTAL, 2));
+}
+
 static void log_functions(void) {
     for (u32 i = 0; i < pass.count; i++) {
         const struct pci_function *f = &pass.functions[i];
-        char name[16], group[16];
+        char name[16], group[16], features[80];
 
         pci_name(name, sizeof(name), f->id);
         pci_name(group, sizeof(group), f->group);
-        log_line("pci: %s %s [%04x]: [%04x:%04x] (rev %02x), group %s%s%s%s%s%s", name, pci_class_name(f->class_code),
-                 f->class_code >> 8, f->vendor, f->device, f->revision, group, f->msi ? ", msi" : "",
-                 f->msix ? ", msi-x" : "", f->flr ? ", flr" : "", pass.owner[i] ? ", owner " : "",
+        pass_features(features, sizeof(features), f, ", ");
+        log_line("pci: %s %s [%04x]: [%04x:%04x] (rev %02x), group %s%s%s%s", name, pci_class_name(f->class_code),
+                 f->class_code >> 8, f->vendor, f->device, f->revision, group, features,
+                 pass.owner[i] ? ", owner " : "",
                  pass.owner[i] ? machine.config->partitions[pass.owner[i] - 1].name : "");
     }
 }

@@ -65,7 +65,7 @@ def test_virtual_functions(boot, modules, controller, iommu):
             + linux("one", 1, "00:05.1", "virtual:1 again=1") + linux("two", 2, "00:05.2", "virtual:2"))
     machine = boot(file, modules, cpus=3, memory=1024, extra=IOMMUS[iommu] + controller)
     machine.wait_for(r"^\[mullion\] pci: 00:05\.0: 4 virtual functions enabled")
-    machine.wait_for(r"^\[mullion\] pci: 00:05\.2 Non-Volatile memory controller \[0108\]: \[1b36:0010\] \(rev \w+\), group 00:05\.2, msi-x, flr, owner two\n")
+    machine.wait_for(r"^\[mullion\] pci: 00:05\.2 Non-Volatile memory controller \[0108\]: \[1b36:0010\] \(rev \w+\), group 00:05\.2, msi-x, flr, express, owner two\n")
     assert_part(machine, "pf", PHYSICAL)
     machine.wait_for(r"^\[mullion\] pf: powered off\n")
     machine.send("\r")

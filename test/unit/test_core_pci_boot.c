@@ -50,8 +50,9 @@ static void test_patterns(void **state) {
     BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .after = owns_nic);
     assert_boots();
     assert_said("one: 00:03.0: reset: flr\r\n");
-    assert_said("pci: 00:03.0 Ethernet controller [0200]: [1234:0001] (rev 03), group 00:03.0, msi-x, flr, owner one");
-    assert_said("pci: 00:05.1 Ethernet controller [0200]: [1234:0003] (rev 03), group 00:05.0, flr\r\n");
+    assert_said(
+        "pci: 00:03.0 Ethernet controller [0200]: [1234:0001] (rev 03), group 00:03.0, msi-x, flr, express, owner one");
+    assert_said("pci: 00:05.1 Ethernet controller [0200]: [1234:0003] (rev 03), group 00:05.0, flr, express\r\n");
     BOOT(ONE("pci = [\"1234:0001\"]") TWO(""), .after = owns_nic);
     assert_boots();
     BOOT(ONE("pci = [\"00:05.*\"]") TWO(""), .after = owns_both);
