@@ -11,7 +11,7 @@ FZOBJS  := $(patsubst %.c,$(O)/fuzz/%.o,$(PURE) $(TOOLED))
 FZMORE_core     := $(patsubst %.c,$(O)/fuzz/%.o,$(FAKED))
 FZMORE_svm_exit := $(O)/fuzz/svm/exit.o
 FZMORE_vmx_exit := $(O)/fuzz/vmx/exit.o
-.SECONDARY: $(FZOBJS) $(FZMORE_core) $(FZMORE_svm_exit) $(FZMORE_vmx_exit)
+.SECONDARY: $(FZOBJS) $(FUZZERS:%=$(O)/fuzz/test/fuzz/fuzz_%.o) $(FZMORE_core) $(FZMORE_svm_exit) $(FZMORE_vmx_exit)
 .PHONY: fuzz fuzz-short $(FUZZERS:%=fuzz-%) $(FUZZERS:%=fuzz-short-%)
 
 $(O)/fuzz/%.o: %.c

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/errors.h"
+#include "core/base/layout.h"
 #include "drivers/acpi.h"
 #include "drivers/aml_s5.h"
 #include "drivers/srat.h"
@@ -46,6 +47,13 @@ static void check_parsed(const struct host_acpi *out, u32 cpu_max) {
     REQUIRE(out->cpu_max == cpu_max && out->cpu_count <= cpu_max);
     REQUIRE(out->cpu_count == cpu_max || out->cpu_count == out->cpus_seen);
     REQUIRE(out->ioapic_count <= ACPI_MAX_IOAPICS);
+    REQUIRE(out->mcfg_count <= ACPI_MAX_SEGMENTS);
+    for (u32 i = 0; i < out->mcfg_count; i++) { /* the last function's page lies in the window of device registers */
+        const struct host_mcfg *m = &out->mcfg[i];
+
+        REQUIRE(m->first <= m->last && m->address % MIB(1) == 0 &&
+                m->address + ((u64)m->last + 1) * MIB(1) <= DIRECT_BYTES);
+    }
     for (u32 i = 0; i < out->cpu_count; i++)
         for (u32 k = 0; k < i; k++) REQUIRE(out->cpus[i].apic_id != out->cpus[k].apic_id);
     REQUIRE(!out->has_s5 || (out->s5_type_a <= 7 && out->s5_type_b <= 7));

@@ -52,12 +52,14 @@ def acpi():
             + struct.pack("<BBIHQQII8x", 1, 40, 0, 0, 0, 1 << 30, 0, 1)
             + struct.pack("<BBIHQQII8x", 1, 40, 1, 0, 1 << 32, 1 << 30, 0, 1))
     slit = struct.pack("<Q", 2) + bytes([10, 20, 20, 10])
+    mcfg = bytes(8) + struct.pack("<QHBB4x", 0xB0000000, 0, 0, 255) + struct.pack("<QHBB4x", 0x800000000, 1, 0, 63)
     for width in (4, 8):
-        space = bytearray(0x600)
+        space = bytearray(0x680)
         places = {0x80: table(b"FACP", bytes(fadt)), 0x200: table(b"APIC", madt),
                   0x300: table(b"DSDT", s5), 0x400: table(b"HPET", hpet),
-                  0x480: table(b"SSDT", s5), 0x4c0: table(b"SRAT", srat), 0x580: table(b"SLIT", slit)}
-        root = b"".join((0x1000 + at).to_bytes(width, "little") for at in (0x80, 0x200, 0x400, 0x480, 0x4c0, 0x580))
+                  0x480: table(b"SSDT", s5), 0x4c0: table(b"SRAT", srat), 0x580: table(b"SLIT", slit),
+                  0x5c0: table(b"MCFG", mcfg), 0x640: table(b"DMAR" if width == 8 else b"IVRS", bytes(12))}
+        root = b"".join((0x1000 + at).to_bytes(width, "little") for at in (0x80, 0x200, 0x400, 0x480, 0x4c0, 0x580, 0x5c0, 0x640))
         places[0] = table(b"XSDT" if width == 8 else b"RSDT", root)
         for at, data in places.items():
             space[at:at + len(data)] = data
