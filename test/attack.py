@@ -72,6 +72,8 @@ def report():
         (name, {v: done[v][name] for v in VENDORS if name in done[v]})
         for name in sorted(dict.fromkeys(n for v in VENDORS for n in done[v]))])
     table("random instructions", [("instructions, interrupts", by_vendor(lambda v: fuzzed(log("test_fuzzer", v))))])
+    table("changing code and tables; NMIs, INITs, SIPIs", [
+        ("rounds, faults, NMIs, starts by SIPI", by_vendor(lambda v: crowd(log("test_crowd", v))))])
     felt = {}
     for test in TESTS:
         for vendor in VENDORS if test != "test_leftovers" else ():
@@ -92,6 +94,11 @@ def report():
 def fuzzed(text):
     ends = re.findall(r"fuzzer: done (\d+) interrupts (\d+)", text)
     return " ".join(ends[-1]) if ends else f"ended {len(re.findall('attacker: restart', text)) + 1} times" if text else "-"
+
+
+def crowd(text):
+    ends = re.findall(r"crowd: done rounds (\d+) faults (\d+) nmis (\d+) started (\d+)", text)
+    return " ".join(ends[-1]) if ends else "ended itself" if text else "-"
 
 
 def main():
