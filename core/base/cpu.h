@@ -59,36 +59,23 @@ static inline void outb(u16 port, u8 v) { __asm__ volatile("outb %0, %1" ::"a"(v
 static inline void outw(u16 port, u16 v) { __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port)); }
 static inline void outl(u16 port, u32 v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
 
-static inline u64 read_cr0(void) {
-    u64 v;
-    __asm__ volatile("mov %%cr0, %0" : "=r"(v));
-    return v;
-}
+/* read_cr0() and so on. */
+#define READ_REGISTER(name)                                                                                            \
+    static inline u64 read_##name(void) {                                                                              \
+        u64 v;                                                                                                         \
+        __asm__ volatile("mov %%" #name ", %0" : "=r"(v));                                                             \
+        return v;                                                                                                      \
+    }
+READ_REGISTER(cr0)
 static inline void write_cr0(u64 v) { __asm__ volatile("mov %0, %%cr0" ::"r"(v) : "memory"); }
-static inline u64 read_cr2(void) {
-    u64 v;
-    __asm__ volatile("mov %%cr2, %0" : "=r"(v));
-    return v;
-}
+READ_REGISTER(cr2)
 static inline void write_cr2(u64 v) { __asm__ volatile("mov %0, %%cr2" ::"r"(v)); }
-static inline u64 read_cr3(void) {
-    u64 v;
-    __asm__ volatile("mov %%cr3, %0" : "=r"(v));
-    return v;
-}
+READ_REGISTER(cr3)
 static inline void write_cr3(u64 v) { __asm__ volatile("mov %0, %%cr3" ::"r"(v) : "memory"); }
-static inline u64 read_cr4(void) {
-    u64 v;
-    __asm__ volatile("mov %%cr4, %0" : "=r"(v));
-    return v;
-}
+READ_REGISTER(cr4)
 static inline void write_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
 
-static inline u64 read_dr6(void) {
-    u64 v;
-    __asm__ volatile("mov %%db6, %0" : "=r"(v));
-    return v;
-}
+READ_REGISTER(dr6)
 static inline void write_dr6(u64 v) { __asm__ volatile("mov %0, %%db6" ::"r"(v)); }
 static inline u64 xgetbv0(void) {
     u32 low, high;
