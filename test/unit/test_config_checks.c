@@ -9,7 +9,8 @@
 
 static void test_cross_checks(void **state) {
     (void)state;
-    expect(A B "cpus = [2, 1]", 8, 12, "core 1 belongs to partition a already (line 2)", "remove it from one of the two lists");
+    expect(A B "cpus = [2, 1]", 8, 12, "core 1 belongs to partition a already (line 2)",
+           "remove it from one of the two lists");
     expect(A "ports = [\"0x80-0x8f\"]\n" B "cpus = [2]\nports = [0x90, 0x8f]", 10, 16,
            "port 0x8f belongs to partition a already (line 5)", "remove");
     expect(A "pci = [\"00:03.0\"]\n" B "cpus = [2]\npci = [\"0000:00:03.0\"]", 10, 8,
