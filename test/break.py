@@ -207,7 +207,7 @@ BREAKS = [
      [("p->config->control_at.line ? &p->control_device : NULL", "&p->control_device")],
      boot("test_attack and svm", "ports-read")),
     ("the control device reaches a partition that was not granted", CONTROL, "core/control.c",
-     [("    if (!config_controls(machine.config, number", "    if (0 && !config_controls(machine.config, number")], boot("test_orders and svm")),
+     [("    if (!config_controls(machine.config, partition_number", "    if (0 && !config_controls(machine.config, partition_number")], boot("test_orders and svm")),
     ("control: the command interpreter finds what is not granted", CONTROL, "core/vdev/vcontrol.c",
      [("if (c->host->look(c->host->ctx, c->partition, &view) && str_equal",
        "if ((void)c->host->look(c->host->ctx, c->partition, &view), str_equal")], unit("test_vcontrol")),

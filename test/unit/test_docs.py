@@ -1,5 +1,6 @@
 """The documents against the tree: links lead somewhere, files that are named exist, and the keys in
 docs/partition-file.md are those that the parser knows."""
+import importlib
 import pathlib
 import re
 import subprocess
@@ -85,7 +86,6 @@ def test_boot_parameters():
 
 def test_every_promise_is_broken_once():
     """docs/security.md and test/break.py speak of the same promises and the same sabotages."""
-    import importlib
     sabotages = importlib.import_module("break").BREAKS
     text = (ROOT / "docs/security.md").read_text()
     promises = re.search(r"^\| promise \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.M).group(1)
@@ -93,3 +93,10 @@ def test_every_promise_is_broken_once():
     assert sorted(promised) == sorted({s[1] for s in sabotages})
     table = subprocess.run([sys.executable, "-B", ROOT / "test/break.py", "--table"], text=True, capture_output=True, check=True)
     assert table.stdout in text
+
+
+def test_sabotages_find_their_place():
+    """Each text that test/break.py replaces stands once in its file."""
+    for name, _, file, edits, _ in importlib.import_module("break").BREAKS:
+        text = (ROOT / file).read_text()
+        assert [old for old, _ in edits if text.count(old) != 1] == [], f"{name}: {file}"
