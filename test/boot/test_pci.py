@@ -17,7 +17,7 @@ IOMMUS = {
     "intel": ["-device", "intel-iommu,intremap=on,aw-bits=48,caching-mode=on"],
 }
 FILE_BYTES = 1 << 20
-READ_MIB = 256
+READ_MIB = 64  # 256 for the table in docs/passthrough.md
 SLACK = 500  # exits by which two starts of Linux differ
 
 
@@ -305,10 +305,9 @@ def test_no_iommu_vmx(boot, guest):
 # --- load
 
 @pytest.mark.only_svm
-@pytest.mark.parametrize("iommu", ["amd", pytest.param("intel", marks=pytest.mark.long)])
 def test_two_disks_at_once(boot, modules, disk, iommu):
     """Two Linux, each with an NVMe disk of its own, both busy."""
-    steps = ["disk:nvme0n1"] * 3
+    steps = ["disk:nvme0n1"] * 2
     file = (linux("one", 0, ["00:05.0"], ",".join(steps)) + linux("two", 1, ["00:06.0"], ",".join(steps)))
     machine = boot(file, modules, cpus=2, memory=1024, extra=IOMMUS[iommu] + nvme(disk, "n0", 5) + nvme(disk, "n1", 6))
     for name in "one", "two":
@@ -323,7 +322,6 @@ def exits(text, name):
 
 
 @pytest.mark.only_svm
-@pytest.mark.parametrize("iommu", ["intel", pytest.param("amd", marks=pytest.mark.long)])
 def test_exits_of_data_path(boot, modules, served, disk, iommu):
     """What a device's traffic adds to the exits of a start without any: per interrupt one exit, with interrupts
     off in the guest or on, and one end of interrupt. Each command of 4 KiB also writes two doorbells, which would exceed that by far. Between the
