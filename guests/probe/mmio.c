@@ -161,6 +161,10 @@ static bool strings(void) {
     to = INITIAL;
     __asm__ volatile("stosl" : "+D"(to) : "a"(0x1357) : "memory");
     value("%x %lx", *initial, to - INITIAL);
+    to = INITIAL;
+    count = 1;
+    __asm__ volatile("std\n\trep stosl\n\tcld" : "+D"(to), "+c"(count) : "a"(0x1357) : "memory");
+    value("%x %ld %lu", *initial, (s64)(to - INITIAL), count);
     from = (const u32 *)INITIAL;
     __asm__ volatile("lodsl" : "+S"(from), "+a"(eax)::"memory");
     value("%lx", eax);

@@ -160,6 +160,36 @@ static bool modes(void) {
     return finish();
 }
 
+/* Rotation at automatic EOIs; special fully nested mode: the slave asks again while the master has it in service. */
+static bool special(void) {
+    start(3);
+    out8(MASTER, 0x80);
+    line0(true);
+    value("%x", poll(MASTER));
+    line0(false);
+    line0(true);
+    line4(true);
+    value("%x %x", poll(MASTER), poll(MASTER));
+    out8(MASTER, 0x00);
+    out8(MASTER, 0xc0 | 7);
+    for (u32 nested = 0; nested < 2; nested++) {
+        all_low();
+        start(nested ? 0x11 : 1);
+        line8(true);
+        value("%x", poll(MASTER));
+        value("%x", poll(SLAVE));
+        out8(SLAVE, EOI);
+        line8(false);
+        line8(true);
+        value("%x", poll(MASTER));
+        value("%x", poll(SLAVE));
+        out8(SLAVE, EOI);
+        out8(MASTER, EOI);
+        value("%x %x", ask(MASTER, OCW3_ISR), ask(SLAVE, OCW3_ISR));
+    }
+    return finish();
+}
+
 /* ELCR: which bits stay; a level line asks again as long as it is up. */
 static bool levels(void) {
     u8 old0 = in8(0x4d0), old1 = in8(0x4d1);
@@ -215,11 +245,6 @@ static bool acknowledge(void) {
 }
 
 const struct check pic_checks[] = {
-    {"pic-requests", requests},
-    {"pic-cascade", cascade},
-    {"pic-rotation", rotation},
-    {"pic-modes", modes},
-    {"pic-elcr", levels},
-    {"pic-acknowledge", acknowledge},
-    {0},
+    {"pic-requests", requests}, {"pic-cascade", cascade}, {"pic-rotation", rotation},       {"pic-modes", modes},
+    {"pic-special", special},   {"pic-elcr", levels},     {"pic-acknowledge", acknowledge}, {0},
 };

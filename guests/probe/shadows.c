@@ -270,6 +270,28 @@ static bool string_output(void) {
     return left == 0 && (u64)from == (u64)words - 2 && none == 0 && still == words;
 }
 
+/* Through FS, by 32-bit addresses whose upper half does not count, to a register that keeps a byte: COM1's scratch. */
+static bool string_addresses(void) {
+    const u64 junk = 0xabcd00000000;
+    u64 from = 2, to = (u64)bytes | junk, count = 3 | junk, base = rdmsr(MSR_FS_BASE);
+
+    console_drain();
+    wrmsr(MSR_FS_BASE, (u64)bytes);
+    bytes[0] = 0x11, bytes[2] = 0x33, bytes[5] = 0x5a;
+    __asm__ volatile("cld\n\tfs outsb" : "+S"(from) : "d"(COM1 + 7) : "memory");
+    value("%x %lx", in8(COM1 + 7), from);
+    from = junk;
+    __asm__ volatile("fs addr32 outsb" : "+S"(from) : "d"(COM1 + 7) : "memory");
+    value("%x %lx", in8(COM1 + 7), from);
+    wrmsr(MSR_FS_BASE, base);
+    __asm__ volatile("addr32 rep insb" : "+D"(to), "+c"(count) : "d"(COM1 + 7) : "memory");
+    value("%x %x %ld %lx", bytes[0], bytes[2], (s64)(to - (u64)bytes), count);
+    to = (u64)bytes + 5;
+    __asm__ volatile("std\n\tfs insb\n\tcld" : "+D"(to) : "d"(COM1 + 7) : "memory"); /* ES, whatever the prefix */
+    value("%x %ld", bytes[5], (s64)(to - (u64)bytes));
+    return true;
+}
+
 const struct check shadow_checks[] = {
     {"sti-cli", sti_cli},
     {"sti-cpuid", sti_cpuid},
@@ -282,5 +304,6 @@ const struct check shadow_checks[] = {
     {"injected-before-interrupt", injected_first},
     {"string-input", string_input},
     {"string-output", string_output},
+    {"string-addresses", string_addresses},
     {0},
 };

@@ -183,6 +183,26 @@ static bool init_state(void) {
     return true;
 }
 
+/* INIT and SIPI to all others at once; a third SIPI finds it running. */
+static bool broadcast(void) {
+    u32 before = starts;
+    u64 end;
+
+    if (alone() || cpus > 2) return true;
+    lapic_command(0, ICR_OTHERS | 0x4500);
+    delay_us(10000);
+    value("%u", starts - before);
+    for (u32 i = 0; i < 3; i++) {
+        lapic_command(0, ICR_OTHERS | 0x4600 | WITNESS >> 12);
+        end = rdtsc() + ns_to_ticks(i ? 10000000 : 2000000000);
+        while (starts == before && rdtsc() < end) cpu_pause();
+    }
+    delay_us(10000);
+    value("%u", starts - before);
+    send(smp_apic_id(1), 0);
+    return starts == before + 1;
+}
+
 static volatile u64 other_tsc;
 static void read_clock(void) { other_tsc = rdtsc(); }
 
@@ -218,6 +238,7 @@ static bool topology(void) {
 }
 
 const struct check smp_checks[] = {
-    {"smp-start", start},   {"smp-topology", topology}, {"smp-destinations", destinations}, {"smp-logical", logical},
-    {"smp-lowest", lowest}, {"smp-clock", one_clock},   {"smp-init", init_state},           {0},
+    {"smp-start", start},     {"smp-topology", topology},   {"smp-destinations", destinations},
+    {"smp-logical", logical}, {"smp-lowest", lowest},       {"smp-clock", one_clock},
+    {"smp-init", init_state}, {"smp-broadcast", broadcast}, {0},
 };

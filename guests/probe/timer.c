@@ -2,7 +2,8 @@
 #include "core/base/bits.h"
 #include "guests/probe/probe.h"
 
-#define OUT2 0x20
+#define OUT2    0x20
+#define V_CLOCK 0x63
 
 static void program(u8 control, u16 count) {
     out8(0x43, control);
@@ -216,6 +217,62 @@ static bool rtc_rollover(void) {
     return true;
 }
 
+static u32 clock_count;
+static u8 clock_flags;
+static void on_clock(struct trap_frame *frame) {
+    (void)frame;
+    clock_flags |= cmos(0x0c);
+    clock_count++;
+    lapic_eoi();
+}
+
+/* Line 8, by the interrupt at the end of an update, and by an alarm that does not care for the time; then neither. */
+static bool rtc_interrupts(void) {
+    static const u8 enabled[] = {0x10, 0x20, 0};
+    u8 b = cmos(0x0b) & 0x07;
+
+    set_cmos(0x01, 0xff);
+    set_cmos(0x03, 0xff);
+    set_cmos(0x05, 0xff);
+    interrupt_handler(V_CLOCK, on_clock);
+    ioapic_route(acpi.isa_gsi[8], V_CLOCK, 0, lapic_id());
+    for (u32 i = 0; i < sizeof(enabled); i++) {
+        u64 end = rdtsc() + ns_to_ticks(enabled[i] ? 3000000000 : 1100000000);
+
+        set_cmos(0x0b, b | enabled[i]);
+        (void)cmos(0x0c);
+        clock_count = clock_flags = 0;
+        while (clock_count < 2 && rdtsc() < end) nap();
+        value("%u %x", clock_count, clock_flags & (enabled[i] | 0x80));
+    }
+    set_cmos(0x0b, b);
+    ioapic_write(IOAPIC_TABLE(acpi.isa_gsi[8]), IOAPIC_MASKED);
+    return true;
+}
+
+/* Twelve hours: after 11:59:59 in the morning comes 12 in the afternoon, in decimal and in binary. */
+static bool rtc_hours(void) {
+    u8 b = cmos(0x0b), century = cmos(0x32);
+
+    for (u32 binary = 0; binary < 2; binary++) {
+        u64 end = rdtsc() + ns_to_ticks(3000000000);
+
+        set_cmos(0x0b, binary ? 0x84 : 0x80);
+        set_cmos(0x00, binary ? 59 : 0x59);
+        set_cmos(0x02, binary ? 59 : 0x59);
+        set_cmos(0x04, binary ? 11 : 0x11);
+        set_cmos(0x07, 0x05); /* the same in both */
+        set_cmos(0x09, 0x09);
+        set_cmos(0x32, binary ? 20 : 0x20);
+        set_cmos(0x0b, binary ? 0x04 : 0x00);
+        while (cmos(2) != 0 && rdtsc() < end) nap();
+        value("%x:%x", cmos(4), cmos(2));
+    }
+    set_cmos(0x32, century);
+    set_cmos(0x0b, b);
+    return true;
+}
+
 /* CPUID's frequencies agree with each other and with the clock. */
 static bool clock_leaves(void) {
     u64 hz = tsc_hz();
@@ -337,6 +394,8 @@ const struct check timer_checks[] = {
     {"port-61", port61},
     {"rtc-formats", rtc_formats},
     {"rtc-rollover", rtc_rollover},
+    {"rtc-interrupts", rtc_interrupts},
+    {"rtc-hours", rtc_hours},
     {"clock-leaves", clock_leaves},
     {"hpet-counter", hpet_counter},
     {"hpet-timers", hpet_timers},
