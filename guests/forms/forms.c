@@ -3,8 +3,8 @@
  * Source: Multiboot Specification 0.6.96, Machine state; Multiboot2 Specification 2.0, I386 machine state; Xen, PVH
  * (docs/misc/pvh.pandoc) and hvm/start_info.h.
  *
- * Command line, each optional: ram=KIB of memory in all, module=BYTES and sum=SUM of the first module, modules=NUMBER,
- * exit=PORT, to which 42 is written in the end. */
+ * Command line, each optional: ram=KIB of memory in all, modules=NUMBER, module=BYTES and sum=SUM of all modules, one
+ * behind the other, exit=PORT, to which 42 is written in the end. */
 #include <stdbool.h>
 
 typedef unsigned char u8;
@@ -17,13 +17,18 @@ struct registers {
     u16 cs, ds, es, ss;
 };
 
+struct module {
+    u64 at, bytes;
+    const char *name;
+};
+#define MODULES 4 /* that are looked at */
+
 /* A range of memory, as all three forms have it, and what else was given. */
 struct given {
     const char *form, *cmdline, *loader;
     u32 map, map_end, stride; /* first range, end, distance */
     u32 modules;
-    u64 module, module_bytes;
-    const char *module_name;
+    struct module module[MODULES];
     u64 rsdp;
     u32 lower, upper;
 };
@@ -105,12 +110,10 @@ static void read_mb1(struct given *g) {
     g->upper = word(info + 8);
     g->cmdline = (const char *)word(info + 16);
     g->modules = word(info) & 8 ? word(info + 20) : 0;
-    if (g->modules) {
-        u32 list = word(info + 24);
+    for (u32 i = 0; i < g->modules && i < MODULES; i++) {
+        u32 at = word(info + 24) + 16 * i;
 
-        g->module = word(list);
-        g->module_bytes = word(list + 4) - word(list);
-        g->module_name = (const char *)word(list + 8);
+        g->module[i] = (struct module){word(at), word(at + 4) - word(at), (const char *)word(at + 8)};
     }
     g->map = word(info + 48) + 4;
     g->map_end = word(info + 48) + word(info + 44);
@@ -130,10 +133,10 @@ static void read_mb2(struct given *g) {
         case 1: g->cmdline = (const char *)data; break;
         case 2: g->loader = (const char *)data; break;
         case 3:
-            if (g->modules++) break;
-            g->module = word(data);
-            g->module_bytes = word(data + 4) - word(data);
-            g->module_name = (const char *)(data + 8);
+            if (g->modules < MODULES)
+                g->module[g->modules] =
+                    (struct module){word(data), word(data + 4) - word(data), (const char *)(data + 8)};
+            g->modules++;
             break;
         case 4:
             g->lower = word(data);
@@ -159,9 +162,10 @@ static void read_pvh(struct given *g) {
     expect(word(info) == 0x336ec578, "start information", word(info));
     expect(word(info + 4) >= 1, "version", word(info + 4));
     g->modules = word(info + 12);
-    if (g->modules) {
-        g->module = word64((u32)word64(info + 16));
-        g->module_bytes = word64((u32)word64(info + 16) + 8);
+    for (u32 i = 0; i < g->modules && i < MODULES; i++) {
+        u32 at = (u32)word64(info + 16) + 32 * i;
+
+        g->module[i] = (struct module){word64(at), word64(at + 8), (const char *)(u32)word64(at + 16)};
     }
     g->cmdline = (const char *)word(info + 24);
     g->rsdp = word64(info + 32);
@@ -239,21 +243,30 @@ static void check_map(const struct given *g) {
     }
 }
 
+static bool beside(const struct module *a, const struct module *b) {
+    return a->at + a->bytes <= b->at || b->at + b->bytes <= a->at;
+}
+
 static void check_modules(const struct given *g) {
-    u32 wanted, sum = 0;
+    u32 wanted, sum = 0, bytes = 0, count = g->modules < MODULES ? g->modules : MODULES;
 
     if (option(g->cmdline, "modules", &wanted)) expect(g->modules == wanted, "number of modules", g->modules);
     if (!option(g->cmdline, "module", &wanted)) return;
-    expect(g->module_bytes == wanted, "size of the module", g->module_bytes);
-    expect(g->module % 4096 == 0 && g->module >= (u32)bss_end && in_ram(g, g->module, g->module_bytes),
-           "place of the module", g->module);
-    for (u32 i = 0; i < g->module_bytes; i++) sum = sum * 31 + *(const u8 *)(u32)(g->module + i);
-    if (option(g->cmdline, "sum", &wanted)) expect(sum == wanted, "sum of the module", sum);
-    if (g->module_name) {
-        say("module ");
-        say(g->module_name);
-        say("\n");
+    for (u32 i = 0; i < count; i++) {
+        const struct module *m = &g->module[i];
+
+        expect(m->at % 4096 == 0 && m->at >= (u32)bss_end && in_ram(g, m->at, m->bytes), "place of the module", m->at);
+        for (u32 j = 0; j < i; j++) expect(beside(m, &g->module[j]), "one beside the other", m->at);
+        for (u32 j = 0; j < m->bytes; j++) sum = sum * 31 + *(const u8 *)(u32)(m->at + j);
+        bytes += (u32)m->bytes;
+        if (m->name) {
+            say("module ");
+            say(m->name);
+            say("\n");
+        }
     }
+    expect(bytes == wanted, "size of the modules", bytes);
+    if (option(g->cmdline, "sum", &wanted)) expect(sum == wanted, "sum of the modules", sum);
 }
 
 static void check_rsdp(const struct given *g) {

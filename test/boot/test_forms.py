@@ -3,6 +3,7 @@ as far as they know the form: that shows that the checks are right."""
 
 import pathlib
 import re
+import struct
 import subprocess
 
 import pytest
@@ -13,62 +14,65 @@ from partitions import assert_all_ended, lines_of, log_of, partition
 FORMS = {"mb1.elf": "multiboot1", "mb1-64.elf": "multiboot1", "mb1-address.bin": "multiboot1",
          "pvh32.elf": "pvh", "pvh64.elf": "pvh",
          "mb2.elf": "multiboot2", "mb2-64.elf": "multiboot2", "mb2-address.bin": "multiboot2"}
+# How many modules each of them gets.
+COUNTS = (0, 1, 3, 3, 0, 3, 1, 0)
 RAM_KIB = 640 + 15 * 1024  # of a partition of 16 MiB
-MODULE = bytes(i * i % 251 for i in range(5000))
+MODULES = {"module": bytes(i * i % 251 for i in range(5000)), "short": b"x", "long": bytes(i % 241 for i in range(70001))}
 
 
-def module_options():
-    total = 0
-    for byte in MODULE:
+def module_options(count):
+    total, given = 0, b"".join(list(MODULES.values())[:count])
+    for byte in given:
         total = total * 31 + byte & 0xFFFFFFFF
-    return f"module={len(MODULE)} sum={total}"
+    return f"modules={count} " + (f"module={len(given)} sum={total}" if count else "")
 
 
 @pytest.fixture
-def module(tmp_path):
-    path = tmp_path / "module"
-    path.write_bytes(MODULE)
-    return path
+def modules(tmp_path):
+    """{name: path} of all of them."""
+    for name, data in MODULES.items():
+        (tmp_path / name).write_bytes(data)
+    return {name: tmp_path / name for name in MODULES}
 
 
-def check(lines, form, module_count):
+def check(lines, form, count):
     """Nothing failed, and every check was made."""
     assert not [line for line in lines if line.startswith("FAIL")], lines
     assert f"forms: {form} good" in lines
-    assert len([line for line in lines if line.startswith("PASS")]) >= 14 + 3 * (module_count > 0), lines
+    wanted = 14 + (2 + count + count * (count - 1) // 2 if count else 0)
+    assert len([line for line in lines if line.startswith("PASS")]) >= wanted, lines
 
 
 @pytest.mark.only_svm
 @pytest.mark.parametrize("name", ["mb1.elf", "mb1-address.bin", "pvh32.elf", "pvh64.elf"])
-def test_bare(vendor, guest, module, name):
+def test_bare(vendor, guest, modules, name):
     done = subprocess.run(
         ["timeout", "-k", "5", "60", "qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-m", "64", "-display", "none",
          "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-         "-kernel", guest(name), "-initrd", module, "-append", f"modules=1 {module_options()} exit=244"],
+         "-kernel", guest(name), "-initrd", modules["module"], "-append", f"{module_options(1)} exit=244"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 42 << 1 | 1, done.stderr
     check(done.stdout.splitlines(), FORMS[name], 1)
 
 
-def test_forms(boot, guest, module):
+def test_forms(boot, guest, modules):
     """All of them on one machine."""
-    config, modules = "", {"module": module}
-    for core, (name, form) in enumerate(FORMS.items()):
-        count = 1 if core % 2 else 0
-        modules[name] = guest(name)
-        config += partition(re.sub(r"\W", "-", name), [core], name,
-                            cmdline=f"ram={RAM_KIB} modules={count} " + (module_options() if count else ""),
-                            more='initrd = "module"' if count else "")
-    machine = boot(config, modules, cpus=len(FORMS))
+    config, files = "", dict(modules)
+    for core, ((name, form), count) in enumerate(zip(FORMS.items(), COUNTS)):
+        files[name] = guest(name)
+        names = list(MODULES)[:count]
+        more = ('initrd = "module"\n' if names else "") + (f"modules = {names[1:]}" if names[1:] else "")
+        config += partition(re.sub(r"\W", "-", name), [core], name, cmdline=f"ram={RAM_KIB} {module_options(count)}", more=more)
+    machine = boot(config, files, cpus=len(FORMS))
     assert_all_ended(machine)
-    for core, (name, form) in enumerate(FORMS.items()):
+    for (name, form), count in zip(FORMS.items(), COUNTS):
         lines = lines_of(machine.text(), re.sub(r"\W", "-", name))
-        check(lines, form, core % 2)
+        check(lines, form, count)
         if form == "multiboot1":
             assert any(line.startswith(f"cmdline {name} ram=") for line in lines)
         if form != "pvh":
             assert "loader Mullion" in lines
-            assert core % 2 == 0 or "module module" in lines
+            assert [line for line in lines if line.startswith("module ")] == [f"module {given}" for given in list(MODULES)[:count]]
 
 
 def test_flat(boot, guest):
@@ -84,12 +88,12 @@ def test_flat(boot, guest):
         assert f"flat: {mode} good" in lines_of(machine.text(), mode)
 
 
-def test_debug_exit(boot, guest, module):
+def test_debug_exit(boot, guest, modules):
     """What is written to the port is told and ends the partition; another's port does nothing."""
     config = partition("one", [0], "mb1.elf", cmdline="exit=244", more='debug-exit = "0xf4"\nmodules = ["module", "mb1.elf"]\n'
                        'restart = { on = "always" }')
     config += partition("two", [1], "mb1.elf", cmdline="exit=244 modules=1", more='debug-exit = 0x501\nmodules = ["module"]')
-    machine = boot(config, {"mb1.elf": guest("mb1.elf"), "module": module}, cpus=2)
+    machine = boot(config, {"mb1.elf": guest("mb1.elf"), "module": modules["module"]}, cpus=2)
     assert_all_ended(machine)
     assert log_of(machine.text(), "one")[-4:-2] == ["debug exit with 0x2a", "powered off"]
     assert "powered off" in log_of(machine.text(), "two")
@@ -99,11 +103,10 @@ def test_debug_exit(boot, guest, module):
 
 # --- bad images: refused by name and field, the others run
 
-def patched(path, tmp_path, at, data):
+def patched(path, copy, at, data):
     """A copy of the file with other bytes."""
     content = bytearray(path.read_bytes())
     content[at:at + len(data)] = data
-    copy = tmp_path / f"bad-{path.name}"
     copy.write_bytes(content)
     return copy
 
@@ -120,31 +123,86 @@ BAD = {
 }
 
 
+# What else a file can say that is wrong, field by field: the code that refuses is the same on both vendors.
+FLAT = 'format = "flat"\nload = 0x100000\n'
+MORE_BAD = {
+    "class": ("pvh64.elf", 4, b"\3", 'format = "pvh"', "e_ident: class 3 .*"),
+    "order": ("pvh64.elf", 5, b"\2", 'format = "pvh"', "e_ident: not a little-endian file"),
+    "version": ("pvh64.elf", 20, b"\2", 'format = "pvh"', "e_version: not 1"),
+    "type": ("pvh64.elf", 16, b"\3", 'format = "pvh"', "e_type: 3, .*"),
+    "machine": ("pvh64.elf", 18, b"\x28", 'format = "pvh"', r"e_machine: 40, not 62 \(x86\)"),
+    "phentsize": ("pvh64.elf", 54, b"\x20", 'format = "pvh"', "e_phentsize: 32, not 56"),
+    "phnum": ("pvh64.elf", 56, b"\0", 'format = "pvh"', "e_phnum: 0, not 1 to 64"),
+    "phoff": ("pvh64.elf", 32, b"\0\0\0\1", 'format = "pvh"', "e_phoff: .* outside the file .*"),
+    "filesz": ("pvh64.elf", 0x40 + 32, b"\0\0\1", 'format = "pvh"', "p_filesz: 0x10000 is above p_memsz .*"),
+    "offset": ("pvh64.elf", 0x40 + 8, b"\0\0\1", 'format = "pvh"', "p_offset: 0x10000 .* outside the file"),
+    "boot-area": ("pvh64.elf", 0x40 + 24, b"\0\0\x08", "", "p_paddr: .* covers the boot area .*"),
+    "above": ("pvh64.elf", 0x40 + 24, b"\0\xf0\xff\xff", "", "p_paddr: .* ends above 4 GiB"),
+    "pvh-entry": ("pvh32.elf", 0x1024, b"\x10\0\0\0", "", "entry address: 0x10 is in no PT_LOAD segment"),
+    "load": ("mb1-address.bin", 4016, b"\0\0\x11", "", "load_addr: 0x110000 is no place .*"),
+    "load-end": ("mb1-address.bin", 4020, b"\0\0\x11", "", "load_end_addr: 0x110000 is not in the file"),
+    "bss-end": ("mb1-address.bin", 4024, b"\x01\0\x10", "", "bss_end_addr: 0x100001 is below .*"),
+    "bss-large": ("mb1-address.bin", 4024, b"\0\0\0\2", "", "load_addr: .* is not wholly in the partition's memory"),
+    "mb1-entry": ("mb1-address.bin", 4028, b"\0\0\x20", "", "entry_addr: 0x200000 is outside the image"),
+    "architecture": ("mb2.elf", 0x1004, b"\4\0\0\0\x68\0\0\0\xbe\xae\xad\x17", "", r"architecture: 4, not 0 \(i386\)"),
+    "length": ("mb2.elf", 0x1008, b"\0\0\x10\0\x2a\xaf\x9d\x17", "", "header_length: 0x100000 bytes .*"),
+    "request": ("mb2.elf", 0x1018, b"\x63", "", "information request: tag 99 is not offered"),
+    "tag-size": ("mb2.elf", 0x1014, b"\4", "", "header tag 1: size 4 is not inside the header"),
+    "framebuffer": ("mb2.elf", 0x1032, b"\0\0", "", "header tag 5: demands what a partition does not have"),
+    "sectors": ("bzImage", 0x1f1, b"\xff", "", "setup_sects: 255 sectors leave no kernel .*"),
+    "size": ("bzImage", 0x1f4, b"\0\0\1", "", "syssize: 0x100000 bytes .* cut short"),
+    "jump": ("bzImage", 0x201, b"\x10", "", "jump: .* ends at 0x212 is impossible"),
+    "loadflags": ("bzImage", 0x211, b"\0", "", "loadflags: not LOADED_HIGH, .*"),
+    "xloadflags": ("bzImage", 0x236, b"\0", "", r"xloadflags: no 64-bit entry point .*"),
+    "alignment": ("bzImage", 0x230, b"\3", "", "kernel_alignment: 0x200003 is not a power of two"),
+    "preferred": ("bzImage", 0x25c, b"\2", "", "pref_address: 0x200200000 is not between .*"),
+    "memory": ("bzImage", 0x260, b"\0\0\0\2", "", "init_size: the kernel needs 32768 KiB .*"),
+    "initrd": ("bzImage", 0, b"", 'initrd = "large"', r"module large: no room for its 20000 KiB .*"),
+    "flat-entry": ("flat32.bin", 0, b"", FLAT + "entry = 0x900000", "entry: 0x900000 is outside the image"),
+    "firmware": ("flat32.bin", 0, b"", 'format = "firmware"', "size: firmware of .*"),
+    "nothing": ("flat32.bin", 0, b"", "", "neither Linux bzImage nor multiboot nor ELF; .*"),
+}
+
+
 def bzimage(tmp_path):
-    """A setup header of Linux and zeroes."""
+    """A setup header of Linux, nothing wrong with it, and zeroes."""
     header = bytearray(8192)
     header[0x1f1] = 1
     header[0x1fe:0x208] = b"\x55\xaa\xeb\x6aHdrS\x0c\x02"
+    header[0x211] = 1
+    struct.pack_into("<IIBBHI", header, 0x22c, 0x7fffffff, 0x200000, 1, 21, 1, 2047)
+    struct.pack_into("<QI", header, 0x258, 0x200000, 0x400000)
     (tmp_path / "bzImage").write_bytes(header)
-    return tmp_path / "bzImage"
 
 
-def test_bad_image(boot, guest, tmp_path):
-    """All on one machine, with a good one."""
+def assert_refused(boot, guest, tmp_path, bad):
+    """All on one machine, each by the file's name and the field; a good one beside them runs."""
     modules = {"hello.elf": guest("hello.elf"), "large": tmp_path / "large"}
     modules["large"].write_bytes(bytes(20000 * 1024))
     bzimage(tmp_path)
     config = ""
-    for core, (why, (name, at, data, more, what)) in enumerate(BAD.items()):
+    for core, (why, (name, at, data, more, what)) in enumerate(bad.items()):
         path = tmp_path / name if (tmp_path / name).exists() else guest(name)
-        modules[f"{why}.bin"] = patched(path, tmp_path, at, data)
+        modules[f"{why}.bin"] = patched(path, tmp_path / f"{why}.bin", at, data)
         config += partition(why, [core], f"{why}.bin", more=more)
-    machine = boot(config + partition("good", [len(BAD)], "hello.elf"), modules, cpus=len(BAD) + 1)
+    machine = boot(config + partition("good", [len(bad)], "hello.elf"), modules, cpus=len(bad) + 1, memory=512 + 16 * len(bad))
     machine.wait_for(r"^\[good\] hello: cpu .*\n")
     assert_all_ended(machine)
-    for why, (name, at, data, more, what) in BAD.items():
+    wrong = []
+    for why, (name, at, data, more, what) in bad.items():
         told = log_of(machine.text(), why)
-        assert re.fullmatch(rf"not started: module {why}\.bin: {what}", told[-1]), told
+        if not told or not re.fullmatch(rf"not started: module {why}\.bin: {what}", told[-1]):
+            wrong.append(f"{why}: {told}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_bad_image(boot, guest, tmp_path):
+    assert_refused(boot, guest, tmp_path, BAD)
+
+
+@pytest.mark.only_svm
+def test_bad_image_more(boot, guest, tmp_path):
+    assert_refused(boot, guest, tmp_path, MORE_BAD)
 
 
 # --- firmware
@@ -192,6 +250,71 @@ def test_seabios(boot, vendor, tmp_path, grub_floppy, bios):
     machine.wait_for(r"loader GRUB 2")
     machine.wait_for(r"^\[pc\] forms: multiboot1 good\n")
     assert_all_ended(machine)
+
+
+CBFS_GRUB_CONFIG = """serial --unit=0 --speed=115200
+terminal_input serial
+terminal_output serial
+echo grub starts Linux
+linux (cbfsdisk)/vmlinuz console=ttyS0 mullion.test=check expect_cpus=1 expect_mem=192
+initrd (cbfsdisk)/initrd
+boot
+"""
+
+
+def cbfs_file(name, data):
+    """coreboot, util/cbfstool, cbfs.h: the header of a file, its name, its data; each file begins at 64 bytes."""
+    offset = (24 + len(name) + 1 + 15) & ~15
+    head = b"LARCHIVE" + struct.pack(">IIII", len(data), 0x50, 0, offset) + name.encode()
+    return (head.ljust(offset, b"\0") + data).ljust((offset + len(data) + 63) & ~63, b"\xff")
+
+
+def flash(seabios, files):
+    """A flash chip: a file system, its header, SeaBIOS at the end. A pointer to the header lies in the last four bytes, where
+    SeaBIOS has the end of a date and a machine's number. GRUB reads it as (cbfsdisk)."""
+    content = b"".join(cbfs_file(name, data) for name, data in files.items())
+    bios = bytearray(seabios.read_bytes())
+    header_bytes, used = 64, len(content)
+    rom = (used + header_bytes + len(bios) + 4095) & ~4095
+    content = content.ljust(rom - len(bios) - header_bytes, b"\xff")
+    struct.pack_into("<i", bios, len(bios) - 4, -(len(bios) + header_bytes))
+    header = struct.pack(">IIIIIII", 0x4f524243, 0x31313132, rom, len(bios) + header_bytes, 64, 0, 1)
+    return content + header.ljust(header_bytes, b"\0") + bios
+
+
+@pytest.fixture
+def linux_chip(tmp_path, linux, initrd):
+    """The chip with the stock kernel, and a floppy disk with the GRUB that knows it: no floppy disk is large enough for both."""
+    (tmp_path / "cbfs.cfg").write_text(CBFS_GRUB_CONFIG)
+    subprocess.run(["grub-mkimage", "-O", "i386-pc", "-o", tmp_path / "core.img", "-p", "(fd0)/", "-c", tmp_path / "cbfs.cfg",
+                    *"biosdisk serial terminal echo cbfs linux".split()], check=True)
+    sectors = pathlib.Path("/usr/lib/grub/i386-pc/boot.img").read_bytes() + (tmp_path / "core.img").read_bytes()
+    (tmp_path / "grub.img").write_bytes(sectors.ljust(360 * 1024, b"\0"))
+    chip = flash(pathlib.Path("/usr/share/seabios/bios-256k.bin"), {"vmlinuz": linux.read_bytes(), "initrd": initrd.read_bytes()})
+    (tmp_path / "flash.bin").write_bytes(chip)
+    return {"flash.bin": tmp_path / "flash.bin", "grub.img": tmp_path / "grub.img"}
+
+
+def boot_linux_by_firmware(boot, linux_chip, timeout):
+    """SeaBIOS, GRUB, and the stock kernel as on a PC: its memory map, tables and processor by way of the firmware."""
+    config = partition("pc", [0], "flash.bin", memory="192M", more='format = "firmware"\nmodules = ["grub.img"]')
+    machine = boot(config, linux_chip, cpus=1, memory=768)
+    machine.wait_for(r"^\[pc\] SeaBIOS \(version .*\n", timeout)
+    machine.wait_for(r"grub starts Linux", timeout)
+    machine.wait_for(r"^\[pc\] check: done 0 failed\n", timeout)
+    assert not re.search(r"^\[pc\] check: .* FAIL", machine.text(), re.M)
+    assert_all_ended(machine, timeout)
+
+
+@pytest.mark.only_svm
+def test_linux_by_firmware_svm(boot, linux_chip):
+    boot_linux_by_firmware(boot, linux_chip, 300)
+
+
+@pytest.mark.long
+@pytest.mark.only_vmx
+def test_linux_by_firmware_vmx(boot, linux_chip):
+    boot_linux_by_firmware(boot, linux_chip, 1800)
 
 
 # --- the stock kernel as an ELF file
