@@ -151,6 +151,7 @@ def boot(request, vendor, tmp_path):
         machine.start()
         return Booted(machine, vendor)
 
+    start.vendor = vendor
     yield start
     for machine in machines:
         counters.finish(machine, vendor, machine.log_path.with_suffix(".gcov"))
