@@ -127,6 +127,7 @@ static void set_cr8(u64 class) { __asm__ volatile("movq %0, %%cr8" ::"r"(class) 
  * message is an interrupt like others. */
 static bool spurious_vector(void) {
     u32 svr = lapic_read(LAPIC_SVR);
+    u64 end;
 
     interrupt_handler(V_LOW, on_tick);
     interrupt_handler(V_SPURIOUS, on_spurious);
@@ -147,7 +148,8 @@ static bool spurious_vector(void) {
     }
     lapic_write(LAPIC_LVT_TIMER, V_LOW);
     lapic_write(LAPIC_TIMER_INITIAL, 1);
-    delay_us(1000);
+    end = rdtsc() + ns_to_ticks(2000000000);
+    while (!bit_of(LAPIC_IRR, V_LOW) && rdtsc() < end) cpu_pause();
     lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | V_LOW);
     settle();
     value("%u, %u of %u", ticks, spurious_in_service, spurious);

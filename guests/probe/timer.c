@@ -237,7 +237,7 @@ static bool rtc_interrupts(void) {
     interrupt_handler(V_CLOCK, on_clock);
     ioapic_route(acpi.isa_gsi[8], V_CLOCK, 0, lapic_id());
     for (u32 i = 0; i < sizeof(enabled); i++) {
-        u64 end = rdtsc() + ns_to_ticks(enabled[i] ? 3000000000 : 1100000000);
+        u64 end = rdtsc() + ns_to_ticks(enabled[i] ? 20000000000 : 1100000000);
 
         set_cmos(0x0b, b | enabled[i]);
         (void)cmos(0x0c);
@@ -255,7 +255,7 @@ static bool rtc_hours(void) {
     u8 b = cmos(0x0b), century = cmos(0x32);
 
     for (u32 binary = 0; binary < 2; binary++) {
-        u64 end = rdtsc() + ns_to_ticks(3000000000);
+        u64 end = rdtsc() + ns_to_ticks(20000000000);
 
         set_cmos(0x0b, binary ? 0x84 : 0x80);
         set_cmos(0x00, binary ? 59 : 0x59);
