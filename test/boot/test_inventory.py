@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from conftest import BUILD, TOP
-
+from terminal import copy_of_tree
 
 
 def inventory(boot, tmp_path, **options):
@@ -20,12 +20,12 @@ def inventory(boot, tmp_path, **options):
     return subprocess.run([TOP / "tools/inventory", "--log", log], check=True, capture_output=True, text=True).stdout
 
 
-def accepted(text, tmp_path):
+def accepted(text, tmp_path, *options):
     """Does the checker take it?"""
     path = tmp_path / "first.toml"
     path.write_text(text)
     assert tomllib.loads(text)["partition"]["first"]["cpus"] == [0]
-    subprocess.run([BUILD / "tools/mullion-check", path], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([BUILD / "tools/mullion-check", path, *options], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_inventory(boot, vendor, tmp_path):
@@ -35,7 +35,18 @@ def test_inventory(boot, vendor, tmp_path):
     assert "#: iommu none: the machine has no IOMMU\n" in text
     # The host bridges of q35 and of i440FX.
     assert f"#: pci 00:00.0 8086:{dict(svm='29c0', vmx='1237')[vendor]} class 060000" in text
-    accepted(text, tmp_path)
+    accepted(text, tmp_path, "--machine", tmp_path / "first.toml")
+
+
+@pytest.mark.only_svm
+def test_make_inventory(tmp_path, vendor):
+    """The same of an emulated machine, by one command, with a device of the caller's."""
+    tree = copy_of_tree(tmp_path / "tree")
+    text = subprocess.run(["make", "inventory", "DEVICES=--cpus 3 -device edu,addr=4"], cwd=tree, check=True, capture_output=True,
+                          text=True).stdout
+    assert text.startswith("#: begin\n") and text.endswith("#: end\n")
+    assert "#: cores 3\n" in text and "#: pci 00:04.0 1234:11e8 class 00ff00 " in text
+    accepted(text, tmp_path, "--machine", tmp_path / "first.toml")
 
 
 @pytest.mark.only_svm  # the devices are QEMU's
