@@ -125,4 +125,4 @@ include guests/guests.mk
 clean:
 	rm -rf $(O)
 
--include $(shell find $(O) -path $(O)/packages -prune -o -name '*.d' -print 2>/dev/null)
+-include $(shell find $(O) \( -path $(O)/packages -o -path $(O)/fresh \) -prune -o -name '*.d' -print 2>/dev/null)

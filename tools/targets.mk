@@ -129,6 +129,10 @@ test-long: setup-test
 	@$(MAKE) --no-print-directory stock
 	@$(PYTEST) -ra -m long test/boot $(T)
 	@$(if $(T),,$(MAKE) --no-print-directory break)
+## make fresh         the commands of the guides, typed in a minimal Debian 12 in a folder (root, debootstrap, network)
+.PHONY: fresh
+fresh:
+	@test/fresh
 ## make attack        the attack suite on both vendors, with a report: attempts, blocked, expected faults, breaches
 attack: setup-test
 	@$(MAKE) --no-print-directory images

@@ -7,10 +7,14 @@
                     block's end waits for the end of the command. Lines may be left out.
     console fails   the same, and the last command ends with an error
 
-Any other block is one that nobody would replay, and fails.
+Any other block is one that nobody would replay, and fails. With MULLION_FRESH, all is typed in the machine that test/fresh
+has made there.
 """
 
+import os
+import pathlib
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -20,6 +24,7 @@ from terminal import Terminal, copy_of_tree
 
 GUIDES = {"docs/first-ten-minutes.md": 12, "README.md": 1}  # with the number of blocks that there are at least
 KEYS = {"<Ctrl-]>": "\x1d", "<Ctrl-A x>": "\x01x"}
+FRESH = os.environ.get("MULLION_FRESH")
 TIMEOUT = 600  # seconds for a line: an emulated Linux starts meanwhile
 NUMBER = re.compile(r"0x[0-9a-f]+|\d[\d.]*(?:-\d+)*")
 
@@ -39,6 +44,12 @@ def pattern(line):
     return "^" + "".join(parts) + re.escape(line[at:].rstrip()) + r" *\n"
 
 
+def typed(command):
+    """What this machine's shell is told."""
+    print("$", command)
+    return f"FRESH={FRESH} {TOP}/test/fresh --inside {shlex.quote(command)}" if FRESH else command
+
+
 class Session:
     """Replays console blocks."""
 
@@ -49,7 +60,7 @@ class Session:
     def start(self, command):
         self.count += 1
         log = BUILD / "logs" / f"{re.sub(r'[^-a-z]', '_', self.request.node.name)}.{self.count}.log"
-        self.terminal, self.typed, self.ended = Terminal(command, self.tree, log), {}, False
+        self.terminal, self.typed, self.ended = Terminal(typed(command), self.tree, log), {}, False
         self.request.node.machines = [self.terminal]
 
     def end(self, fails=False):
@@ -103,9 +114,9 @@ class Session:
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_guide(guide, tmp_path, request, stock):
-    for needed in ("linux/vmlinuz-stock", "initrd-pci.img"):
+    for needed in () if FRESH else ("linux/vmlinuz-stock", "initrd-pci.img"):
         stock(needed)
-    tree = copy_of_tree(tmp_path / "tree")
+    tree = pathlib.Path(FRESH, "root/mullion") if FRESH else copy_of_tree(tmp_path / "tree")
     shown = blocks((TOP / guide).read_text())
     assert len(shown) >= GUIDES[guide]
     session = Session(tree, request)
@@ -113,7 +124,7 @@ def test_guide(guide, tmp_path, request, stock):
         for kind, number, body in shown:
             print(f"{guide}:{number}: {kind}")  # shown when it fails
             if kind == "sh":
-                subprocess.run(["bash", "-ec", body], cwd=tree, check=True)
+                subprocess.run(["bash", "-ec", typed(f"set -e\n{body}")], cwd=tree, check=True)
             elif kind == "diff":
                 subprocess.run(["patch", "-p0", "--fuzz=0"], input=body, cwd=tree, check=True, text=True)
             else:
@@ -123,6 +134,58 @@ def test_guide(guide, tmp_path, request, stock):
                 session.end(fails=kind == "console fails")
     finally:
         session.close()
+
+
+def recipe(document, heading):
+    """The lines of the indented block under a heading."""
+    text = (TOP / document).read_text()
+    block = re.search(rf"^## {heading}\n.*?^((?:    [^\n]*\n)+)", text, re.M | re.S)[1]
+    return re.sub(r"\\\n\s*", "", block).replace("\n    ", "\n").strip().splitlines()
+
+
+RECIPES = {
+    "docs/images.md": ("In an emulator", ["-cdrom", "file=build/mullion.img", "OVMF_CODE"]),
+    "docs/pxe.md": ("In QEMU", ["i386-pc/core.0", "x86_64-efi/core.efi"]),
+}
+
+
+@pytest.mark.parametrize("document, way", [(d, w) for d, (_, ways) in RECIPES.items() for w in range(len(ways))])
+def test_recipe(document, way, tmp_path, request):
+    """The commands that start an emulator are typed as they stand there; `$B` is one of them. Over the network, what the text
+    under the block says of UEFI is done too."""
+    heading, ways = RECIPES[document]
+    tree = copy_of_tree(tmp_path / "tree")
+    lines = recipe(document, heading)
+    starts = [line for line in lines if line.startswith("$B ")]
+    if document == "docs/images.md":
+        lines = [f"make {what} CONFIG=configs/demo.toml" for what in ("iso", "disk")] + lines
+    else:
+        uefi = [line for line in recipe("docs/images.md", RECIPES["docs/images.md"][0]) if "OVMF" in line]
+        bootfile = re.search(r"^For UEFI: .*`(bootfile=\S+)`", (TOP / document).read_text(), re.M)[1]
+        drives = " ".join(re.findall(r"-drive if=pflash,\S+", uefi[1]))
+        lines.append(uefi[0])
+        starts.append(re.sub(r"bootfile=[^ ,]+", bootfile, starts[0]) + " " + drives)
+    assert len(starts) == len(ways) and ways[way] in starts[way]
+    before = "\n".join(line for line in lines if not line.startswith("$B "))
+    machine = Terminal(f"set -e\n{before}\n{starts[way]}", tree, BUILD / "logs" / f"{request.node.name.replace('/', '_')}.log")
+    request.node.machines = [machine]
+    with machine:
+        machine.wait_for(r"^\[mullion\] mullion: all cores are in host mode, starting the partitions\n", TIMEOUT)
+        machine.wait_for(r"^\[control-loop\] control-loop: period ", TIMEOUT)
+        machine.send(KEYS["<Ctrl-A x>"])
+        assert machine.wait_exit(TIMEOUT) == 0
+
+
+def test_make_pxe(tmp_path):
+    """As docs/pxe.md has it, for a network that every host has an address in."""
+    tree = copy_of_tree(tmp_path / "tree")
+    mac = "52:54:00:12:34:56"
+    subprocess.run(["make", "pxe", "CONFIG=configs/two-linux.toml", "SUBNET=127.0.0.0", f"MAC={mac}", "CMDLINE=no-x2apic"],
+                   cwd=tree, check=True)
+    folder = tree / "build/netboot"
+    assert "dhcp-range=127.0.0.0,proxy\n" in (folder / "dnsmasq.conf").read_text()
+    assert " no-x2apic\n" in (folder / "mullion" / mac / "grub.cfg").read_text()
+    assert (folder / "mullion" / mac / "mullion.toml").read_text() == (TOP / "configs/two-linux.toml").read_text()
 
 
 def test_numbers_stand_for_numbers():
