@@ -105,9 +105,11 @@ def test_deeds(boot, guest, vendor):
     check_undisturbed(machine)
 
 
-def test_leftovers(boot, guest, vendor):
-    """A partition that starts anew finds nothing of its last run in the processor."""
-    machine = start(boot, guest, vendor, "attack.elf", LENIENT[vendor] + " do=triple-fault", restart=ALWAYS % 1)
+@pytest.mark.parametrize("end", ["triple-fault", "stack-hole"])
+def test_leftovers(boot, guest, vendor, end):
+    """A partition that starts anew finds nothing of its last run in the processor, whether that ended by itself or while
+    an interrupt was delivered to it."""
+    machine = start(boot, guest, vendor, "attack.elf", f"{LENIENT[vendor]} do={end}", restart=ALWAYS % 1)
     machine.wait_for(r"attacker: restart 1 of 1")
     machine.wait_for(r"attacker: crashed\n", start=machine.text().index("restart 1 of 1"))
     assert not re.findall("attack: .*BREACH.*", machine.text())
