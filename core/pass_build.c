@@ -167,10 +167,14 @@ static int open_dma(struct partition *p, char *why, size_t why_size) {
         fmt(why, why_size, "%s; dma = \"unprotected\" would let its devices reach all memory", pass.why);
         return -E_UNSUPPORTED;
     }
-    if (!pass.iommu->remaps_interrupts() && !p->config->dma_unprotected) {
-        fmt(why, why_size,
-            "the IOMMU does not remap interrupts; dma = \"unprotected\" would let its devices forge them");
-        return -E_UNSUPPORTED;
+    if (!pass.iommu->remaps_interrupts()) {
+        if (!p->config->dma_unprotected) {
+            fmt(why, why_size,
+                "the IOMMU does not remap interrupts; dma = \"unprotected\" would let its devices forge them");
+            return -E_UNSUPPORTED;
+        }
+        log_line(LOG_WARN "%s: WARNING: dma = \"unprotected\": its devices can send any interrupt to any core",
+                 p->config->name);
     }
     if (pt_init(&dma, pass.iommu->tables(), &hostspace_mem,
                 machine.boot->options.no_large_pages ? 1 : pass.iommu->max_leaf()))

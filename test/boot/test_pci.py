@@ -302,6 +302,19 @@ def test_no_iommu_vmx(boot, guest):
     assert re.search(r"^\[two\] hello: cpu ", machine.text(), re.M)
 
 
+@pytest.mark.only_svm
+@pytest.mark.parametrize("case", ["amd-no-intremap", "intel-no-intremap"])
+def test_interrupts_not_confined(boot, guest, case):
+    """Where the file accepts it: DMA is confined all the same, and the device's messages come as they are."""
+    machine = boot(bus("one", 0, ["00:05.0"], "dma rounds=10", 'dma = "unprotected"'), {"pci.elf": guest("pci.elf")},
+                   cpus=1, extra=UNUSABLE[case][0] + ["-device", "edu,addr=5"])
+    assert_checked(machine, "one", {"msi", "msi-off", "dma"})
+    assert_all_ended(machine)
+    assert re.search(r"^\[mullion\] one: WARNING: dma = \"unprotected\": its devices can send any interrupt to any core\n",
+                     machine.text(), re.M)
+    assert "reach all memory" not in machine.text()
+
+
 # --- load
 
 @pytest.mark.only_svm

@@ -141,6 +141,7 @@ static void test_unprotected(void **state) {
     assert_said("one: WARNING: dma = \"unprotected\"");
     BOOT(ONE("pci = [\"00:03.0\"]\ndma = \"unprotected\"") TWO(""), .before = no_remapping, .after = check_unprotected);
     assert_boots();
+    assert_said("one: WARNING: dma = \"unprotected\": its devices can send any interrupt to any core");
 }
 
 static void test_stop_on_fault(void **state) {
