@@ -15,6 +15,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import tomllib
 
@@ -43,6 +44,16 @@ ESP = 0xef  # the type of the partition: UEFI looks for EFI/BOOT/BOOTX64.EFI the
 
 class Refused(Exception):
     """The message says what is wrong and where."""
+
+
+def tell(text):
+    """Prints to the standard output. Raises Refused when that cannot be written."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more
+        raise Refused(f"standard output: {error.strerror}") from None
 
 
 # --- the partition file and its modules

@@ -212,7 +212,31 @@ def test_full_disk_run(here):
     assert [line for line in left if not line.endswith(":")] == ["mullion.elf", "tools", "mullion-check"]
 
 
-@pytest.mark.parametrize("name, words", [("mullion-check", ["f.toml"]), ("inventory", ["--log", "log"])])
+FONT = ROOT / "build/packages/font/usr/share/consolefonts/Lat15-Fixed16.psf.gz"
+
+
+def test_full_disk_make_grub(here):
+    (here / "bin").mkdir()
+    (here / "bin/grub-mkimage").write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; exec head -c 100000 /dev/zero >"$2"\n')
+    (here / "bin/grub-mkimage").chmod(0o755)
+    assert on_a_full_disk(here, "make-grub", "out/o.elf", ".", "64", more={"PATH": f"{here}/bin:{os.environ['PATH']}"}) == []
+
+
+def test_full_disk_fetch_deb(here):
+    (here / "bin").mkdir()
+    (here / "bin/apt-get").write_text("#!/bin/sh\nexec head -c 100000 /dev/zero >big.deb\n")
+    (here / "bin/apt-get").chmod(0o755)
+    assert on_a_full_disk(here, "fetch-deb", "out/new", "package", more={"PATH": f"{here}/bin:{os.environ['PATH']}"},
+                          pattern="fetch-deb: cannot download package") == []
+
+
+def test_full_disk_picture(here):
+    (here / "f.toml").write_text("".join(FILE.replace("a]", f"a{n}]").replace("[0]", f"[{n}]") for n in range(200)))
+    assert on_a_full_disk(here, "../build/tools/mullion-check", "f.toml", "--svg", "out/o.svg") == []
+
+
+@pytest.mark.parametrize("name, words", [("mullion-check", ["f.toml"]), ("inventory", ["--log", "log"]), ("make-font", [FONT]),
+                                         ("mullion-image", ["f.toml", "--hypervisor", "build/mullion.elf", "--netboot", "net"])])
 def test_full_standard_output(here, name, words):
     (here / "log").write_text("[mullion] #: begin\n[mullion] #: end\n")
     program = ROOT / ("build/tools" if name == "mullion-check" else "tools") / name
