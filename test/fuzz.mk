@@ -36,9 +36,9 @@ fuzz_report = >$(O)/fuzz/$*.log 2>&1 || { cat $(O)/fuzz/$*.log; exit 1; }; \
               awk '/ cov: /{ c=$$0 } /number_of_executed_units/{ n=$$2 } END { sub(/.* cov: /, "", c); \
                    sub(/ .*/, "", c); printf "fuzz: %-10s %9d runs, %5d edges, no finding\n", "$*", n, c }' $(O)/fuzz/$*.log
 
-## make fuzz          each fuzzer for TIME=60 seconds; what it learns stays in build/fuzz/corpus
+## make fuzz          each fuzzer for TIME=60 seconds, also after a finding; what it learns stays in build/fuzz/corpus
 fuzz: setup-test
-	@$(MAKE) --no-print-directory $(FUZZERS:%=fuzz-%)
+	@$(MAKE) --no-print-directory -k $(FUZZERS:%=fuzz-%)
 $(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/fuzz_%
 	@mkdir -p $(O)/fuzz/corpus/$*
 	@$(fuzz_run) -max_total_time=$(strip $(TIME)) $(O)/fuzz/corpus/$* $(fuzz_seeds) $(fuzz_report)

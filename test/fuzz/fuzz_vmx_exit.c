@@ -55,7 +55,7 @@ static void fill(struct input *in, bool as_documented) {
     memset(written, 0, sizeof(written));
     if (!as_documented) return;
     values[index_of(0x440c)] = 1 + values[index_of(0x440c)] % 15;
-    if (reason == 30) { /* SDM Vol 3C, Exit Qualification for I/O Instructions: 0, 1 or 3 */
+    if (value_of(0x4402) == 30) { /* SDM Vol 3C, Exit Qualification for I/O Instructions: 0, 1 or 3 */
         static const u64 sizes[] = {0, 1, 3};
 
         values[index_of(0x6400)] = (values[index_of(0x6400)] & ~7ull) | sizes[values[index_of(0x6400)] % 3];
