@@ -27,6 +27,7 @@ int msr_read(struct vcpu *v, u32 msr, u64 *value) {
         *value = msr == MSR_PVCLOCK_WALL ? v->clock.wall : v->clock.time;
         return v->cpuid.kvm[0].regs.eax ? 0 : -E_FAULT;
     case MSR_EFER_REG: *value = machine.vendor->get_reg(&v->hw, REG_EFER); return 0;
+    case MSR_MTRR: return vmtrr_read(&v->mtrr, msr, value);
     case MSR_PAT_REG: *value = machine.vendor->get_reg(&v->hw, REG_PAT); return 0;
     default: return -E_FAULT;
     }
@@ -93,6 +94,7 @@ int msr_write(struct vcpu *v, u32 msr, u64 value) {
     case MSR_TSC_REG: write_tsc(v, msr, value); return 0;
     case MSR_CLOCK: return write_clock(v, msr, value);
     case MSR_EFER_REG: return write_efer(v, value);
+    case MSR_MTRR: return vmtrr_write(&v->mtrr, msr, value, cpuid_address_bits(&v->cpuid));
     case MSR_PAT_REG: return write_pat(v, value);
     default: return -E_FAULT;
     }

@@ -4,6 +4,7 @@
 #include "core/base/vendor.h"
 #include "core/policy/cpuid.h"
 #include "core/vdev/vlapic.h"
+#include "core/vdev/vmtrr.h"
 #include "core/vdev/vpvclock.h"
 
 struct partition;
@@ -45,6 +46,7 @@ struct vcpu {
     struct vm_event fault;        /* raised by the last handler, to be delivered at the next entry */
     struct vlapic lapic;
     struct vpvclock clock;
+    struct vmtrr mtrr;
     u64 *exits; /* how many, by reason: core/control.h */
     struct cpuid_table cpuid;
 };

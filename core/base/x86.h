@@ -107,6 +107,10 @@ enum x86_vector {
 #define MSR_MCG_STATUS        0x17a
 #define MSR_MISC_ENABLE       0x1a0
 #define MSR_DEBUGCTL          0x1d9
+#define MSR_MTRR_BASE0        0x200
+#define MSR_MTRR_FIX_64K      0x250
+#define MSR_MTRR_FIX_16K      0x258
+#define MSR_MTRR_FIX_4K       0x268
 #define MSR_PAT               0x277
 #define MSR_MTRR_DEF_TYPE     0x2ff
 #define MSR_TSC_DEADLINE      0x6e0

@@ -63,6 +63,12 @@ static inline const struct cpuid_entry *cpuid_find(const struct cpuid_table *tab
     if (leaf - 0x40000100u < CPUID_KVM) return &table->kvm[leaf - 0x40000100u];
     return NULL;
 }
+/* Of a physical address: leaf 0x80000008, and without it 36. */
+static inline u32 cpuid_address_bits(const struct cpuid_table *table) {
+    u32 bits = table->ext[8].regs.eax & 0xff;
+
+    return bits ? bits : 36;
+}
 /* The answer, by direct index: no search. cr4, xcr0, apic_base: the guest's. xsave sizes for XCR0
  * are looked up in the table. */
 void cpuid_answer(const struct cpuid_table *table, u32 leaf, u32 sub, u64 cr4, u64 xcr0, u64 apic_base,

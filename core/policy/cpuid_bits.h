@@ -17,7 +17,7 @@
 #define XSAVE_LEGACY_BYTES 576u /* x87 and SSE state, and the header */
 
 /* Leaf 1. Left out of ECX: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT-ID, SDBG, xTPR, PDCM,
- * DCA. Out of EDX: MTRR (the memory types are stage 2's affair), PSN, DS, ACPI, SS, TM, PBE. */
+ * DCA. Out of EDX: PSN, DS, ACPI, SS, TM, PBE. */
 #define L1_EBX_CLFLUSH 0x0000ff00u
 #define L1_ECX_PLAIN                                                                                                   \
     (B(0) | B(1) | B(9) | B(13) | B(17) | B(19) | B(20) | B(22) | B(23) | B(25) |                                      \
@@ -28,10 +28,10 @@
 /* x2APIC and the TSC deadline are emulated on any machine; bit 31 says that a hypervisor is here.
  */
 #define L1_ECX_ALWAYS (B(21) | B(24) | B(31))
-/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 */
+/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 */
 #define L1_EDX_PLAIN                                                                                                   \
-    (B(0) | B(1) | B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(9) | B(11) | B(13) | B(14) | B(15) | B(16) |     \
-     B(17) | B(19) | B(23) | B(24) | B(25) | B(26))
+    (B(0) | B(1) | B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(9) | B(11) | B(12) | B(13) | B(14) | B(15) |     \
+     B(16) | B(17) | B(19) | B(23) | B(24) | B(25) | B(26))
 #define L1_EDX_APIC B(9)
 #define L1_EDX_HTT  B(28)
 

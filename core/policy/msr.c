@@ -4,6 +4,7 @@
 #include "core/policy/msr.h"
 
 #include "core/base/x86.h"
+#include "core/vdev/vmtrr.h"
 #include "core/vdev/vpvclock.h"
 
 #define MSR_INT_PENDING 0xc0010055 /* APM Vol 2, appendix A: Interrupt Pending */
@@ -27,6 +28,7 @@ const struct msr_entry msr_table[] = {
     {MSR_TSC_ADJUST, MSR_TSC_ADJUST, MSR_TSC_REG, MSR_TSC_REG, 0},
     /* Microcode revision. Linux on Intel writes 0 before CPUID and reads; AMD's patch level. */
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, MSR_CONST, MSR_IGNORE, 0},
+    {MSR_MTRRCAP, MSR_MTRRCAP, MSR_MTRR, MSR_MTRR, 0},
     /* System calls of 32-bit programs. The host has none, so the guest's values are in place. */
     {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, MSR_DIRECT, MSR_DIRECT, 0},
     /* CPUID says MCA, since Linux takes a CPU without it for a very old one: no banks, no CTL. */
@@ -38,7 +40,13 @@ const struct msr_entry msr_table[] = {
     /* Written at single steps by branch (BTF), which is then just a single step. LBR is not
      * offered. */
     {MSR_DEBUGCTL, MSR_DEBUGCTL, MSR_CONST, MSR_IGNORE, 0},
+    /* Linux uses PAT only where it finds these. */
+    {MSR_MTRR_BASE0, MSR_MTRR_BASE0 + 2 * VMTRR_RANGES - 1, MSR_MTRR, MSR_MTRR, 0},
+    {MSR_MTRR_FIX_64K, MSR_MTRR_FIX_64K, MSR_MTRR, MSR_MTRR, 0},
+    {MSR_MTRR_FIX_16K, MSR_MTRR_FIX_16K + 1, MSR_MTRR, MSR_MTRR, 0},
+    {MSR_MTRR_FIX_4K, MSR_MTRR_FIX_4K + 7, MSR_MTRR, MSR_MTRR, 0},
     {MSR_PAT, MSR_PAT, MSR_PAT_REG, MSR_PAT_REG, 0},
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, MSR_MTRR, MSR_MTRR, 0},
     /* CPUID announces both on every machine; the emulated local APIC answers. */
     {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, MSR_LAPIC, MSR_LAPIC, 0},
     {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, MSR_LAPIC, MSR_LAPIC, 0},
@@ -50,7 +58,7 @@ const struct msr_entry msr_table[] = {
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, MSR_DIRECT, MSR_DIRECT, 0},
     /* The vDSO keeps the CPU number here. A machine without RDTSCP answers #GP itself. */
     {MSR_TSC_AUX, MSR_TSC_AUX, MSR_DIRECT, MSR_DIRECT, 0},
-    /* Linux on AMD reads it unguarded; no memory encryption, no MTRR extension, no TOM2. */
+    /* Linux on AMD reads it unguarded; no memory encryption, no extension of the fixed MTRRs, no TOM2. */
     {MSR_SYSCFG, MSR_SYSCFG, MSR_CONST, MSR_CONST, 0},
     /* Linux on AMD reads it unguarded, complains unless the TSC counts at a fixed rate, and sets
      * bits for errata of early CPUs, which are the host's affair. */

@@ -13,6 +13,7 @@ enum msr_kind {
     MSR_TSC_REG, /* TSC through the offset, and TSC_ADJUST */
     MSR_EFER_REG,
     MSR_PAT_REG,
+    MSR_MTRR,  /* vmtrr_* */
     MSR_CLOCK, /* vpvclock_*, where CPUID offers it */
 };
 

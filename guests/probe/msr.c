@@ -61,6 +61,28 @@ static bool pat_types(void) {
     return rdmsr(MSR_PAT) == old;
 }
 
+/* SDM Vol 3A, Memory Type Range Registers: what firmware has left, what each kind keeps, what is reserved. */
+static bool memory_types(void) {
+    u64 low = 0;
+
+    value("%lx %lx", rdmsr(MSR_MTRRCAP), rdmsr(MSR_MTRR_DEF_TYPE));
+    value("%lx %lx", rdmsr(MSR_MTRR_FIX_64K), rdmsr(MSR_MTRR_FIX_16K + 1));
+    for (u32 i = 0; i < 16; i += 2) /* how many bytes below 4 GiB are not memory's */
+        if (rdmsr(MSR_MTRR_BASE0 + i + 1) & BIT(11)) low += (u32) - (u32)(rdmsr(MSR_MTRR_BASE0 + i + 1) & ~0xfffull);
+    detail("%lu MiB in ranges", low >> 20);
+    keep(MSR_MTRR_DEF_TYPE, 0xc01);
+    keep(MSR_MTRR_DEF_TYPE, 0xc02);
+    keep(MSR_MTRR_DEF_TYPE, 0x1c06);
+    keep(MSR_MTRR_FIX_4K + 7, 0x0404010105050000);
+    keep(MSR_MTRR_FIX_4K + 7, 0x0700000000000000);
+    keep(MSR_MTRR_BASE0 + 14, 0x80000006);
+    keep(MSR_MTRR_BASE0 + 14, 0x80000106);
+    keep(MSR_MTRR_BASE0 + 15, 0xf0000800);
+    keep(MSR_MTRR_BASE0 + 15, 0xf0000001);
+    try_write(MSR_MTRRCAP, 0x508);
+    return true;
+}
+
 static bool efer_bits(void) {
     u64 old = rdmsr(MSR_EFER);
 
@@ -196,8 +218,17 @@ static bool rdtscp(void) {
 }
 
 const struct check msr_checks[] = {
-    {"msr-canonical", canonical},   {"msr-star", star_family},       {"msr-pat-types", pat_types},
-    {"msr-efer", efer_bits},        {"msr-announced", announced},    {"msr-machine-check", machine_check},
-    {"msr-tsc-adjust", tsc_adjust}, {"msr-firmware", firmware_msrs}, {"msr-absent", misc},
-    {"msr-apic-base", apic_base},   {"msr-tsc-aux", rdtscp},         {0},
+    {"msr-canonical", canonical},
+    {"msr-star", star_family},
+    {"msr-pat-types", pat_types},
+    {"msr-mtrr", memory_types},
+    {"msr-efer", efer_bits},
+    {"msr-announced", announced},
+    {"msr-machine-check", machine_check},
+    {"msr-tsc-adjust", tsc_adjust},
+    {"msr-firmware", firmware_msrs},
+    {"msr-absent", misc},
+    {"msr-apic-base", apic_base},
+    {"msr-tsc-aux", rdtscp},
+    {0},
 };

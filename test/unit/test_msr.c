@@ -36,6 +36,12 @@ static void test_entries(void **state) {
     check(MSR_BIOS_SIGN_ID, MSR_CONST, MSR_IGNORE, 0);
     check(MSR_SYSENTER_ESP, MSR_DIRECT, MSR_DIRECT, 0);
     check(MSR_MISC_ENABLE, MSR_CONST, MSR_CONST, 0x1801);
+    check(MSR_MTRRCAP, MSR_MTRR, MSR_MTRR, 0);
+    check(0x20f, MSR_MTRR, MSR_MTRR, 0);
+    check(0x250, MSR_MTRR, MSR_MTRR, 0);
+    check(0x259, MSR_MTRR, MSR_MTRR, 0);
+    check(0x26f, MSR_MTRR, MSR_MTRR, 0);
+    check(MSR_MTRR_DEF_TYPE, MSR_MTRR, MSR_MTRR, 0);
     check(MSR_PAT, MSR_PAT_REG, MSR_PAT_REG, 0);
     check(MSR_TSC_DEADLINE, MSR_LAPIC, MSR_LAPIC, 0);
     check(0x80b, MSR_LAPIC, MSR_LAPIC, 0);
@@ -52,10 +58,12 @@ static void test_entries(void **state) {
 /* What a guest must never have, whatever becomes of the table. */
 static void test_denied(void **state) {
     static const u32 denied[] = {
-        0,          0x48,       0x49,       0x79,       0x10a,      0x173,      0x177,      0x17b,      0x1d8,
-        0x1da,      0x276,      0x278,      0x2ff,      0x400,      0x480,      0x6df,      0x11,       0x12,
-        0x4b564cff, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0x6e1,      0x7ff,      0x900,      0xda0,      0xc000007f,
-        0xc0000085, 0xc00000ff, 0xc0000104, 0xc0010114, 0xc0010117, 0xc0011028, 0xc001102a, 0xffffffff, MSR_MTRRCAP,
+        0,          0x48,       0x49,       0x79,       0x10a,      0x173,      0x177,      0x17b,
+        0x1d8,      0x1da,      0x276,      0x278,      0x300,      0x400,      0x480,      0x6df,
+        0x11,       0x12,       0x4b564cff, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0x6e1,      0x7ff,
+        0x900,      0xda0,      0xc000007f, 0xc0000085, 0xc00000ff, 0xc0000104, 0xc0010114, 0xc0010117,
+        0xc0011028, 0xc001102a, 0xffffffff, 0xfd,       0xff,       0x1ff,      0x210,      0x24f,
+        0x251,      0x257,      0x25a,      0x267,      0x270,      0x2fe,
     };
 
     (void)state;
