@@ -9,6 +9,7 @@ COVERED := $(patsubst %.c,*/%.*,$(filter-out $(O)/%,$(PURE))) '*/core/base/*.h' 
 .PHONY: coverage
 ## make coverage      lines and branches of the pure code that unit tests reach; pages in build/coverage
 coverage: setup-test
+	@mkdir -p $(O)/cov; echo '$(CVFLAGS)' | cmp -s - $(O)/cov/flags || { rm -rf $(O)/cov/unit; echo '$(CVFLAGS)' >$(O)/cov/flags; }
 	@$(MAKE) --no-print-directory -j$(shell nproc) O=$(O)/cov UTFLAGS='$(CVFLAGS)' unit-build >/dev/null
 	@find $(O)/cov/unit -name '*.gcda' -delete
 	@$(MAKE) --no-print-directory O=$(O)/cov UTFLAGS='$(CVFLAGS)' unit >$(O)/cov/unit.log 2>&1 || { cat $(O)/cov/unit.log; exit 1; }
