@@ -330,6 +330,7 @@ static int reload(struct partition *p) {
 
 static bool restart(struct partition *p, bool ordered) {
     p->restarts = ordered ? 0 : p->restarts + 1;
+    if (ordered) p->crashes = 0;
     if (!ordered && p->config->restart_limit)
         log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
     else if (!ordered)
@@ -375,7 +376,7 @@ static void finish(struct partition *p, enum partition_end why) {
 
 void partition_start(struct partition *p, const char *who) {
     log_line("%s: started by %s", p->config->name, who);
-    p->restarts = 0;
+    p->restarts = p->crashes = 0;
     if (reload(p)) {
         control_ended(p, CONTROL_FAILED, true);
         return;

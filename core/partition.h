@@ -75,7 +75,7 @@ struct partition {
 int partition_load(struct partition *p, struct image_error *error) must_check;
 /* Asks the partition to end; the first reason is kept. Any of its cores. */
 void partition_end(struct partition *p, enum partition_end why);
-/* Crashes in a row before one that would be now: a run of a minute begins a new row. */
+/* Crashes in a row before one that would be now: a run of a minute, or an ordered start, begins a new row. */
 u32 partition_crashes(const struct partition *p);
 /* As the log tells it. */
 const char *partition_end_name(enum partition_end why);

@@ -159,7 +159,7 @@ static void build(struct unit *u, const struct ivrs_unit *described, bool x2apic
 }
 
 /* What firmware has left on stays on, with its entries of interrupt tables as they are, until the new tables have taken
- * over: nothing opens in between. */
+ * over: nothing opens in between. If that fails all units are switched off, and no function has bus mastering. */
 static int start(struct unit *u) {
     const u64 formats = CONTROL_GA | CONTROL_XT;
     u64 begin = iommu_clock(), on = reg_read(u, REG_CONTROL) & (CONTROL_ENABLE | formats);
