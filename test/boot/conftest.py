@@ -39,6 +39,20 @@ def pytest_configure(config):
     config.option.only_rerun = [r"\bEmulatorCrashed\b"]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--only", choices=("svm", "vmx"), help="what runs in Bochs (vmx), or all the rest (svm)")
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = config.getoption("only")
+    if wanted:
+        left_out = [item for item in items if (item.callspec.params.get("vendor") if hasattr(item, "callspec") else None) == "vmx"]
+        if wanted == "vmx":
+            left_out = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_generate_tests(metafunc):
     if "vendor" in metafunc.fixturenames:
         vendors = [v for v in ("svm", "vmx")
