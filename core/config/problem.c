@@ -31,16 +31,16 @@ void problem_add(struct problems *p, struct config_place at, const char *text, .
 struct quoted problem_quote(const char *text, size_t length) {
     const size_t most = 40;
     struct quoted q;
-    size_t n = 0;
+    size_t n = 0, i = 0;
 
-    for (size_t i = 0; i < length && n < most; i++) {
+    for (; i < length && n < most; i++) {
         u8 c = (u8)text[i];
 
         if ((c & 0xc0) == 0x80) /* the rest of a multi-byte character: one mark stands for it */
             continue;
         q.text[n++] = c < 0x20 || c >= 0x7f ? '?' : (char)c;
     }
-    if (length > most)
+    if (i < length)
         for (n = most - 3; n < most; n++) q.text[n] = '.';
     q.text[n] = 0;
     return q;

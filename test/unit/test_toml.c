@@ -374,6 +374,13 @@ static void test_bad_scalars(void **state) {
         check_mistakes(&(struct mistake){text, 1, strchr(dates[i], 'Z') ? 25 : 5, ""}, 1);
     }
     check_mistakes(large, ARRAY_SIZE(large));
+    /* More than forty bytes, and fewer characters: shown whole. Forty-one of them are not. */
+    snprintf(text, sizeof(text), "a = 0%s",
+             "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+             "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac");
+    check_mistakes(&(struct mistake){text, 1, 5, "0?????????????? is neither a number"}, 1);
+    snprintf(text, sizeof(text), "a = %041d", 0);
+    check_mistakes(&(struct mistake){text, 1, 5, "0000000000000000000000000000000000000... begins"}, 1);
 }
 
 static void test_bad_tables(void **state) {
