@@ -26,7 +26,7 @@ struct __attribute__((packed)) table_pointer {
 };
 _Static_assert(sizeof(struct table_pointer) == 10, "SDM Vol 2A, LGDT/LIDT");
 
-extern char trap_stubs[], fault_landing[];
+extern char trap_stubs[], plain_stubs[], fault_landing[];
 void fault_call(void (*run)(void *), void *argument, u64 *landing_rsp);
 void trap_dispatch(struct trap_frame *frame);
 
@@ -43,17 +43,20 @@ const char *exception_name(u32 vector) {
     return vector < ARRAY_SIZE(names) ? names[vector] : "";
 }
 
-void interrupts_init(void) {
-    for (u32 i = 0; i < 256; i++) {
-        u64 at = (u64)trap_stubs + i * 16u;
-        u16 ist = i == VEC_NMI ? IST_NMI : i == VEC_DF ? IST_DF : 0;
-        idt[i] = (struct gate){.offset0 = (u16)at,
-                               .selector = CODE_SELECTOR,
-                               .type = (u16)(GATE | ist),
-                               .offset16 = (u16)(at >> 16),
-                               .offset32 = (u32)(at >> 32)};
-    }
+static struct gate gate_to(u64 at, u32 ist) {
+    return (struct gate){.offset0 = (u16)at,
+                         .selector = CODE_SELECTOR,
+                         .type = (u16)(GATE | ist),
+                         .offset16 = (u16)(at >> 16),
+                         .offset32 = (u32)(at >> 32)};
 }
+
+void interrupts_init(void) {
+    for (u32 i = 0; i < 256; i++)
+        idt[i] = gate_to((u64)trap_stubs + i * 16u, i == VEC_NMI ? IST_NMI : i == VEC_DF ? IST_DF : 0);
+}
+
+void interrupt_gate_plain(u8 vector) { idt[vector] = gate_to((u64)plain_stubs + vector * 16u, 0); }
 
 static void load_segments(struct cpu *c) {
     struct table_pointer gdt = {sizeof(c->gdt) - 1, (u64)c->gdt};

@@ -48,6 +48,8 @@ void interrupts_init(void);
 void interrupts_cpu_init(u32 index);
 /* NULL removes. The function ends a local-APIC interrupt itself, with lapic_eoi(). */
 void interrupt_handler(u8 vector, interrupt_fn handler);
+/* From now on an exception's vector is that of an interrupt, which brings no error code. */
+void interrupt_gate_plain(u8 vector);
 /* An absent gate makes its vector raise #NP, or #DF where exceptions combine. */
 void interrupt_gate_present(u8 vector, bool present);
 /* Runs run(argument) and tells which exception it raised, if any; nothing after the faulting

@@ -19,6 +19,19 @@ trap_stubs:
     .set    vector, vector + 1
     .endr
 
+/* For interrupts with the vectors of exceptions: none of them brings an error code. */
+    .balign 16
+    .globl  plain_stubs
+plain_stubs:
+    .set    vector, 0
+    .rept   32
+    .balign 16
+    pushq   $0
+    pushq   $vector
+    jmp     trap_common
+    .set    vector, vector + 1
+    .endr
+
 /* Stack on entry: vector, error code, then the CPU's rip, cs, rflags, rsp, ss. The pushes below
  * complete struct trap_frame (interrupts.h). */
 trap_common:
