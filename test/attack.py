@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Runs the attack suite on both vendors (test/boot/test_attack.py) and prints what it came to: attempts by name, deeds, random
-instructions, and what the victim beside them felt. Exit status 1 if a test failed or anything was a breach.
+"""Runs the attack suite on both vendors (test/boot/test_attack.py), and on AMD-V that of devices behind both IOMMUs
+(test/boot/test_dma.py), and prints what they came to: attempts by name, deeds, random instructions, and what the victim
+beside them felt. Exit status 1 if a test failed or anything was a breach.
 
     test/attack.py [--report] [PYTEST OPTION...]
 
@@ -15,7 +16,11 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 LOGS = TOP / "build/logs"
 VENDORS = {"svm": "AMD-V", "vmx": "VT-x"}
 TESTS = ["test_attack", "test_deeds", "test_leftovers", "test_fuzzer", "test_crowd", "test_task_switch", "test_beside_linux"]
-PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-m", "not long", "test/boot/test_attack.py"]
+IOMMUS = {"amd-svm": "AMD-Vi", "intel-svm": "VT-d"}
+PYTEST = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-m", "not long", "test/boot/test_attack.py",
+          "test/boot/test_dma.py::test_dma"]
+COUNTS = ["attempts", "blocked", "expected", "breaches"]
+FELT = r"victim: done periods (\d+) missed (\d+) unexpected (\d+) corrupt (\d+)"
 
 
 def log(test, vendor):
@@ -23,10 +28,10 @@ def log(test, vendor):
     return path.read_text(errors="replace").replace("\r", "") if path.exists() else ""
 
 
-def attempts(text):
+def attempts(text, program="attack"):
     """{name: (tries, "ok" or "BREACH")}, in order."""
     return {name: (int(tries or of), verdict) for name, verdict, tries, of in
-            re.findall(r"attack: ([a-z0-9-]+) (ok|BREACH) (?:(\d+)\n|\d+ of (\d+))", text)}
+            re.findall(program + r": ([a-z0-9-]+) (ok|BREACH) (?:(\d+)\n|\d+ of (\d+))", text)}
 
 
 def deeds(text):
@@ -41,11 +46,12 @@ def deeds(text):
     return found
 
 
-def table(title, rows):
+def table(title, rows, columns=None):
     """rows: [(name, {vendor: text})]."""
-    print(f"\n{title:44}" + "".join(f"{name:>22}" for name in VENDORS.values()))
+    columns = columns or VENDORS
+    print(f"\n{title:44}" + "".join(f"{name:>22}" for name in columns.values()))
     for name, cells in rows:
-        print(f"  {name:42}" + "".join(f"{cells.get(vendor, '-'):>22}" for vendor in VENDORS))
+        print(f"  {name:42}" + "".join(f"{cells.get(column, '-'):>22}" for column in columns))
 
 
 def counted(test, vendor):
@@ -77,7 +83,7 @@ def report():
     felt = {}
     for test in TESTS:
         for vendor in VENDORS if test != "test_leftovers" else ():
-            ends = re.findall(r"victim: done periods (\d+) missed (\d+) unexpected (\d+) corrupt (\d+)", log(test, vendor))
+            ends = re.findall(FELT, log(test, vendor))
             if ends:
                 periods, missed, *others = ends[-1]
                 felt.setdefault(test, {})[vendor] = " ".join((periods, missed if counted(test, vendor) else f"({missed})", *others))
@@ -86,9 +92,31 @@ def report():
     breaches = sum(verdict != "ok" for v in VENDORS for _, verdict in tried[v].values())
     breaches += sum(end == "BREACH" for v in VENDORS for end in done[v].values())
     breaches += sum(int(n) for cells in felt.values() for text in cells.values() for n in text.split()[1:] if n.isdigit())
-    print(f"\nattack: {sum(int(s.group(1)) for s in sums.values() if s)} attempts, "
+    by_devices, broken = report_devices()
+    breaches += broken
+    print(f"\nattack: {sum(int(s.group(1)) for s in sums.values() if s)} attempts, {by_devices} by devices, "
           f"{sum(len(d) for d in done.values())} deeds, {breaches} breaches")
     return breaches
+
+
+def report_devices():
+    """Of the devices behind each IOMMU: prints; returns attempts and breaches."""
+    logs = {iommu: log("test_dma", iommu) for iommu in IOMMUS}
+    tried = {iommu: attempts(text, "dma") for iommu, text in logs.items()}
+    for iommu, text in logs.items():
+        tried[iommu].update((name, ("left", "out")) for name in re.findall(r"dma: (\S+) left out", text))
+    table("attempts by devices, on AMD-V", [
+        (name, {i: "{} {}".format(*tried[i][name]) for i in IOMMUS if name in tried[i]})
+        for name in dict.fromkeys(n for i in IOMMUS for n in tried[i])], IOMMUS)
+    print("  left out: what QEMU lets pass where hardware would not (docs/emulators.md)")
+    done = "dma: done " + " ".join(rf"{what} (\d+)" for what in COUNTS)
+    sums = {iommu: found.groups() for iommu, text in logs.items() if (found := re.search(done, text))}
+    table("in all", [(what, {i: s[n] for i, s in sums.items()}) for n, what in enumerate(COUNTS)], IOMMUS)
+    felt = {i: re.findall(FELT, text) for i, text in logs.items()}
+    table("the victim beside the devices", [
+        ("periods, missed, unexpected, corrupt", {i: "{} ({}) {} {}".format(*f[-1]) for i, f in felt.items() if f})], IOMMUS)
+    breaches = sum(verdict == "BREACH" for found in tried.values() for _, verdict in found.values())
+    return sum(int(s[0]) for s in sums.values()), breaches + sum(int(n) for f in felt.values() if f for n in f[-1][2:])
 
 
 def fuzzed(text):
@@ -104,9 +132,8 @@ def crowd(text):
 def main():
     failed = 0
     if "--report" not in sys.argv:
-        for test in TESTS:
-            for vendor in VENDORS:
-                (LOGS / f"{test}[{vendor}].log").unlink(missing_ok=True)
+        for name in [*(f"{test}[{vendor}]" for test in TESTS for vendor in VENDORS), *(f"test_dma[{i}]" for i in IOMMUS)]:
+            (LOGS / f"{name}.log").unlink(missing_ok=True)
         failed = subprocess.run([*PYTEST, *sys.argv[1:]], cwd=TOP, check=False).returncode
     return 1 if report() or failed else 0
 

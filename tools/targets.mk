@@ -136,7 +136,7 @@ test-long: setup-test
 .PHONY: fresh
 fresh:
 	@test/fresh
-## make attack        the attack suite on both vendors, with a report: attempts, blocked, expected faults, breaches
+## make attack        the attack suite on both vendors, DMA behind both IOMMUs, with a report: attempts, blocked, expected, breaches
 attack: setup-test
 	@$(MAKE) --no-print-directory images
 	@$(PYTHON) -B test/attack.py $(T)
