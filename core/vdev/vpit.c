@@ -31,11 +31,15 @@ static void channel_sync(struct vpit_channel *c, u64 clock) {
     c->stopped = 0;
     c->load_at = NEVER;
     c->loaded = true;
+    c->triggered = false;
     c->null = false;
 }
 
-/* In modes 1 and 5 the gate only triggers. 8254, Gate Pin Operations Summary. */
-static bool channel_stopped(const struct vpit_channel *c) { return !c->gate && c->mode != 1 && c->mode != 5; }
+/* In modes 1 and 5 the gate only triggers; in 2 and 3 counting goes on with the load that the trigger brings. 8254,
+ * Gate Pin Operations Summary. */
+static bool channel_stopped(const struct vpit_channel *c) {
+    return (!c->gate || c->triggered) && c->mode != 1 && c->mode != 5;
+}
 
 /* Clocks since the count was loaded. The channel is loaded and in step with the clock. */
 static u64 channel_elapsed(const struct vpit_channel *c, u64 clock) {
@@ -131,7 +135,7 @@ static void channel_count(struct vpit_channel *c, u16 raw, u64 clock) {
     default:
         if (first) {
             c->load_at = clock + 1;
-        } else if (c->loaded && c->gate) {
+        } else if (c->loaded && !channel_stopped(c)) {
             /* At the end of the period, or in mode 3 of the half period. */
             u64 phase = (clock - c->start) % c->count, half = (c->count + 1) / 2;
             u64 left = c->mode == 3 && phase < half ? half - phase : c->count - phase;
@@ -226,9 +230,10 @@ static void set_gate(struct vpit_channel *c, bool gate, u64 clock) {
     } else if (gate) {
         c->low_half = false;
         if (c->written) c->load_at = clock + 1;
+        c->triggered = c->loaded;
     } else if (c->mode == 2 || c->mode == 3) {
-        /* No end of the period comes any more: the next trigger loads. */
-        if (c->loaded) c->load_at = NEVER;
+        /* No end of the period comes any more: the next trigger loads. One that has come still does. */
+        if (c->loaded && !c->triggered) c->load_at = NEVER;
     }
 }
 

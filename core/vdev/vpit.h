@@ -22,7 +22,8 @@ struct vpit_channel {
     bool loaded;              /* the counting element counts; below is valid */
     u32 count, next;          /* in clocks, 1 to 65536 (10000): loaded, and to be loaded */
     u64 start;                /* clock at which count was loaded */
-    u64 stopped;              /* gate low in modes 0 and 4: clocks counted before */
+    u64 stopped;              /* gate low: clocks counted before */
+    bool triggered;           /* the gate rose and its load comes at load_at: modes 2 and 3 stand until then */
     u64 load_at;              /* clock at which `next` is loaded, or NEVER */
     bool low_half;            /* mode 3: the count loaded then begins with the low half */
     u16 idle;                 /* counting element while not loaded */

@@ -181,6 +181,31 @@ static void test_mode2(void **state) {
     assert_int_equal(0xffff, count(&p, 0, 7002));
 }
 
+/* Gate Pin Operations Summary: a trigger loads with the next clock, and until then nothing counts, whatever happens to
+ * the gate or the count meanwhile. */
+static void test_trigger_loads_at_next_clock(void **state) {
+    struct vpit p;
+
+    (void)state;
+    vpit_reset(&p);
+    program(&p, 2, 0x04, 100, 0); /* the gate is low: loaded at 1 */
+    assert_int_equal(100, count(&p, 2, 500));
+    out(&p, 0x61, 0x01, 550);
+    assert_int_equal(100, count(&p, 2, 550)); /* not what 550 clocks would have left */
+    assert_true(out2(&p, 550));
+    assert_int_equal(100, count(&p, 2, 551));
+    assert_int_equal(99, count(&p, 2, 552));
+    out(&p, 0x61, 0x00, 600);
+    out(&p, 0x61, 0x01, 700);
+    out(&p, 0x42, 50, 700); /* in time for the load */
+    out(&p, 0x42, 0, 700);
+    assert_int_equal(50, count(&p, 2, 701));
+    out(&p, 0x61, 0x00, 710);
+    out(&p, 0x61, 0x01, 720);
+    out(&p, 0x61, 0x00, 720); /* the trigger is held */
+    assert_int_equal(50, count(&p, 2, 730));
+}
+
 /* Mode 2 and the gate: low stops and raises OUT, high reloads. */
 static void test_mode2_gate(void **state) {
     struct vpit p;
@@ -371,10 +396,19 @@ static void test_port61(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock), cmocka_unit_test(test_mode0),        cmocka_unit_test(test_mode0_gate),
-        cmocka_unit_test(test_mode1), cmocka_unit_test(test_mode2),        cmocka_unit_test(test_mode2_gate),
-        cmocka_unit_test(test_mode3), cmocka_unit_test(test_mode3_reload), cmocka_unit_test(test_strobes),
-        cmocka_unit_test(test_bcd),   cmocka_unit_test(test_latches),      cmocka_unit_test(test_port61),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_mode0),
+        cmocka_unit_test(test_mode0_gate),
+        cmocka_unit_test(test_mode1),
+        cmocka_unit_test(test_mode2),
+        cmocka_unit_test(test_mode2_gate),
+        cmocka_unit_test(test_trigger_loads_at_next_clock),
+        cmocka_unit_test(test_mode3),
+        cmocka_unit_test(test_mode3_reload),
+        cmocka_unit_test(test_strobes),
+        cmocka_unit_test(test_bcd),
+        cmocka_unit_test(test_latches),
+        cmocka_unit_test(test_port61),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
