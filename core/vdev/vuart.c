@@ -79,7 +79,7 @@ static void update_transmitter(struct vuart *u) {
 
     if (room == was) return;
     u->lsr ^= LSR_THRE | LSR_TEMT;
-    if (room) u->empty = true;
+    u->empty = room;
 }
 
 void vuart_tick(struct vuart *u) {

@@ -124,6 +124,23 @@ static void test_back_pressure(void **state) {
     assert_false(ring_get(&f.tx, &byte));
 }
 
+/* Leaving loopback with the ring full: the transmitter is not empty, and no interrupt says that it is. */
+static void test_full_behind_loopback(void **state) {
+    struct fixture f;
+
+    (void)state;
+    setup(&f);
+    for (u32 i = 0; i < 64; i++) out(&f, DATA, 'x');
+    out(&f, IER, 0x02);
+    out(&f, MCR, 0x10);
+    assert_int_equal(0x20, in(&f, LSR) & 0x20);
+    assert_true(vuart_intr(&f.u));
+    out(&f, MCR, 0);
+    assert_int_equal(0, in(&f, LSR) & 0x20);
+    assert_false(vuart_intr(&f.u));
+    assert_int_equal(0x01, in(&f, IIR));
+}
+
 /* FIFO Control Register, trigger levels; FIFO Interrupt Mode Operation, time-out. */
 static void test_receive(void **state) {
     static const u32 levels[4] = {1, 4, 8, 14};
@@ -277,9 +294,10 @@ static void test_no_rings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registers), cmocka_unit_test(test_transmit), cmocka_unit_test(test_back_pressure),
-        cmocka_unit_test(test_receive),   cmocka_unit_test(test_loopback), cmocka_unit_test(test_linux_probe),
-        cmocka_unit_test(test_no_rings),
+        cmocka_unit_test(test_registers),     cmocka_unit_test(test_transmit),
+        cmocka_unit_test(test_back_pressure), cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_loopback),      cmocka_unit_test(test_full_behind_loopback),
+        cmocka_unit_test(test_linux_probe),   cmocka_unit_test(test_no_rings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
