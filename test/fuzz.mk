@@ -28,8 +28,16 @@ FUZZ_LEN_config := 2048
 FUZZ_LEN_pagetable := 512
 FUZZ_LEN_acpi   := 2048
 FUZZ_LEN_image  := 4096
+# Their models go clock by clock and second by second.
+FUZZ_LEN_vpit   := 256
+FUZZ_LEN_vrtc   := 256
 # Each input restarts a partition.
 FUZZ_RUNS_core  := 2000
+FUZZ_RUNS_vpic  := 10000
+FUZZ_RUNS_vpit  := 4000
+FUZZ_RUNS_vrtc  := 4000
+FUZZ_RUNS_vuart := 10000
+FUZZ_RUNS_vmtrr := 10000
 fuzz_seeds = $(wildcard test/fuzz/seeds/$*)
 # The log is shown whole after a failure, else as one line.
 fuzz_report = >$(O)/fuzz/$*.log 2>&1 || { cat $(O)/fuzz/$*.log; exit 1; }; \

@@ -3,6 +3,7 @@
 in the tree; run it again after a change of an input's layout. Found inputs have other endings."""
 
 import pathlib
+import random
 import struct
 
 ROOT = pathlib.Path(__file__).parent / "seeds"
@@ -207,9 +208,43 @@ def devices():
          + bytes([0xD, 3, 0, 11, 0x2C, 0, 0, 0x80, 8, 3, 0, 12, 0, 0, 0, 0]))
     seed("board", "uart", bytes([3, 1, 1, 6, 3, 0, 0, 0, 3, 1, 0, 6, 65, 0, 0, 0, 4, 0, 0, 0, 66, 0, 0,
                                  0, 0, 1, 0, 6, 0, 0, 0, 0, 5, 1, 3, 1, 0x34, 0, 0, 0]))
+    sessions()
     seed("control", "session", b"\x07list\nstatus two\n\xffstop control-loop\nhelp\n\xffrestart a\rstart two\n\xff")
     seed("control", "long", b"\x04status control-loop\n" + bytes([0x85, 0]) * 40 + b"list\n\xff" + b"x" * 70 + b"\n\xff"
          + bytes([0x8c, 0x10]) + b"stop control-loop\n" + bytes([0x8c, 3, 0x8a, 7, 0x89, 1, 0x82, 0]))
+
+
+def sessions():
+    """Drivers of the PC's devices, and long runs of records of each that a fuzzer would be slow to grow."""
+    def write(port, value):
+        return bytes([4 + (port & 1), port >> 7 & 1, value])
+
+    setup = b"".join(write(port, value) for port, value in (
+        (0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 1), (0xA0, 0x11), (0xA1, 0x38), (0xA1, 2), (0xA1, 1),
+        (0x21, 0), (0xA1, 0)))
+    irqs = b"".join(bytes([0, line, 1, 3, 0, 0]) for line in (7, 12, 9, 4, 0)) + write(0xA0, 0x20) + write(0x20, 0x20) * 3
+    seed("vpic", "nested", setup + irqs + write(0x20, 0xA0) + bytes([0, 1, 1, 0, 5, 1, 3, 0, 0]) + write(0x20, 0x63))
+    seed("vpic", "level", setup + bytes([7, 1, 0x0E, 0, 11, 1, 3, 0, 0]) + write(0xA0, 0x20) + bytes([3, 0, 0, 0, 11, 0, 6, 1, 0]))
+    for mode in range(6):
+        first = b"".join(bytes([0, channel, 0x30 | mode << 1, 1, 2, channel, 9 + mode, 0, 2, channel, mode & 1, 0])
+                         for channel in range(3))
+        seed("vpit", f"mode{mode}", first + bytes([5, 0, 1, 7, 7, 2, 0, 30, 5, 10, 0, 90, 6, 14, 0, 200, 5, 0, 1, 8,
+                                                  2, 0, 5, 250, 2, 0, 0, 9, 7, 16, 0, 77, 7, 44, 0, 255]))
+    midnight = bytes([0xFF, 0x43, 0x6D, 0x38, 0])  # 1999-12-31
+    seed("vrtc", "alarm", midnight + bytes([1, 10, 0x72, 9, 1, 1, 0x30, 0, 1, 3, 0xFF, 0, 1, 5, 0xFF, 0, 0x80, 0, 0, 20,
+                                           2, 0, 0, 0, 0x80, 0, 0, 250, 0x5E, 0, 0, 200, 2, 0, 0, 0, 0x80, 0, 0, 240]))
+    seed("vuart", "fifo", bytes([2, 0xC1, 1, 0xF, 0x10, 0xF, 8, 0, 0xA, 0, 0xD, 0] + [0, 65] * 60 + [0xA, 0, 0x10, 0xF0] * 3
+                                + [4, 0x1F, 0, 66, 0xD, 0, 3, 0x43, 0xE, 0, 4, 3]))
+    seed("vpm", "timer", bytes([1, 2, 1, 0, 0x90, 0, 0, 250, 1, 0, 1, 0, 0x94, 0, 0, 255, 1, 5, 0x34, 0, 2, 0, 6, 0]))
+    seed("vmtrr", "each", bytes([4]) + b"".join(struct.pack("<BHQ", n, 3, value) for n, value in enumerate(
+        (0, 0xC06, 0x0606060606060606, 4, 5, 1, *[0] * 7, 0x80000006, 0xFF80000800, 0xFC000001, 0xFFFC000800))))
+    chance = random.Random(8259)
+    for fuzzer, front, record in (("vpic", b"", 3), ("vpit", b"", 4), ("vrtc", midnight, 4), ("vuart", b"", 2)):
+        for n in range(4):
+            count = 80 if record < 4 else 60
+            seed(fuzzer, f"long-{n}", front + b"".join(
+                bytes([chance.randrange(32 if record != 4 else 256), *(chance.randrange(256) for _ in range(record - 1))])
+                for _ in range(count)))
 
 
 def exits():
