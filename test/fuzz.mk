@@ -33,11 +33,11 @@ FUZZ_LEN_vpit   := 256
 FUZZ_LEN_vrtc   := 256
 # Each input restarts a partition.
 FUZZ_RUNS_core  := 2000
-FUZZ_RUNS_vpic  := 10000
-FUZZ_RUNS_vpit  := 4000
-FUZZ_RUNS_vrtc  := 4000
-FUZZ_RUNS_vuart := 10000
-FUZZ_RUNS_vmtrr := 10000
+FUZZ_RUNS_vpic  := 5000
+FUZZ_RUNS_vpit  := 2000
+FUZZ_RUNS_vrtc  := 2000
+FUZZ_RUNS_vuart := 5000
+FUZZ_RUNS_vmtrr := 5000
 fuzz_seeds = $(wildcard test/fuzz/seeds/$*)
 # The log is shown whole after a failure, else as one line.
 fuzz_report = >$(O)/fuzz/$*.log 2>&1 || { cat $(O)/fuzz/$*.log; exit 1; }; \
