@@ -23,10 +23,10 @@ void partition_send(struct vcpu *v, const struct apic_msg *msg) {
     apicbus_send(p->lapics, p->vcpu_count, v->index, msg, poke_vcpu, p);
 }
 
-void partition_message(void *ctx, const struct apic_msg *msg) {
+bool partition_message(void *ctx, const struct apic_msg *msg) {
     struct partition *p = ctx;
 
-    apicbus_send(p->lapics, p->vcpu_count, ~0u, msg, poke_vcpu, p);
+    return apicbus_send(p->lapics, p->vcpu_count, ~0u, msg, poke_vcpu, p);
 }
 
 static void board_intr(void *ctx, bool level) {
@@ -175,6 +175,7 @@ static void input_received(struct console_input *input) {
 static u32 ioapic_id(const struct partition *p) { return p->vcpu_count & 0xf; }
 
 static void make_board(struct partition *p) {
+    const bool firmware = p->config->format == IMAGE_FIRMWARE;
     const struct vboard_config config = {
         .memory = p->config->memory,
         .wall_clock = p->wall_clock,
@@ -190,7 +191,8 @@ static void make_board(struct partition *p) {
                   .disks = p->images + 1,
                   .disk_count = p->image_count - 1,
                   .cpus = (u16)p->vcpu_count,
-                  .present = p->config->format == IMAGE_FIRMWARE},
+                  .present = firmware},
+        .at_reset = firmware,
     };
 
     p->board_host = (struct vdev_host){p, partition_message, board_intr, board_power, board_eoi};
@@ -249,6 +251,7 @@ int partition_load(struct partition *p, struct image_error *error) {
     code = passthrough_start(p, error->what, sizeof(error->what));
     if (code) return code;
     for (u32 i = 0; i < p->vcpu_count; i++) vlapic_reset(p->lapics[i], p->apic_ids[i], i == 0);
+    if (p->config->format != IMAGE_FIRMWARE) vlapic_virtual_wire(p->lapics[0]);
     make_board(p);
     p->exit_value = NEVER;
     code = image_load(&p->memory, &request, &p->start, &image);

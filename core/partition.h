@@ -93,8 +93,9 @@ void partition_ioapic_write(struct vcpu *v, u32 offset, u32 size, u32 value);
 /* Registers of the HPET, whole: its 64 bits are one access. False if `at` is none of them. */
 bool partition_hpet(struct vcpu *v, u64 at, u32 size, bool write, u64 *value);
 void partition_eoi(struct vcpu *v, u8 vector);
-/* A message from a device or the I/O APIC; ctx: the partition. Any of its cores. */
-void partition_message(void *ctx, const struct apic_msg *msg);
+/* A message from a device or the I/O APIC; ctx: the partition. Any of its cores. False: no local APIC has accepted it.
+ */
+bool partition_message(void *ctx, const struct apic_msg *msg);
 /* Device memory outside the local and the I/O APIC: size 1, 2 or 4. Nobody there: ones, and writes are dropped. */
 u32 partition_memory_read(struct vcpu *v, u64 at, u32 size);
 void partition_memory_write(struct vcpu *v, u64 at, u32 size, u32 value);

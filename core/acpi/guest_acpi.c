@@ -7,6 +7,7 @@
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/string.h"
+#include "core/vdev/vrtc.h"
 
 #define BIOS_BYTES (GUEST_HIGHMEM_BASE - GUEST_BIOS_BASE)
 
@@ -21,6 +22,20 @@
 
 /* A larger id does not fit a type 0 entry, and 255 is the broadcast id. */
 #define LAPIC_ID_MAX 254
+
+/* Where a PC's firmware begins in real mode, at ffff:0000: a reset. The byte at 0xffffe says: a PC AT. */
+static const u8 reset_entry[16] = {
+    0xba,
+    PORT_RESET & 0xff,
+    PORT_RESET >> 8, /* mov $0xcf9, %dx */
+    0xb0,
+    RESET_VALUE, /* mov $6, %al */
+    0xee,
+    0xf4,
+    0xeb,
+    0xfd, /* out %al, (%dx); hlt; jmp to hlt */
+    [14] = 0xfc,
+};
 
 /* The area and how far it is filled. */
 struct area {
@@ -72,8 +87,7 @@ static struct acpi_gas io_register(u16 port, u8 bytes) {
     };
 }
 
-/* smi_cmd 0: the machine is always in ACPI mode. century 0: the clock keeps two digits of the year.
- * Latencies above 100 and 1000: no C2, no C3. */
+/* smi_cmd 0: the machine is always in ACPI mode. Latencies above 100 and 1000: no C2, no C3. */
 static void fill_fadt(struct acpi_fadt *f, u64 facs, u64 dsdt) {
     f->firmware_ctrl = (u32)facs;
     f->dsdt = (u32)dsdt;
@@ -85,6 +99,7 @@ static void fill_fadt(struct acpi_fadt *f, u64 facs, u64 dsdt) {
     f->pm1_cnt_len = 2;
     f->pm_tmr = PORT_PM_TMR;
     f->pm_tmr_len = 4;
+    f->century = RTC_CENTURY;
     f->p_lvl2_lat = 0xffff;
     f->p_lvl3_lat = 0xffff;
     /* No 8042 bit: there is no keyboard to look for. */
@@ -226,7 +241,7 @@ static void fill_rsdp(struct acpi_rsdp *r, u64 rsdt, u64 xsdt) {
 int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count, u32 ioapic_id,
                      const struct guest_pci *pci, bool hpet, gpa_t *rsdp) {
     /* The rights in the region list are the guest's; what is written here is its firmware. */
-    struct area a = {gmem_ptr(mem, gpa(GUEST_BIOS_BASE), BIOS_BYTES, false), 0, BIOS_BYTES};
+    struct area a = {gmem_ptr(mem, gpa(GUEST_BIOS_BASE), BIOS_BYTES, false), 0, BIOS_BYTES - sizeof(reset_entry)};
     struct lists *lists;
     u64 tables[LIST_MAX];
     struct acpi_rsdp *r;
@@ -239,6 +254,7 @@ int guest_acpi_build(const struct gmem *mem, const u32 *apic_ids, u32 vcpu_count
 
     if (!a.base || vcpu_count > BIOS_BYTES / sizeof(struct madt_lapic)) return -E_RANGE;
     memset(a.base, 0, a.size);
+    memcpy(a.base + a.size, reset_entry, sizeof(reset_entry));
     r = take(&a, sizeof(*r), 16);
     lists = take(&a, sizeof(*lists), 16);
     facs = take(&a, sizeof(*facs), 64);

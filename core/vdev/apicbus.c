@@ -4,6 +4,8 @@
  * Interrupts, and Determining IPI Destination. */
 #include "core/vdev/vlapic.h"
 
+#include "core/vdev/vlapic_impl.h"
+
 static bool addressed(const struct vlapic *l, u32 i, u32 src, const struct apic_msg *msg) {
     /* A shorthand reaches an APIC that exists, as a broadcast does. */
     static const struct apic_msg everyone = {.dest = 0xffffffff, .x2apic = true};
@@ -63,14 +65,29 @@ static bool deliver(struct vlapic *l, const struct apic_msg *msg) {
     }
 }
 
-void apicbus_send(struct vlapic *const *lapics, u32 count, u32 src, const struct apic_msg *msg,
+/* Would an APIC that is addressed take it? SDM Vol 3A, Interrupt Acceptance for Fixed Interrupts: also where the vector
+ * is requested already. */
+static bool accepts(const struct vlapic *l, const struct apic_msg *msg) {
+    if (msg->delivery != APIC_FIXED && msg->delivery != APIC_LOWEST) return true;
+    return vlapic_enabled(l) && msg->vector >= FIRST_LEGAL_VECTOR;
+}
+
+bool apicbus_send(struct vlapic *const *lapics, u32 count, u32 src, const struct apic_msg *msg,
                   void (*poke)(void *ctx, u32 vcpu), void *ctx) {
+    bool accepted = false;
+
     if (msg->delivery == APIC_LOWEST) {
         u32 winner = arbitrate(lapics, count, src, msg);
 
-        if (winner < count && deliver(lapics[winner], msg)) poke(ctx, winner);
-        return;
+        if (winner == count) return false;
+        accepted = accepts(lapics[winner], msg);
+        if (deliver(lapics[winner], msg)) poke(ctx, winner);
+        return accepted;
     }
-    for (u32 i = 0; i < count; i++)
-        if (addressed(lapics[i], i, src, msg) && deliver(lapics[i], msg)) poke(ctx, i);
+    for (u32 i = 0; i < count; i++) {
+        if (!addressed(lapics[i], i, src, msg)) continue;
+        accepted = accepts(lapics[i], msg) || accepted;
+        if (deliver(lapics[i], msg)) poke(ctx, i);
+    }
+    return accepted;
 }

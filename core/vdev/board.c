@@ -7,6 +7,7 @@
 #define COM2_PORT   0x2f8
 #define IOAPIC_PIT  2    /* pin of line 0; pin 0 carries nothing */
 #define IOAPIC_DATA 0x10 /* IOWIN */
+#define PIT_RATE    0x34 /* 8254, Control Word Format: channel 0, two bytes, mode 2, binary */
 
 static void set_line(struct vboard *b, u32 line, bool level) {
     if ((b->lines >> line & 1) == level) return;
@@ -27,6 +28,18 @@ static void update_pit(struct vboard *b) {
         return;
     }
     set_line(b, BOARD_IRQ_PIT, vpit_out0(&b->pit));
+}
+
+/* Is line 0 masked at both controllers? Then nobody waits for the 8254, whose state is made up for when one of them is
+ * accessed: a guest that never looks at it is not interrupted 18 times a second. */
+static bool pit_unseen(const struct vboard *b) {
+    return vpic_masked(&b->pic, BOARD_IRQ_PIT) && vioapic_masked(&b->ioapic, IOAPIC_PIT);
+}
+
+static void look_at_pit(struct vboard *b, u64 now) {
+    if (!pit_unseen(b)) return;
+    vpit_tick(&b->pit, now);
+    update_pit(b);
 }
 
 static void update_rtc(struct vboard *b) {
@@ -65,7 +78,13 @@ void vboard_init(struct vboard *b, const struct vboard_config *config, const str
         b->ioapic.pci |= 1u << config->pci[i].intx_pin;
         vboard_pci_line(b, config->pci[i].intx_pin, false);
     }
-    update_pit(b); /* OUT0 is high while channel 0 is not programmed */
+    /* As firmware leaves it, 18.2 times a second: count 0 is 65,536. */
+    if (!config->at_reset) {
+        vpit_write(&b->pit, VPIT_CONTROL_PORT, PIT_RATE, 0);
+        vpit_write(&b->pit, VPIT_PORT, 0, 0);
+        vpit_write(&b->pit, VPIT_PORT, 0, 0);
+    }
+    update_pit(b); /* OUT0 is high */
 }
 
 static u8 in_byte(struct vboard *b, u16 port, u64 now) {
@@ -74,7 +93,7 @@ static u8 in_byte(struct vboard *b, u16 port, u64 now) {
     switch (port) {
     case VPIC_MASTER_PORT ... VPIC_MASTER_PORT + 1:
     case VPIC_SLAVE_PORT ... VPIC_SLAVE_PORT + 1:
-    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1: return vpic_read(&b->pic, port, b->host);
+    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1: look_at_pit(b, now); return vpic_read(&b->pic, port, b->host);
     case VPIT_PORT ... VPIT_CONTROL_PORT:
     case VPIT_SYSTEM_PORT:
         value = vpit_read(&b->pit, port, now);
@@ -111,7 +130,10 @@ static void out_byte(struct vboard *b, u16 port, u8 value, u64 now) {
     switch (port) {
     case VPIC_MASTER_PORT ... VPIC_MASTER_PORT + 1:
     case VPIC_SLAVE_PORT ... VPIC_SLAVE_PORT + 1:
-    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1: vpic_write(&b->pic, port, value, b->host); break;
+    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1:
+        look_at_pit(b, now);
+        vpic_write(&b->pic, port, value, b->host);
+        break;
     case VPIT_PORT ... VPIT_CONTROL_PORT:
     case VPIT_SYSTEM_PORT:
         vpit_write(&b->pit, port, value, now);
@@ -187,7 +209,7 @@ void vboard_out(struct vboard *b, u16 port, u32 size, u32 value, u64 now) {
 
 /* Registers are double words; a narrower read sees its part. */
 u32 vboard_ioapic_read(struct vboard *b, u32 offset, u32 size, u64 now) {
-    (void)now;
+    (void)now; /* no register shows the level of an input */
     u32 value = vioapic_read(&b->ioapic, offset & ~3u) >> (offset % 4 * 8);
     return size >= 4 ? value : value & ((1u << (8 * size)) - 1);
 }
@@ -195,7 +217,7 @@ u32 vboard_ioapic_read(struct vboard *b, u32 offset, u32 size, u64 now) {
 /* A narrower write reaches the registers of one byte, select and EOI; IOWIN takes double words only
  * (82093AA, I/O Window Register). */
 void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 now) {
-    (void)now;
+    look_at_pit(b, now);
     if (offset % 4 != 0 || (offset == IOAPIC_DATA && size != 4)) return;
     vioapic_write(&b->ioapic, offset, value, b->host);
 }
@@ -225,7 +247,7 @@ u8 vboard_pic_ack(struct vboard *b, u64 now) {
 }
 
 u64 vboard_deadline(const struct vboard *b) {
-    u64 deadline = min_u64(vpit_deadline(&b->pit), vrtc_deadline(&b->rtc));
+    u64 deadline = min_u64(pit_unseen(b) ? NEVER : vpit_deadline(&b->pit), vrtc_deadline(&b->rtc));
     deadline = min_u64(deadline, vhpet_deadline(&b->hpet));
     return min_u64(deadline, vpm_deadline(&b->pm));
 }

@@ -39,6 +39,7 @@ struct vboard_config {
     u32 pci_count;
     const struct vpci_host *pci_host;
     struct vcontrol *control; /* after its reset; NULL: there is none */
+    bool at_reset;            /* no firmware has run yet: channel 0 of the 8254 stands still */
 };
 
 struct vboard {

@@ -36,7 +36,7 @@ enum power_request { POWER_NONE, POWER_RESET, POWER_OFF };
  * board lock; must not call back into the board. */
 struct vdev_host {
     void *ctx;
-    void (*apic_msg)(void *ctx, const struct apic_msg *msg); /* IOAPIC output */
+    bool (*apic_msg)(void *ctx, const struct apic_msg *msg); /* IOAPIC output; false: no local APIC has accepted it */
     void (*intr)(void *ctx, bool level);                     /* 8259 INTR pin, wired to LINT0 of vCPU 0 */
     void (*power)(void *ctx, enum power_request request);
     void (*eoi)(void *ctx, u32 pin); /* the guest ended a PCI interrupt: the IOAPIC's pin is idle again */

@@ -59,8 +59,9 @@ static void send(struct vioapic *io, u32 pin, const struct vdev_host *host) {
     case APIC_EXTINT: break;
     default: return; /* SMI has nowhere to go; the others are reserved */
     }
-    if (msg.level) *entry |= RED_REMOTE_IRR;
-    host->apic_msg(host->ctx, &msg);
+    /* 82093AA, Remote IRR: set when a local APIC accepts the interrupt. What nobody has accepted is sent anew with the
+     * next write to the entry or change of the line. */
+    if (host->apic_msg(host->ctx, &msg) && msg.level) *entry |= RED_REMOTE_IRR;
 }
 
 /* A level pin sends whenever it is asserted, open, and not yet at a local APIC. */
@@ -110,10 +111,12 @@ static void write_indirect(struct vioapic *io, u32 reg, u32 value, const struct 
 
     if (reg == REG_ID) io->id = (value & ID_MASK) >> ID_SHIFT;
     if (reg < REG_REDIRECTION || pin >= VIOAPIC_PINS) return;
-    if (reg & 1)
+    if (reg & 1) {
         io->redirection[pin] = (io->redirection[pin] & ~RED_HIGH_WRITABLE) | ((u64)value << 32 & RED_HIGH_WRITABLE);
-    else
+        send_level(io, pin, host);
+    } else {
         write_low(io, pin, value, host);
+    }
 }
 
 void vioapic_reset(struct vioapic *io, u32 id) {
@@ -152,6 +155,8 @@ void vioapic_set_line(struct vioapic *io, u32 pin, bool level, const struct vdev
     else if ((io->line & ~before & bit) != 0 && !(entry & RED_MASKED))
         send(io, pin, host);
 }
+
+bool vioapic_masked(const struct vioapic *io, u32 pin) { return (io->redirection[pin] & RED_MASKED) != 0; }
 
 void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host) {
     for (u32 pin = 0; pin < VIOAPIC_PINS; pin++) {

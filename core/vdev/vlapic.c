@@ -46,6 +46,12 @@ void vlapic_reset(struct vlapic *l, u32 id, bool bsp) {
     vlapic_init_signal(l);
 }
 
+void vlapic_virtual_wire(struct vlapic *l) {
+    put32(&l->svr, SVR_ENABLE | LVT_VECTOR);
+    put32(&l->lvt[LVT_LINT0], APIC_EXTINT << LVT_DELIVERY_SHIFT);
+    put32(&l->lvt[LVT_LINT1], APIC_NMI << LVT_DELIVERY_SHIFT);
+}
+
 /* The highest vector set in eight words, or -1. banks: a bit for each word that may be nonzero. */
 int vlapic_highest(const u32 *words, u32 banks) {
     while (banks != 0) {

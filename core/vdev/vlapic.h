@@ -49,6 +49,9 @@ struct vlapic_effect {
  * Power-up: no other core may use the APIC meanwhile. */
 void vlapic_reset(struct vlapic *l, u32 id, bool bsp);
 void vlapic_init_signal(struct vlapic *l);
+/* As firmware leaves the bootstrap processor's: enabled, the 8259 at LINT0, NMI at LINT1. Source: MultiProcessor
+ * Specification 1.4, Virtual Wire Mode. */
+void vlapic_virtual_wire(struct vlapic *l);
 
 /* Register access through the xAPIC page. offset: 0 to 0xfff, any 4-byte access (others: the caller
  * splits or answers 0). If the APIC is disabled or in x2APIC mode the page does not exist: reads
@@ -104,6 +107,6 @@ void vlapic_tsc_moved(struct vlapic *l, u64 delta);
 /* Delivers a message to the APICs it addresses: shorthand, lowest priority (the lowest processor
  * priority, ties to the lowest id), NMI, INIT, SIPI, ExtINT. lapics: `count` pointers, indexed by
  * vCPU. src: vCPU that sent it, or ~0u for the IOAPIC. poke(ctx, i) is called for each vCPU that
- * must look at its state. Any core. */
-void apicbus_send(struct vlapic *const *lapics, u32 count, u32 src, const struct apic_msg *msg,
+ * must look at its state. False: no APIC has accepted it. Any core. */
+bool apicbus_send(struct vlapic *const *lapics, u32 count, u32 src, const struct apic_msg *msg,
                   void (*poke)(void *ctx, u32 vcpu), void *ctx);

@@ -1,5 +1,5 @@
 /* Inside of the local APIC model: register numbers, bits, and what vlapic.c, vlapic_reg.c and
- * vlapic_timer.c share. For these three files only. Source: SDM Vol 3A, Advanced Programmable
+ * vlapic_timer.c share, and apicbus.c. For these files only. Source: SDM Vol 3A, Advanced Programmable
  * Interrupt Controller (APIC), Local APIC Register Address Map and x2APIC Register Address Space.
  */
 #pragma once

@@ -38,5 +38,7 @@ u8 vpic_read(struct vpic *p, u16 port, const struct vdev_host *host);
 void vpic_write(struct vpic *p, u16 port, u8 value, const struct vdev_host *host);
 /* Input 0 to 15; 2 is the cascade and is ignored. */
 void vpic_set_line(struct vpic *p, u32 line, bool level, const struct vdev_host *host);
+/* Is this input masked? */
+static inline bool vpic_masked(const struct vpic *p, u32 line) { return p->chip[line / 8].imr >> line % 8 & 1; }
 /* INTA cycle: the vector, a spurious 7 of the chip asked if nothing is pending. */
 u8 vpic_ack(struct vpic *p, const struct vdev_host *host);

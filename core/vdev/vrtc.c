@@ -60,6 +60,9 @@ static u32 decode_hour(const struct vrtc *r, u8 value) {
     return decode(r, value & (u8)~HOURS_PM) % 12 + (value & HOURS_PM ? 12 : 0);
 }
 
+/* 0 is Sunday, which the clock calls 1. Day 0 was a Wednesday, as 1 March 2000: 400 years are whole weeks. */
+static u32 weekday_of(u64 days) { return (u32)((days + 3) % 7); }
+
 /* `seconds` into the time cells. */
 static void show_time(struct vrtc *r) {
     u32 year, month, day;
@@ -70,8 +73,7 @@ static void show_time(struct vrtc *r) {
     r->cell[RTC_SECONDS] = encode(r, second % 60);
     r->cell[RTC_MINUTES] = encode(r, second / 60 % 60);
     r->cell[RTC_HOURS] = encode_hour(r, second / 3600);
-    /* Sunday is 1. Day 0 was a Wednesday, as 1 March 2000: 400 years are whole weeks. */
-    r->cell[RTC_WEEKDAY] = encode(r, (u32)((days + 3) % 7 + 1));
+    r->cell[RTC_WEEKDAY] = encode(r, (weekday_of(days) + r->weekday) % 7 + 1);
     r->cell[RTC_DAY] = encode(r, day);
     r->cell[RTC_MONTH] = encode(r, month);
     r->cell[RTC_YEAR] = encode(r, year % 100);
@@ -90,6 +92,8 @@ static void take_time(struct vrtc *r) {
     u64 minute = min_u64(decode(r, r->cell[RTC_MINUTES]), 59);
     u64 second = min_u64(decode(r, r->cell[RTC_SECONDS]), 59);
     r->seconds = day_number(year, (u32)month, (u32)day) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second;
+    /* MC146818A, Time, Calendar, and Alarm Locations: the day of the week counts on from what was written. */
+    r->weekday = (decode(r, r->cell[RTC_WEEKDAY]) + 6 + 7 - weekday_of(r->seconds / SECONDS_PER_DAY)) % 7;
     r->edited = false;
 }
 

@@ -43,6 +43,7 @@ struct vrtc {
     u8 cell[128];
     u64 seconds; /* since 400 years before the year 0; what the time cells show */
     u64 base;    /* guest ns at which `seconds` began */
+    u32 weekday; /* how far the day of the week, a counter of its own, is ahead of the calendar's, 0 to 6 */
     bool edited; /* the time cells were written: they count, not `seconds` */
     u64 seen;    /* guest ns up to which flags in register C are complete */
 };

@@ -107,8 +107,8 @@ static void mmio_cmpxchg16b(void) {
 static void mmio_sgdt(void) { __asm__ volatile("sgdt (%0)" ::"r"(LAPIC_PAGE) : "memory"); }
 static void mmio_lgdt(void) { __asm__ volatile("lgdt (%0)\n\tmovw %w1, %%es" ::"r"(HOLE), "r"(0x18) : "memory"); }
 static void mmio_fld(void) { __asm__ volatile("fninit\n\tfldt (%0)" ::"r"(HOLE)); }
-/* The first vCPU then starts at the reset vector, where it has no memory. */
-static void init_self(void) {
+/* The first vCPU then starts at the reset vector, as a PC does. */
+static void reset_init(void) {
     lapic_init_cpu(lapic_id());
     for (u32 i = 0; i < 1000000; i++) cpu_pause();
 }
@@ -159,12 +159,12 @@ const struct attempt deeds[] = {
     {"mmio-sgdt", mmio_sgdt},
     {"mmio-lgdt", mmio_lgdt},
     {"mmio-fld", mmio_fld},
-    {"init-self", init_self},
     {"reset-cf9", reset_cf9},
     {"reset-cf9-full", reset_cf9_full},
     {"reset-kbd", reset_kbd},
     {"reset-kbd-output", reset_kbd_output},
     {"reset-92", reset_92},
     {"reset-acpi", reset_acpi},
+    {"reset-init", reset_init},
     {0},
 };

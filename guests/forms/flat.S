@@ -1,5 +1,5 @@
 /* A flat binary without header: checks how it was started, says so on COM1, powers off. MODE: 16, 32 or 64; BASE: where
- * it lies. */
+ * it lies. RESET: it jumps to the PC's reset entry in the end. */
 #if MODE == 16
     .code16
 #define SI %si
@@ -64,6 +64,9 @@ _start:
     jne     bad
 #endif
     say     good_text
+#ifdef RESET
+    ljmp    $0xffff, $0
+#endif
     jmp     off
 bad:
     say     bad_text

@@ -39,7 +39,7 @@ def check(lines, form, count):
     """Nothing failed, and every check was made."""
     assert not [line for line in lines if line.startswith("FAIL")], lines
     assert f"forms: {form} good" in lines
-    wanted = 14 + (2 + count + count * (count - 1) // 2 if count else 0)
+    wanted = 15 + (2 + count + count * (count - 1) // 2 if count else 0)
     assert len([line for line in lines if line.startswith("PASS")]) >= wanted, lines
 
 
@@ -86,6 +86,16 @@ def test_flat(boot, guest):
     assert_all_ended(machine)
     for mode in ("real", "protected", "long"):
         assert f"flat: {mode} good" in lines_of(machine.text(), mode)
+
+
+def test_reset_entry(boot, guest):
+    """A jump to ffff:0000, where a PC's firmware begins, is a reset."""
+    config = partition("real", [0], "flat16-reset.bin",
+                       more='format = "flat"\nmode = "real"\nload = 0x7c00\nrestart = { on = "reset", limit = 1 }')
+    machine = boot(config, {"flat16-reset.bin": guest("flat16-reset.bin")})
+    assert_all_ended(machine)
+    assert lines_of(machine.text(), "real").count("flat: real good") == 2
+    assert len([line for line in log_of(machine.text(), "real") if line.startswith("reset")]) == 2
 
 
 def test_debug_exit(boot, guest, modules):

@@ -22,10 +22,20 @@ static struct fake_vcpu *f;
 
 static inline bool said(const char *text) { return strstr(hardware_console(), text) != NULL; }
 
+/* Says that this test's partition was started at the reset vector, or not. */
+static inline void set_firmware(bool firmware) {
+    static enum image_format format;
+    struct config_partition *config = (struct config_partition *)v->partition->config;
+
+    if (config->format != IMAGE_FIRMWARE) format = config->format;
+    config->format = firmware ? IMAGE_FIRMWARE : format;
+}
+
 /* Each test starts with a partition that has just been started anew. */
 static inline int fresh(void **state) {
     (void)state;
     v = fake_vcpu(0);
+    set_firmware(false);
     f = fake_of(&v->hw);
     fake_hw.uart_blocked = fake_cpu.wake = fake_cpu.posts = fake_script.posted_taken = false;
     fake_hw.keys = NULL;

@@ -15,9 +15,10 @@ static void require(bool holds) {
     if (!holds) abort();
 }
 
-static void on_message(void *ctx, const struct apic_msg *msg) {
+static bool on_message(void *ctx, const struct apic_msg *msg) {
     (void)ctx;
     require(msg->dest <= 0xff);
+    return true;
 }
 static void on_intr(void *ctx, bool level) {
     struct fixture *f = ctx;

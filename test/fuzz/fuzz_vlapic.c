@@ -54,10 +54,10 @@ static void observe_all(void) {
     for (u32 i = 0; i < CPUS; i++) observe(&cpus[i]);
 }
 
-static void send(u32 src, const struct apic_msg *msg) { apicbus_send(lapics, CPUS, src, msg, no_poke, NULL); }
-static void from_ioapic(void *ctx, const struct apic_msg *msg) {
+static bool send(u32 src, const struct apic_msg *msg) { return apicbus_send(lapics, CPUS, src, msg, no_poke, NULL); }
+static bool from_ioapic(void *ctx, const struct apic_msg *msg) {
     (void)ctx;
-    send(~0u, msg);
+    return send(~0u, msg);
 }
 static const struct vdev_host host = {.apic_msg = from_ioapic};
 

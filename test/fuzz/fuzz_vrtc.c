@@ -83,17 +83,19 @@ static bool matches(u32 alarm, u32 value) { return alarm == ANY || alarm == valu
 
 /* Walks from one time to the other by the calendar, at most `limit` seconds, and gives the number. alarm: one fell due
  * on the way. */
-static u64 walk(u32 from[PARTS], const u32 to[PARTS], u64 limit, bool *alarm) {
+static u64 walk(u32 from[PARTS], const u32 to[PARTS], u64 limit, bool *alarm, u32 *midnights) {
     u32 second = awaited(RTC_SECONDS_ALARM), minute = awaited(RTC_MINUTES_ALARM), hour = awaited(RTC_HOURS_ALARM);
     u64 n = 0;
 
     *alarm = false;
+    *midnights = 0;
     while (n <= limit) {
         bool same = true;
         for (u32 i = 0; i < PARTS; i++) same = same && from[i] == to[i];
         if (same) return n;
         advance(from);
         n++;
+        *midnights += !from[SECOND] && !from[MINUTE] && !from[HOUR];
         *alarm =
             *alarm || (matches(second, from[SECOND]) && matches(minute, from[MINUTE]) && matches(hour, from[HOUR]));
     }
@@ -127,7 +129,7 @@ static void check_line(void) {
 
 /* Lets time pass, with nobody at the registers. */
 static void pass(u64 ns) {
-    u32 from[PARTS], to[PARTS];
+    u32 from[PARTS], to[PARTS], weekday = number(peek(RTC_WEEKDAY)), midnights;
     u64 deadline = vrtc_deadline(&rtc), whole = ns / NS_PER_SECOND, seconds;
     bool runs = !stopped() && !(peek(RTC_B) & 0x80), goes = known, line = vrtc_line(&rtc), alarm;
     u8 before = peek(RTC_C), rose;
@@ -148,7 +150,8 @@ static void pass(u64 ns) {
         for (u32 i = 0; i < PARTS; i++) REQUIRE(from[i] == to[i]);
         REQUIRE(!(rose & 0x30));
     } else if (known) {
-        seconds = walk(from, to, whole + 1, &alarm);
+        seconds = walk(from, to, whole + 1, &alarm, &midnights);
+        REQUIRE(number(peek(RTC_WEEKDAY)) == (weekday + 6 + midnights) % 7 + 1);
         REQUIRE(seconds == whole || seconds == whole + 1);
         counted += seconds; /* and in the long run no second is lost or gained either */
         whole = (now - since) / NS_PER_SECOND;
@@ -191,7 +194,7 @@ static void write(u32 cell, u8 value) {
 }
 
 static void step(struct input *in) {
-    static const u8 cells[16] = {0, 1, 2, 3, 4, 5, 7, 8, 9, RTC_A, RTC_B, RTC_B, RTC_C, RTC_D, RTC_CENTURY, 0x40};
+    static const u8 cells[16] = {0, 1, 2, 3, 4, 5, 7, 8, 9, RTC_A, RTC_B, 6, RTC_C, RTC_D, RTC_CENTURY, 0x40};
     u32 what = (u32)take(in, 1), cell = cells[take(in, 1) & 15];
     u8 value = (u8)take(in, 1);
     u64 amount = take(in, 1);

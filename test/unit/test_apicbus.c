@@ -29,11 +29,12 @@ static void poke(void *ctx, u32 vcpu) {
     assert_true(vcpu < COUNT);
     *(u32 *)ctx |= 1u << vcpu;
 }
+static bool was_accepted; /* the last message */
 /* The vCPUs that were poked, bit per vCPU. */
 static u32 send(u32 src, struct apic_msg msg) {
     u32 poked = 0;
 
-    apicbus_send(lapics, COUNT, src, &msg, poke, &poked);
+    was_accepted = apicbus_send(lapics, COUNT, src, &msg, poke, &poked);
     return poked;
 }
 static u32 pending(u8 vector) {
@@ -124,6 +125,37 @@ static void test_lowest_priority(void **state) {
     msg = (struct apic_msg){.vector = 0x40, .delivery = APIC_LOWEST, .shorthand = APIC_ALL};
     assert_int_equal(2, send(0, msg));
     assert_int_equal(0, send(0, msg)); /* already requested there */
+}
+
+/* Interrupt Acceptance for Fixed Interrupts: also what is requested already; not by who is disabled, an absent one, or
+ * with an illegal vector. */
+static void test_accepted(void **state) {
+    struct apic_msg msg = {.dest = 1, .vector = 0x40, .level = true};
+
+    (void)state;
+    fresh();
+    assert_int_equal(2, send(IOAPIC, msg));
+    assert_true(was_accepted);
+    assert_int_equal(0, send(IOAPIC, msg));
+    assert_true(was_accepted);
+    apics[1].svr = 0xff;
+    send(IOAPIC, msg);
+    assert_false(was_accepted);
+    msg.delivery = APIC_LOWEST;
+    send(IOAPIC, msg);
+    assert_false(was_accepted);
+    msg.dest = 0xff; /* one of the others */
+    send(IOAPIC, msg);
+    assert_true(was_accepted);
+    msg = (struct apic_msg){.dest = 9, .vector = 0x40};
+    send(IOAPIC, msg);
+    assert_false(was_accepted);
+    msg = (struct apic_msg){.dest = 2, .vector = 15};
+    send(IOAPIC, msg);
+    assert_false(was_accepted);
+    msg = (struct apic_msg){.dest = 1, .delivery = APIC_NMI};
+    send(IOAPIC, msg);
+    assert_true(was_accepted);
 }
 
 /* NMI, INIT, start-up, ExtINT */
@@ -238,13 +270,10 @@ static void test_concurrent_posts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixed),
-        cmocka_unit_test(test_shorthands),
-        cmocka_unit_test(test_lowest_priority),
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_illegal_vector),
-        cmocka_unit_test(test_icr_to_arrival),
-        cmocka_unit_test(test_concurrent_posts),
+        cmocka_unit_test(test_fixed),           cmocka_unit_test(test_shorthands),
+        cmocka_unit_test(test_lowest_priority), cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_events),          cmocka_unit_test(test_illegal_vector),
+        cmocka_unit_test(test_icr_to_arrival),  cmocka_unit_test(test_concurrent_posts),
     };
 
     return cmocka_run_group_tests_name("apicbus", tests, NULL, NULL);

@@ -21,10 +21,11 @@ struct fixture {
     u32 ended;
 };
 
-static void on_message(void *ctx, const struct apic_msg *msg) {
+static bool on_message(void *ctx, const struct apic_msg *msg) {
     struct fixture *f = ctx;
     f->messages++;
     f->last = *msg;
+    return true;
 }
 static void on_intr(void *ctx, bool level) {
     struct fixture *f = ctx;
@@ -45,8 +46,12 @@ static void start(struct fixture *f) {
     f->host.ctx = f;
     ring_init(&f->tx, f->tx_data, sizeof(f->tx_data));
     ring_init(&f->rx, f->rx_data, sizeof(f->rx_data));
-    struct vboard_config config = {
-        .memory = MIB(512), .wall_clock = 1709210096u, .ioapic_id = 3, .com1_tx = &f->tx, .com1_rx = &f->rx};
+    struct vboard_config config = {.memory = MIB(512),
+                                   .wall_clock = 1709210096u,
+                                   .ioapic_id = 3,
+                                   .com1_tx = &f->tx,
+                                   .com1_rx = &f->rx,
+                                   .at_reset = true};
     vboard_init(&f->b, &config, &f->host);
 }
 static u32 in(struct fixture *f, u16 port, u64 now) { return vboard_in(&f->b, port, 1, now); }
@@ -160,6 +165,43 @@ static void test_timer_line(void **state) {
     vboard_tick(&f.b, clock_ns(4096 + 3001, VPIT_HZ));
     assert_false(f.b.lines & 1);
     assert_int_equal(0x00, in(&f, 0x61, clock_ns(4096 + 3001, VPIT_HZ)) & 0x0f);
+}
+
+/* 8254: as firmware leaves it, 18.2 times a second. While both controllers mask line 0 nobody waits for it, and what it
+ * did meanwhile is there when one of them opens. */
+static void test_timer_of_firmware(void **state) {
+    const struct vboard_config config = {.memory = MIB(16)};
+    const u64 period = 65536 * NS_PER_SECOND / VPIT_HZ;
+    struct fixture f;
+    u64 due;
+
+    (void)state;
+    start(&f);
+    assert_int_equal(NEVER, vboard_deadline(&f.b));
+    vboard_init(&f.b, &config, &f.host);
+    assert_int_equal(NEVER, vboard_deadline(&f.b));
+    out(&f, 0x43, 0xe2, 2 * period); /* read-back: status of channel 0 */
+    assert_int_equal(0xb4, in(&f, 0x40, 2 * period));
+    open_pic(&f); /* opens all inputs, at time 0: not a tick yet */
+    assert_false(f.intr);
+    due = vboard_deadline(&f.b);
+    assert_true(due > 2 * period && due < 3 * period + 2000);
+    vboard_tick(&f.b, due);
+    assert_true(f.intr);
+    assert_int_equal(0x20, vboard_pic_ack(&f.b, due));
+    out(&f, 0x20, 0x20, due);
+    out(&f, 0x21, 0xff, due);
+    assert_int_equal(NEVER, vboard_deadline(&f.b));
+    assert_false(f.intr);
+    out(&f, 0x21, 0xfe, due + 5 * period); /* five ticks are one request */
+    assert_true(f.intr);
+    out(&f, 0x21, 0xff, due + 5 * period);
+    redirect(&f, 2, 0x31); /* an edge that has passed is none */
+    assert_int_equal(0, f.messages);
+    due = vboard_deadline(&f.b);
+    assert_true(due != NEVER);
+    vboard_tick(&f.b, due);
+    assert_int_equal(1, f.messages);
 }
 
 static void test_rtc_line(void **state) {
@@ -363,10 +405,18 @@ static void test_hpet_level(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hpet_legacy), cmocka_unit_test(test_hpet_level),    cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_pci_ports),   cmocka_unit_test(test_power),         cmocka_unit_test(test_timer_line),
-        cmocka_unit_test(test_rtc_line),    cmocka_unit_test(test_sci_line),      cmocka_unit_test(test_com1_line),
-        cmocka_unit_test(test_ioapic_page), cmocka_unit_test(test_pci_functions),
+        cmocka_unit_test(test_hpet_legacy),
+        cmocka_unit_test(test_hpet_level),
+        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_pci_ports),
+        cmocka_unit_test(test_power),
+        cmocka_unit_test(test_timer_line),
+        cmocka_unit_test(test_timer_of_firmware),
+        cmocka_unit_test(test_rtc_line),
+        cmocka_unit_test(test_sci_line),
+        cmocka_unit_test(test_com1_line),
+        cmocka_unit_test(test_ioapic_page),
+        cmocka_unit_test(test_pci_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

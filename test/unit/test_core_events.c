@@ -416,6 +416,7 @@ static void test_console_retry(void **state) {
 
 static void test_init_of_the_first(void **state) {
     (void)state;
+    set_firmware(true);
     lapic_on();
     v->hw.gpr[BX] = 77;
     __atomic_fetch_or(&v->lapic.events, VLAPIC_EVENT_INIT | VLAPIC_EVENT_NMI, __ATOMIC_RELAXED);
@@ -425,6 +426,16 @@ static void test_init_of_the_first(void **state) {
     assert_int_equal(0, v->hw.gpr[BX]);
     assert_int_equal(VCPU_RUNNING, v->state);
     assert_took(EVENT_NMI, 2); /* the NMI came with it and is not lost */
+}
+
+/* Where there is no firmware, what one would do. */
+static void test_init_without_firmware(void **state) {
+    (void)state;
+    lapic_on();
+    __atomic_fetch_or(&v->lapic.events, VLAPIC_EVENT_INIT, __ATOMIC_RELAXED);
+    vcpu_poke(v, REQUEST_EVENT);
+    go_on();
+    assert_true(said("one: reset"));
 }
 
 int main(void) {
@@ -449,6 +460,7 @@ int main(void) {
         cmocka_unit_test_setup(test_vendor_timer, fresh),
         cmocka_unit_test_setup(test_console_retry, fresh),
         cmocka_unit_test_setup(test_init_of_the_first, fresh),
+        cmocka_unit_test_setup(test_init_without_firmware, fresh),
     };
 
     return cmocka_run_group_tests_name("core events", tests, setup, NULL);

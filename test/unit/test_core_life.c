@@ -81,6 +81,7 @@ static void test_messages(void **state) {
     icr(v, 2, 0x4400); /* NMI */
     assert_int_equal(STOP_SCRIPT, fake_play(fake_vcpu(2), NULL, 0));
     assert_int_equal(EVENT_NMI, other->taken.type);
+    set_firmware(true);
     icr(v, 0xffffffff, 0x4500); /* INIT to all: the first vCPU too */
     go_on();
     assert_int_equal(0xfff0, f->reg[REG_RIP]);
@@ -91,7 +92,8 @@ static void test_messages(void **state) {
 
 /* A board's device, used by another vCPU than the one that keeps its timers. */
 static void test_board_deadline(void **state) {
-    const struct vm_exit exits[] = {EXIT(IO, .length = 1, .io = {.port = 0x43, .size = 1}),
+    const struct vm_exit exits[] = {EXIT(IO, .length = 1, .io = {.port = 0x21, .size = 1}), /* opens line 0 */
+                                    EXIT(IO, .length = 1, .io = {.port = 0x43, .size = 1}),
                                     EXIT(IO, .length = 1, .io = {.port = 0x40, .size = 1}),
                                     EXIT(IO, .length = 1, .io = {.port = 0x40, .size = 1})};
 
@@ -100,7 +102,7 @@ static void test_board_deadline(void **state) {
     go_on();
     assert_int_equal(0, v->requests);
     fake_vcpu(1)->hw.gpr[AX] = 0x34;
-    assert_int_equal(STOP_SCRIPT, fake_play(fake_vcpu(1), exits, 3));
+    assert_int_equal(STOP_SCRIPT, fake_play(fake_vcpu(1), exits, 4));
     assert_true(v->requests & REQUEST_BOARD);
     go_on();
     assert_int_equal(0, v->requests);

@@ -62,9 +62,10 @@ static void read_item(struct vboard *b, u16 item, u8 *out, u32 bytes) {
     for (u32 i = 0; i < bytes; i++) out[i] = (u8)vboard_in(b, 0x511, 1, 0);
 }
 
-static void nothing(void *ctx, const struct apic_msg *msg) {
+static bool nothing(void *ctx, const struct apic_msg *msg) {
     (void)ctx;
     (void)msg;
+    return true;
 }
 static void no_intr(void *ctx, bool level) {
     (void)ctx;

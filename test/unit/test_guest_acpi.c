@@ -107,6 +107,7 @@ static void test_fadt(void **state) {
     assert_int_equal(0x608, get(f + 76, 4));
     assert_int_equal(4, f[88]);
     assert_int_equal(2, f[89]);
+    assert_int_equal(0x32, f[108]); /* the clock's century */
     assert_int_equal(4, f[91]);
     assert_int_equal(0x5, get(f + 109, 2)); /* legacy devices, no 8042, no VGA */
     assert_int_equal(0x575, get(f + 112, 4));

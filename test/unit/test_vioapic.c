@@ -17,10 +17,13 @@ static struct vioapic io;
 static struct apic_msg last;
 static u32 sent;
 
-static void take(void *ctx, const struct apic_msg *msg) {
+static bool nobody; /* accepts what is sent */
+
+static bool take(void *ctx, const struct apic_msg *msg) {
     (void)ctx;
     last = *msg;
     sent++;
+    return !nobody;
 }
 static u32 ended; /* pins that the host was told of, one bit each */
 static void end(void *ctx, u32 number) {
@@ -176,6 +179,28 @@ static void test_level_mask(void **state) {
     assert_int_equal(1, messages());
 }
 
+/* Remote IRR: what no local APIC has accepted is not in service, and is sent again. */
+static void test_accepted_by_nobody(void **state) {
+    (void)state;
+    fresh();
+    nobody = true;
+    wr(0x10 + 2 * 9, LEVEL | 0x51);
+    pin(9, true);
+    assert_int_equal(1, messages());
+    assert_int_equal(LEVEL | 0x51, rd(0x22));
+    wr(0x23, 0x03000000); /* somebody else, who is no better */
+    assert_int_equal(1, messages());
+    pin(9, false);
+    pin(9, true);
+    assert_int_equal(1, messages());
+    nobody = false;
+    wr(0x23, 0);
+    assert_int_equal(1, messages());
+    assert_int_equal(LEVEL | REMOTE_IRR | 0x51, rd(0x22));
+    wr(0x23, 0x01000000); /* in service: once is enough */
+    assert_int_equal(0, messages());
+}
+
 /* EOI reaches every pin with that vector, and only those that wait for one. */
 static void test_shared_vector(void **state) {
     (void)state;
@@ -269,9 +294,11 @@ static void test_pci_pin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registers), cmocka_unit_test(test_redirection_bits), cmocka_unit_test(test_edge),
-        cmocka_unit_test(test_level),     cmocka_unit_test(test_level_mask),       cmocka_unit_test(test_shared_vector),
-        cmocka_unit_test(test_polarity),  cmocka_unit_test(test_delivery_modes),   cmocka_unit_test(test_pci_pin),
+        cmocka_unit_test(test_registers),  cmocka_unit_test(test_redirection_bits),
+        cmocka_unit_test(test_edge),       cmocka_unit_test(test_level),
+        cmocka_unit_test(test_level_mask), cmocka_unit_test(test_shared_vector),
+        cmocka_unit_test(test_polarity),   cmocka_unit_test(test_delivery_modes),
+        cmocka_unit_test(test_pci_pin),    cmocka_unit_test(test_accepted_by_nobody),
     };
 
     return cmocka_run_group_tests_name("vioapic", tests, NULL, NULL);

@@ -300,6 +300,21 @@ static void test_destinations(void **state) {
     assert_int_equal(0x12346, fx.msg.dest);
 }
 
+/* MultiProcessor Specification 1.4, Virtual Wire Mode */
+static void test_virtual_wire(void **state) {
+    (void)state;
+    fresh();
+    vlapic_virtual_wire(&l);
+    assert_true(vlapic_accepts_extint(&l));
+    assert_int_equal(0x1ff, rd(0xf0));
+    assert_int_equal(0x700, rd(0x350));
+    assert_int_equal(0x400, rd(0x360));
+    vlapic_init_signal(&l);
+    assert_false(vlapic_accepts_extint(&l));
+    assert_int_equal(0x10000, rd(0x350));
+    assert_int_equal(0xff, rd(0xf0));
+}
+
 /* Local Vector Table: LINT0 */
 static void test_lint0(void **state) {
     (void)state;
@@ -389,6 +404,7 @@ int main(void) {
         cmocka_unit_test(test_eoi),
         cmocka_unit_test(test_software_disable),
         cmocka_unit_test(test_destinations),
+        cmocka_unit_test(test_virtual_wire),
         cmocka_unit_test(test_lint0),
         cmocka_unit_test(test_unack),
         cmocka_unit_test(test_error_interrupt),

@@ -98,12 +98,12 @@ static void test_set_time(void **state) {
     set(&r, RTC_B, 0x02, 6 * SEC);
     assert_int_equal(0x58, get(&r, RTC_SECONDS, 6 * SEC + 10));
     assert_int_equal(0x59, get(&r, RTC_SECONDS, 7 * SEC));
-    assert_time(&r, 8 * SEC, (u8[]){0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00, 7});
+    assert_time(&r, 8 * SEC, (u8[]){0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00, 6}); /* a Thursday's midnight */
     /* Without SET: counts from the next update on. Nonsense becomes the nearest date. */
     set(&r, RTC_MONTH, 0x00, 8 * SEC);
     set(&r, RTC_DAY, 0x99, 8 * SEC);
     set(&r, RTC_HOURS, 0x99, 8 * SEC);
-    assert_time(&r, 9 * SEC, (u8[]){0x20, 0x00, 0x01, 0x31, 0x23, 0x00, 0x01, 2});
+    assert_time(&r, 9 * SEC, (u8[]){0x20, 0x00, 0x01, 0x31, 0x23, 0x00, 0x01, 6});
     /* 12-hour writes: 12 AM is midnight, 12 PM noon. */
     set(&r, RTC_B, 0x80, 9 * SEC);
     set(&r, RTC_HOURS, 0x92, 9 * SEC);
@@ -113,6 +113,21 @@ static void test_set_time(void **state) {
     assert_int_equal(0x92, get(&r, RTC_HOURS, 10 * SEC));
     set(&r, RTC_B, 0x02, 10 * SEC);
     assert_int_equal(0x12, get(&r, RTC_HOURS, 11 * SEC));
+}
+
+/* Time, Calendar, and Alarm Locations: the day of the week is whoever sets the clock's business, and counts on. */
+static void test_weekday(void **state) {
+    struct vrtc r;
+
+    (void)state;
+    vrtc_reset(&r, WALL, 0); /* a Thursday */
+    assert_int_equal(5, get(&r, RTC_WEEKDAY, 0));
+    set(&r, RTC_WEEKDAY, 7, 0);
+    assert_int_equal(7, get(&r, RTC_WEEKDAY, SEC));
+    assert_int_equal(1, get(&r, RTC_WEEKDAY, 86400 * SEC));
+    assert_int_equal(3, get(&r, RTC_WEEKDAY, 3 * 86400 * SEC));
+    set(&r, RTC_WEEKDAY, 0, 3 * 86400 * SEC); /* there is no such day */
+    assert_int_equal(7, get(&r, RTC_WEEKDAY, 3 * 86400 * SEC + SEC));
 }
 
 /* Register A: UIP before an update; divider reset and the half second after it. */
@@ -320,6 +335,7 @@ int main(void) {
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_calendar),
         cmocka_unit_test(test_set_time),
+        cmocka_unit_test(test_weekday),
         cmocka_unit_test(test_register_a),
         cmocka_unit_test(test_update_interrupt),
         cmocka_unit_test(test_periodic_interrupt),
