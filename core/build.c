@@ -217,6 +217,8 @@ static void make_vcpu(struct partition *p, u32 index) {
         .vcpu_count = p->vcpu_count,
         .tsc_hz = machine.tsc_hz,
         .xcr0_allowed = machine.xcr0,
+        .no_rdtscp = machine.caps.no_rdtscp,
+        .no_invpcid = machine.caps.no_invpcid,
     };
 
     v->partition = p;

@@ -17,7 +17,7 @@ int msr_read(struct vcpu *v, u32 msr, u64 *value) {
     const struct msr_entry *e;
 
     if (is_lapic(msr)) return vlapic_msr_read(&v->lapic, msr, value, vcpu_guest_tsc(v));
-    e = msr_find(msr);
+    e = msr_find(msr, v->cpuid.amd);
     if (!e) return -E_FAULT;
     switch (e->read) {
     case MSR_CONST:
@@ -87,7 +87,7 @@ int msr_write(struct vcpu *v, u32 msr, u64 value) {
     const struct msr_entry *e;
 
     if (is_lapic(msr)) return write_lapic(v, msr, value);
-    e = msr_find(msr);
+    e = msr_find(msr, v->cpuid.amd);
     if (!e) return -E_FAULT;
     switch (e->write) {
     case MSR_IGNORE: return 0;

@@ -146,6 +146,7 @@ void svm_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
         break;
     case REG_CPL: b->save.cpl = (u8)value; break;
     case REG_CR8: break;
+    case REG_BREAKPOINTS: svm_debug_trap(hw, value); break;
     case REG_PDPTE0 ... REG_PDPTE3: /* read from memory when needed: APM Vol 2, Nested Paging, PAE */ break;
     default: *field(b, reg) = value; break;
     }

@@ -156,12 +156,11 @@ static bool svm_post(struct vcpu_hw *hw, u8 vector) {
     return true;
 }
 
-/* An instruction done on the guest's behalf is single-stepped like any other. */
-static __attribute__((noinline)) void trap_step(struct vcpu_hw *hw) {
-    const struct vm_event step = {.type = EVENT_EXCEPTION, .vector = VEC_DB};
+void svm_debug_trap(struct vcpu_hw *hw, u64 dr6) {
+    const struct vm_event trap = {.type = EVENT_EXCEPTION, .vector = VEC_DB};
 
-    vmcb_of(hw)->save.dr6 |= DR6_BS;
-    svm_inject(hw, &step);
+    vmcb_of(hw)->save.dr6 |= dr6;
+    svm_inject(hw, &trap);
 }
 
 static void svm_skip(struct vcpu_hw *hw, u32 length) {
@@ -171,7 +170,8 @@ static void svm_skip(struct vcpu_hw *hw, u32 length) {
     /* Outside 64-bit mode rip does not grow past its width. */
     b->save.rip = b->save.cs.attributes & BIT(9) ? rip : (u32)rip;
     b->control.interrupt_shadow = 0;
-    if (__builtin_expect(b->save.rflags & RFLAGS_TF, 0)) trap_step(hw);
+    /* An instruction done on the guest's behalf is single-stepped like any other. */
+    if (__builtin_expect(b->save.rflags & RFLAGS_TF, 0)) svm_debug_trap(hw, DR6_BS);
 }
 
 static void svm_flush(struct vcpu_hw *hw) { vmcb_of(hw)->control.tlb_control = TLB_FLUSH_ALL; }

@@ -19,6 +19,8 @@ void svm_vcpu_init(struct vcpu_hw *hw);
 void svm_vcpu_reset(struct vcpu_hw *hw, bool init);
 u64 svm_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg);
 void svm_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value);
+/* Queues the #DB of a trap behind an instruction that was carried out. dr6: what it adds there. */
+void svm_debug_trap(struct vcpu_hw *hw, u64 dr6);
 struct code_address svm_code_address(struct vcpu_hw *hw);
 void svm_get_context(struct vcpu_hw *hw, struct vcpu_context *out);
 void svm_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out);

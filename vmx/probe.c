@@ -214,6 +214,9 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     caps->max_leaf = cap & CAP_1G ? 3 : 2;
     caps->next_rip = true;
     caps->timer = vmx.timer;
+    /* SDM Vol 3C, Secondary Processor-Based VM-Execution Controls: without these a guest's are #UD. */
+    caps->no_rdtscp = !(words[SECONDARY] & PROC2_RDTSCP);
+    caps->no_invpcid = !(words[SECONDARY] & PROC2_INVPCID);
     summarize(caps, words);
     return 0;
 }

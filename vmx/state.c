@@ -79,6 +79,9 @@ void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
     case REG_CR8: /* see vmx_get_reg */
     case REG_CPL: /* moves with SS */ break;
     case REG_SHADOW: set_shadow(value); break;
+    case REG_BREAKPOINTS:
+        vmcs_write(VMCS_PENDING_DEBUG, vmcs_read(VMCS_PENDING_DEBUG) | value | PENDING_DEBUG_ENABLED);
+        break;
     default:
         hw->pat = reg == REG_PAT ? value : hw->pat;
         if (reg != REG_PAT || vmx.pat) vmcs_set(field_of(reg), reg == REG_RFLAGS ? value | RFLAGS_FIXED : value);

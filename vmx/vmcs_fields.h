@@ -185,14 +185,15 @@ struct vmcs_natural {
 #define BLOCKED_BY_SHADOW (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)
 #define BLOCKED_BY_NMI    ((u32)BIT(3))
 
-#define PENDING_DEBUG_BS BIT(14) /* SDM Vol 3C, Format of Pending-Debug-Exceptions */
-#define DEBUGCTL_BTF     BIT(1)
-#define RIGHTS_UNUSABLE  ((u32)BIT(16)) /* SDM Vol 3C, Format of Access Rights */
-#define RIGHTS_CS_LONG   ((u32)BIT(13))
-#define RIGHTS_CS_BIG    ((u32)BIT(14))
-#define EPTP_WRITE_BACK  6u /* SDM Vol 3C, Format of Extended-Page-Table Pointer */
-#define EPTP_WALK_4      (3u << 3)
-#define ENTRY_FAILURE    ((u32)BIT(31)) /* in the exit reason */
+#define PENDING_DEBUG_BS      BIT(14) /* SDM Vol 3C, Format of Pending-Debug-Exceptions */
+#define PENDING_DEBUG_ENABLED BIT(12) /* a breakpoint of bits 3:0 is enabled in DR7 */
+#define DEBUGCTL_BTF          BIT(1)
+#define RIGHTS_UNUSABLE       ((u32)BIT(16)) /* SDM Vol 3C, Format of Access Rights */
+#define RIGHTS_CS_LONG        ((u32)BIT(13))
+#define RIGHTS_CS_BIG         ((u32)BIT(14))
+#define EPTP_WRITE_BACK       6u /* SDM Vol 3C, Format of Extended-Page-Table Pointer */
+#define EPTP_WALK_4           (3u << 3)
+#define ENTRY_FAILURE         ((u32)BIT(31)) /* in the exit reason */
 
 /* Exit qualification of an EPT violation. SDM Vol 3C, Exit Qualification for EPT Violations. */
 #define EPTV_READ   BIT(0)

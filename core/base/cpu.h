@@ -76,6 +76,10 @@ READ_REGISTER(cr4)
 static inline void write_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
 
 READ_REGISTER(dr6)
+READ_REGISTER(dr0)
+READ_REGISTER(dr1)
+READ_REGISTER(dr2)
+READ_REGISTER(dr3)
 static inline void write_dr6(u64 v) { __asm__ volatile("mov %0, %%db6" ::"r"(v)); }
 static inline u64 xgetbv0(void) {
     u32 low, high;

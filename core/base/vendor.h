@@ -104,6 +104,7 @@ enum vcpu_reg {
     REG_CPL,
     REG_SHADOW, /* 1: interrupts are held off for one instruction (STI, MOV SS) */
     REG_TSC_OFFSET,
+    REG_BREAKPOINTS, /* only written, behind a skip: bits 3:0 of DR6, of breakpoints that the instruction has met */
 };
 enum vcpu_seg {
     VSEG_ES,
@@ -180,6 +181,8 @@ struct vendor_caps {
     bool avoid_timer; /* in: the vendor's own timer is not to be used */
     u32 max_leaf;     /* largest stage-2 leaf: 1, 2 or 3 */
     bool next_rip, timer;
+    bool no_rdtscp,
+        no_invpcid;    /* instructions that guests cannot have though CPUID offers them; no_rdtscp: nor RDPID */
     char summary[224]; /* one line: what is used, and what this CPU lacks and why it matters */
 };
 

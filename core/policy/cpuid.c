@@ -81,6 +81,8 @@ static void leaf_7(struct build *b) {
     bool avx = (xcr0 & XCR0_AVX) != 0, avx512 = (xcr0 & XCR0_AVX512) == XCR0_AVX512;
     struct cpuid_regs r = host(b, 7, 0);
 
+    r.ebx &= ~when(b->rq->no_invpcid, L7_EBX_INVPCID);
+    r.ecx &= ~when(b->rq->no_rdtscp, L7_ECX_RDPID);
     /* EAX 0: subleaf 1 and above are not offered. */
     add_sub(b, &b->t->basic[7],
             (struct cpuid_regs){
@@ -149,6 +151,7 @@ static void ext_features(struct build *b) {
     bool avx = (b->rq->xcr0_allowed & XCR0_AVX) != 0;
     struct cpuid_regs r = host(b, EXT + 1, 0);
 
+    r.edx &= ~when(b->rq->no_rdtscp, E1_EDX_RDTSCP);
     *ext(b, EXT + 1) = (struct cpuid_regs){
         .eax = r.eax,
         .ecx = (r.ecx & (E1_ECX_PLAIN | when(avx, E1_ECX_AVX))) |
@@ -222,6 +225,7 @@ static void first_leaves(struct build *b) {
     r.eax = (u32)max_u64(r.eax, EXT + 8);
     b->t->ext[0].regs = r;
     b->t->max_basic = MAX_BASIC;
+    b->t->amd = b->amd;
     b->t->max_ext = r.eax;
     b->t->max_hyp = MAX_HYP;
 }

@@ -35,6 +35,7 @@ struct cpuid_entry {
 /* One table per vCPU: the APIC id is in it. */
 struct cpuid_table {
     u32 max_basic, max_ext, max_hyp;
+    bool amd; /* AMD's or Hygon's */
     struct cpuid_entry basic[CPUID_BASIC];
     struct cpuid_entry ext[CPUID_EXT];
     struct cpuid_entry hyp[CPUID_HYP];
@@ -48,6 +49,8 @@ struct cpuid_request {
     u32 apic_id, vcpu, vcpu_count; /* APIC ids are 0 ... vcpu_count - 1 */
     u64 tsc_hz;
     u64 xcr0_allowed; /* out of policy_xcr0() */
+    bool no_rdtscp,
+        no_invpcid; /* the processor has them, but would not let a guest execute them; no_rdtscp: nor RDPID */
 };
 
 /* XCR0 bits that guests may use: x87, SSE, AVX, AVX-512 as the machine has them; never PKRU, MPX,

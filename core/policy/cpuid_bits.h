@@ -42,9 +42,11 @@
 #define L7_EBX_ALWAYS B(1)
 #define L7_EBX_PLAIN                                                                                                   \
     (B(0) | B(3) | B(6) | B(7) | B(8) | B(9) | B(10) | B(13) | B(18) | B(19) | B(20) | B(23) | B(24) |                 \
-     B(29))                /* FSGSBASE BMI1 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
-#define L7_EBX_AVX    B(5) /* AVX2 */
-#define L7_EBX_AVX512 (B(16) | B(17) | B(21) | B(26) | B(27) | B(28) | B(30) | B(31)) /* F DQ IFMA PF ER CD BW VL */
+     B(29))                 /* FSGSBASE BMI1 SMEP BMI2 ERMS INVPCID RDSEED ADX SMAP CLFLUSHOPT CLWB SHA */
+#define L7_EBX_AVX     B(5) /* AVX2 */
+#define L7_EBX_INVPCID B(10)
+#define L7_ECX_RDPID   B(22)
+#define L7_EBX_AVX512  (B(16) | B(17) | B(21) | B(26) | B(27) | B(28) | B(30) | B(31)) /* F DQ IFMA PF ER CD BW VL */
 /* Left out of ECX: PKU, OSPKE, WAITPKG, CET, LA57, MAWAU, bus lock, key locker, ENQCMD, SGX, PKS.
  */
 #define L7_ECX_PLAIN  (B(2) | B(8) | B(22) | B(27) | B(28)) /* UMIP GFNI RDPID MOVDIRI MOVDIR64B */
@@ -72,6 +74,7 @@
 #define E1_ECX_TOPOEXT    B(22)
 /* SYSCALL NX MmxExt Page1GB RDTSCP LM. Left out: FFXSR (its EFER bit), 3DNow. */
 #define E1_EDX_PLAIN    (B(11) | B(20) | B(22) | B(26) | B(27) | B(29))
+#define E1_EDX_RDTSCP   B(27)
 #define E1_EDX_AMD_COPY (L1_EDX_PLAIN & 0x0183f3ffu) /* the bits that repeat leaf 1 */
 
 /* Leaf 0x40000101: two MSRs of the clock, whose time is the same on all vCPUs. No other part of KVM's interface. */

@@ -17,16 +17,20 @@ enum msr_kind {
     MSR_CLOCK, /* vpvclock_*, where CPUID offers it */
 };
 
+/* Whose processors have it, by CPUID's vendor; every other maker's are taken for Intel's. */
+enum msr_maker { MSR_ANY, MSR_INTEL, MSR_AMD };
+
 struct msr_entry {
     u32 first, last;
     u8 read, write; /* enum msr_kind */
     u64 value;
+    u8 maker; /* enum msr_maker */
 };
 
 /* Sorted by `first`, no overlap. */
 extern const struct msr_entry msr_table[];
 extern const u32 msr_table_count;
 
-/* The entry that covers `msr`, or NULL: binary search, used off the hot path (x2APIC and TSC
+/* The entry that covers `msr` on such a processor, or NULL: binary search, used off the hot path (x2APIC and TSC
  * deadline are tested before). */
-const struct msr_entry *msr_find(u32 msr);
+const struct msr_entry *msr_find(u32 msr, bool amd);

@@ -6,21 +6,23 @@
 #define ESSENTIAL 1u /* this program needs it: tried apart, or not at all */
 #define STATE     2u /* the guest's own: holds what is written */
 #define CONSTANT  4u /* ignores writes, or refuses them */
+#define INTEL     8u /* nobody else has it */
+#define AMD       16u
 
 static const struct {
     u32 first, last, kind;
 } known[] = {
     {MSR_TSC, MSR_TSC, ESSENTIAL},
     {MSR_TSC_ADJUST, MSR_TSC_ADJUST, ESSENTIAL}, /* moves the TSC as well */
-    {MSR_PLATFORM_ID, MSR_PLATFORM_ID, CONSTANT},
+    {MSR_PLATFORM_ID, MSR_PLATFORM_ID, CONSTANT | INTEL},
     {MSR_APIC_BASE, MSR_APIC_BASE, ESSENTIAL},
-    {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, CONSTANT},
+    {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, CONSTANT | INTEL},
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, CONSTANT},
     {MSR_MTRRCAP, MSR_MTRRCAP, CONSTANT},
     {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, STATE},
     {0x4b564d00, 0x4b564d01, STATE}, /* KVM's clock: an address in the guest's memory */
     {MSR_MCG_CAP, MSR_MCG_STATUS, CONSTANT},
-    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, CONSTANT},
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, CONSTANT | INTEL},
     {MSR_DEBUGCTL, MSR_DEBUGCTL, CONSTANT},
     {MSR_MTRR_BASE0, MSR_MTRR_BASE0 + 15, STATE},
     {MSR_MTRR_FIX_64K, MSR_MTRR_FIX_64K, STATE},
@@ -35,11 +37,11 @@ static const struct {
     {MSR_GS_BASE, MSR_GS_BASE, ESSENTIAL},
     {MSR_KERNEL_GS_BASE, MSR_KERNEL_GS_BASE, STATE},
     {MSR_TSC_AUX, MSR_TSC_AUX, STATE},
-    {MSR_SYSCFG, MSR_SYSCFG, CONSTANT},
-    {MSR_HWCR, MSR_HWCR, CONSTANT},
-    {0xc001001f, 0xc001001f, CONSTANT}, /* northbridge configuration */
-    {0xc0010055, 0xc0010055, CONSTANT}, /* interrupt pending */
-    {0xc0011029, 0xc0011029, CONSTANT}, /* decode configuration */
+    {MSR_SYSCFG, MSR_SYSCFG, CONSTANT | AMD},
+    {MSR_HWCR, MSR_HWCR, CONSTANT | AMD},
+    {0xc001001f, 0xc001001f, CONSTANT | AMD}, /* northbridge configuration */
+    {0xc0010055, 0xc0010055, CONSTANT | AMD}, /* interrupt pending */
+    {0xc0011029, 0xc0011029, CONSTANT | AMD}, /* decode configuration */
 };
 
 static const struct {
@@ -53,7 +55,8 @@ static const struct {
 
 static u32 kind_of(u32 msr) {
     for (u32 i = 0; i < ARRAY_SIZE(known); i++)
-        if (msr >= known[i].first && msr <= known[i].last) return known[i].kind;
+        if (msr >= known[i].first && msr <= known[i].last)
+            return known[i].kind & (processor_is_amd() ? INTEL : AMD) ? 0 : known[i].kind;
     return 0;
 }
 

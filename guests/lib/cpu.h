@@ -93,3 +93,10 @@ static inline u64 read_cr4(void) {
 }
 static inline void write_cr4(u64 v) { __asm__ volatile("movq %0, %%cr4" ::"r"(v) : "memory"); }
 static inline void invlpg(u64 address) { __asm__ volatile("invlpg (%0)" ::"r"(address) : "memory"); }
+
+/* AMD's, or Hygon's after its design; APM Vol 3, Function 0h: "cAMD" and "uine" in ECX. */
+static inline bool processor_is_amd(void) {
+    u32 name = cpuid(0, 0).ecx;
+
+    return name == 0x444d4163 || name == 0x656e6975;
+}

@@ -173,7 +173,24 @@ static void on_debug(struct trap_frame *frame) {
 }
 
 static u32 watched;
-/* A watchpoint on memory, and one on an instruction that exits. */
+/* On a port, which CR4.DE allows: DR2, two bytes. */
+static void port_breakpoints(void) {
+    u64 cr4 = read_cr4();
+
+    write_cr4(cr4 | CR4_DE);
+    __asm__ volatile("movq %0, %%dr2" ::"r"(0x80ul));
+    set_dr7((void *)(BIT(4) | 6ul << 24));
+    for (u16 port = 0x7f; port < 0x83; port++) {
+        out8(port, 0);
+        value("%u %lx", debug_count, debug_dr6 & 0xf);
+    }
+    (void)in8(0x81);
+    value("%u", debug_count);
+    set_dr7(NULL);
+    write_cr4(cr4);
+}
+
+/* A watchpoint on memory, one on an instruction that exits, and one on a port. */
 static bool breakpoints(void) {
     interrupt_handler(VEC_DB, on_debug);
     debug_count = 0;
@@ -189,6 +206,7 @@ static bool breakpoints(void) {
                      "1:\tcpuid" ::
                          : "rax", "rbx", "rcx", "rdx", "memory");
     value("%u %lx", debug_count, debug_dr6 & 0xf);
+    port_breakpoints();
     set_dr7(NULL);
     interrupt_handler(VEC_DB, NULL);
     return true;

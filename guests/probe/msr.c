@@ -163,6 +163,19 @@ static bool tsc_adjust(void) {
     return moved >= 0 && moved < 100000000 && back <= 0 && back > -100000000;
 }
 
+/* Intel's registers on AMD's processor, or the other way round. */
+static bool no_foreign(void) {
+    static const u32 intel[] = {MSR_PLATFORM_ID, MSR_FEATURE_CONTROL, MSR_MISC_ENABLE};
+    static const u32 amd[] = {MSR_SYSCFG, MSR_HWCR, 0xc001001f /* NB_CFG */, 0xc0010055 /* Interrupt Pending */,
+                              0xc0011029 /* DE_CFG */};
+    const u32 *foreign = processor_is_amd() ? intel : amd;
+    u32 count = processor_is_amd() ? ARRAY_SIZE(intel) : ARRAY_SIZE(amd);
+
+    for (u32 i = 0; i < count; i++)
+        if (fault_try(do_read, (void *)&foreign[i]).vector != VEC_GP) return false;
+    return true;
+}
+
 /* What a firmware leaves: the lock over features that CPUID does not announce, fast strings, and MONITOR's bit as in
  * CPUID; the microcode's revision takes the 0 that software writes before it asks. Other machines have more, or not
  * even these. */
@@ -170,12 +183,14 @@ static bool firmware_msrs(void) {
     u64 features, misc_enable;
 
     if (!hypervisor_is_mullion()) return true;
-    features = rdmsr(MSR_FEATURE_CONTROL);
-    misc_enable = rdmsr(MSR_MISC_ENABLE);
     wrmsr(MSR_BIOS_SIGN_ID, 0);
     (void)rdmsr(MSR_BIOS_SIGN_ID);
+    if (processor_is_amd()) return no_foreign();
+    features = rdmsr(MSR_FEATURE_CONTROL);
+    misc_enable = rdmsr(MSR_MISC_ENABLE);
     detail("features 0x%lx, misc 0x%lx", features, misc_enable);
-    return features == 1 && (misc_enable & 1) && (misc_enable >> 18 & 1) == (cpuid(1, 0).ecx >> 3 & 1) &&
+    return no_foreign() && features == 1 && (misc_enable & 1) &&
+           (misc_enable >> 18 & 1) == (cpuid(1, 0).ecx >> 3 & 1) &&
            fault_try(do_write, &(struct msr_write){MSR_FEATURE_CONTROL, 5}).vector == VEC_GP &&
            fault_try(do_write, &(struct msr_write){MSR_MISC_ENABLE, misc_enable ^ BIT(22)}).vector == VEC_GP;
 }

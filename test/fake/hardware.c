@@ -85,6 +85,10 @@ u64 read_cr4(void) { return fake_hw.cr4; }
 void write_cr4(u64 v) { fake_hw.cr4 = v; }
 u64 read_dr6(void) { return fake_hw.dr6; }
 void write_dr6(u64 v) { fake_hw.dr6 = v; }
+u64 read_dr0(void) { return fake_hw.dr[0]; }
+u64 read_dr1(void) { return fake_hw.dr[1]; }
+u64 read_dr2(void) { return fake_hw.dr[2]; }
+u64 read_dr3(void) { return fake_hw.dr[3]; }
 u64 xgetbv0(void) { return fake_hw.xcr0; }
 void xsetbv0(u64 value) { fake_hw.xcr0 = value; }
 void cpu_cli(void) {}

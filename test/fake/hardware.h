@@ -22,7 +22,7 @@ enum stop {
 
 struct hardware {
     u64 tsc, tsc_step; /* each rdtsc adds a step */
-    u64 xcr0, cr0, cr3, cr4, dr6;
+    u64 xcr0, cr0, cr3, cr4, dr6, dr[4];
     u64 timer;                 /* host local APIC timer, TSC or NEVER */
     u32 kicks, eois, nmis;     /* what lapic_* was asked to do */
     u32 kicked_apic;           /* last target of a kick */

@@ -6,7 +6,7 @@
 
 /* Lies in the vCPU's control block. */
 struct fake_vcpu {
-    u64 reg[REG_TSC_OFFSET + 1];
+    u64 reg[REG_BREAKPOINTS + 1];
     struct segment seg[VSEG_COUNT];
     struct vm_event queued; /* for the next entry */
     struct vm_event taken;  /* by the last entry that took one */

@@ -92,6 +92,41 @@ static void test_io(void **state) {
     assert_true(said("[one] hi"));
 }
 
+/* SDM Vol 3B, Debug Address Registers: breakpoints on ports, of one, two, four and eight bytes. */
+static void test_io_breakpoints(void **state) {
+    const struct vm_exit two = EXIT(IO, .length = 1, .io = {.port = 0x7f, .size = 2});
+
+    (void)state;
+    fake_hw.dr[0] = 0x80;
+    fake_hw.dr[1] = 0x83; /* its low two bits do not count */
+    fake_hw.dr[3] = 0x78;
+    f->reg[REG_CR4] |= CR4_DE;
+    f->reg[REG_DR7] = 1 | BIT(3) | BIT(7) | 2u << 16 | 0xeu << 20 | 0xau << 28;
+    f->reg[REG_BREAKPOINTS] = 0;
+    play_skips(EXIT(IO, .length = 1, .io = {.port = 0x84, .size = 4}), 1);
+    assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
+    play_skips(two, 1);
+    assert_int_equal(0xb, f->reg[REG_BREAKPOINTS]);
+    f->reg[REG_BREAKPOINTS] = 0;
+    f->reg[REG_DR7] &= ~(u64)0xff; /* none enabled */
+    play_skips(two, 1);
+    assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
+    f->reg[REG_DR7] |= 0xff;
+    f->reg[REG_CR4] &= ~(u64)CR4_DE;
+    play_skips(two, 1);
+    assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
+    f->reg[REG_DR7] = 0x400;
+}
+
+/* SDM Vol 2A, HLT: a single step ends it at once. */
+static void test_step_over_hlt(void **state) {
+    (void)state;
+    f->reg[REG_RFLAGS] |= RFLAGS_TF;
+    play_skips(EXIT(HLT, .length = 1), 1);
+    assert_int_equal(VCPU_RUNNING, v->state);
+    f->reg[REG_RFLAGS] &= ~(u64)RFLAGS_TF;
+}
+
 /* OUTSB and INSW by the emulator: rsi, rdi and rcx move, rip only at the end. */
 static void test_string_io(void **state) {
     (void)state;
@@ -167,6 +202,7 @@ static void test_msrs(void **state) {
     write_msr(MSR_BIOS_SIGN_ID, 77);
     assert_int_equal(0, read_msr(MSR_BIOS_SIGN_ID));
     refuse_msr(MSR_FEATURE_CONTROL, 5);
+    refuse_msr(MSR_HWCR, 0); /* the machine is Intel's */
     refuse_msr(MSR_VM_CR, 0);
     v->hw.gpr[CX] = MSR_VM_HSAVE_PA;
     play_faults(EXIT(RDMSR, .length = 2), VEC_GP, 0);
@@ -422,16 +458,28 @@ static void test_crashes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_start, fresh),     cmocka_unit_test_setup(test_cpuid, fresh),
-        cmocka_unit_test_setup(test_length, fresh),    cmocka_unit_test_setup(test_length_faults, fresh),
-        cmocka_unit_test_setup(test_io, fresh),        cmocka_unit_test_setup(test_string_io, fresh),
-        cmocka_unit_test_setup(test_undefined, fresh), cmocka_unit_test_setup(test_skipped, fresh),
-        cmocka_unit_test_setup(test_msrs, fresh),      cmocka_unit_test_setup(test_tsc, fresh),
-        cmocka_unit_test_setup(test_clock, fresh),     cmocka_unit_test_setup(test_cr8, fresh),
-        cmocka_unit_test_setup(test_cr0_cr4, fresh),   cmocka_unit_test_setup(test_cr_decoded, fresh),
-        cmocka_unit_test_setup(test_xsetbv, fresh),    cmocka_unit_test_setup(test_cr_changed, fresh),
-        cmocka_unit_test_setup(test_devices, fresh),   cmocka_unit_test_setup(test_device_faults, fresh),
-        cmocka_unit_test_setup(test_not_owned, fresh), cmocka_unit_test_setup(test_crashes, fresh),
+        cmocka_unit_test_setup(test_start, fresh),
+        cmocka_unit_test_setup(test_cpuid, fresh),
+        cmocka_unit_test_setup(test_length, fresh),
+        cmocka_unit_test_setup(test_length_faults, fresh),
+        cmocka_unit_test_setup(test_io_breakpoints, fresh),
+        cmocka_unit_test_setup(test_step_over_hlt, fresh),
+        cmocka_unit_test_setup(test_io, fresh),
+        cmocka_unit_test_setup(test_string_io, fresh),
+        cmocka_unit_test_setup(test_undefined, fresh),
+        cmocka_unit_test_setup(test_skipped, fresh),
+        cmocka_unit_test_setup(test_msrs, fresh),
+        cmocka_unit_test_setup(test_tsc, fresh),
+        cmocka_unit_test_setup(test_clock, fresh),
+        cmocka_unit_test_setup(test_cr8, fresh),
+        cmocka_unit_test_setup(test_cr0_cr4, fresh),
+        cmocka_unit_test_setup(test_cr_decoded, fresh),
+        cmocka_unit_test_setup(test_xsetbv, fresh),
+        cmocka_unit_test_setup(test_cr_changed, fresh),
+        cmocka_unit_test_setup(test_devices, fresh),
+        cmocka_unit_test_setup(test_device_faults, fresh),
+        cmocka_unit_test_setup(test_not_owned, fresh),
+        cmocka_unit_test_setup(test_crashes, fresh),
     };
 
     return cmocka_run_group_tests_name("core exits", tests, setup, NULL);

@@ -67,8 +67,10 @@ static const struct machine amd = {true, 0x10, EXT + 0x28, ONES, 3, 52, ONES, ON
 
 static struct cpuid_table table;
 
+static bool no_rdtscp, no_invpcid; /* what the vendor says of the next table */
+
 static void build(struct machine m, u32 vcpu, u32 count, u64 tsc_hz) {
-    struct cpuid_request rq = {cpu, &m, vcpu, vcpu, count, tsc_hz, policy_xcr0(cpu, &m)};
+    struct cpuid_request rq = {cpu, &m, vcpu, vcpu, count, tsc_hz, policy_xcr0(cpu, &m), no_rdtscp, no_invpcid};
 
     memset(&table, 0xee, sizeof(table));
     assert_int_equal(0, cpuid_table_build(&table, &rq));
@@ -263,10 +265,32 @@ static void test_hypervisor(void **state) {
     assert_int_equal(0x40000101, ask(0x40000100, 0).eax);
 }
 
+/* Instructions that guests cannot have. */
+static void test_refused_instructions(void **state) {
+    (void)state;
+    build(intel, 0, 1, 1000000000);
+    assert_false(table.amd);
+    assert_true(ask_now(7, 0, 0, 0, 0).ebx & BIT(10));
+    assert_true(ask_now(7, 0, 0, 0, 0).ecx & BIT(22));
+    assert_true(ask_now(EXT + 1, 0, 0, 0, 0).edx & BIT(27));
+    no_rdtscp = true;
+    build(amd, 0, 1, 1000000000);
+    assert_true(table.amd);
+    assert_true(ask_now(7, 0, 0, 0, 0).ebx & BIT(10));
+    assert_false(ask_now(7, 0, 0, 0, 0).ecx & BIT(22));
+    assert_false(ask_now(EXT + 1, 0, 0, 0, 0).edx & BIT(27));
+    no_rdtscp = false;
+    no_invpcid = true;
+    build(intel, 0, 1, 1000000000);
+    assert_false(ask_now(7, 0, 0, 0, 0).ebx & BIT(10));
+    assert_true(ask_now(7, 0, 0, 0, 0).ecx & BIT(22));
+    no_invpcid = false;
+}
+
 /* Eight caches of either kind fit; the table never runs over. */
 static void test_full(void **state) {
     struct machine m = amd;
-    struct cpuid_request rq = {cpu, &m, 0, 0, 1, 1000000000, 0xe7};
+    struct cpuid_request rq = {cpu, &m, 0, 0, 1, 1000000000, 0xe7, false, false};
 
     (void)state;
     m.caches = 100;
@@ -278,9 +302,15 @@ static void test_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basic),      cmocka_unit_test(test_state),     cmocka_unit_test(test_topology),
-        cmocka_unit_test(test_xsave),      cmocka_unit_test(test_ext_intel), cmocka_unit_test(test_ext_amd),
-        cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_basic),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_topology),
+        cmocka_unit_test(test_xsave),
+        cmocka_unit_test(test_ext_intel),
+        cmocka_unit_test(test_ext_amd),
+        cmocka_unit_test(test_refused_instructions),
+        cmocka_unit_test(test_hypervisor),
+        cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

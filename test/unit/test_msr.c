@@ -8,8 +8,9 @@
 #include "core/policy/msr.h"
 
 static void check(u32 msr, enum msr_kind read, enum msr_kind write, u64 value) {
-    const struct msr_entry *e = msr_find(msr);
+    const struct msr_entry *e = msr_find(msr, false);
 
+    if (!e) e = msr_find(msr, true);
     assert_non_null(e);
     assert_in_range(msr, e->first, e->last);
     assert_int_equal(read, e->read);
@@ -22,8 +23,12 @@ static void test_sorted(void **state) {
     for (u32 i = 0; i < msr_table_count; i++) {
         assert_true(msr_table[i].first <= msr_table[i].last);
         assert_true(i == 0 || msr_table[i - 1].last < msr_table[i].first);
-        assert_ptr_equal(&msr_table[i], msr_find(msr_table[i].first));
-        assert_ptr_equal(&msr_table[i], msr_find(msr_table[i].last));
+        for (u32 amd = 0; amd < 2; amd++) {
+            bool has = msr_table[i].maker != (amd ? MSR_INTEL : MSR_AMD);
+
+            assert_ptr_equal(has ? &msr_table[i] : NULL, msr_find(msr_table[i].first, amd));
+            assert_ptr_equal(has ? &msr_table[i] : NULL, msr_find(msr_table[i].last, amd));
+        }
     }
 }
 
@@ -67,7 +72,17 @@ static void test_denied(void **state) {
     };
 
     (void)state;
-    for (u32 i = 0; i < ARRAY_SIZE(denied); i++) assert_null(msr_find(denied[i]));
+    for (u32 i = 0; i < ARRAY_SIZE(denied); i++) assert_true(!msr_find(denied[i], false) && !msr_find(denied[i], true));
+}
+
+/* What only one maker's processors have: SDM Vol 4, and APM Vol 2, appendix A. */
+static void test_makers(void **state) {
+    static const u32 intel[] = {MSR_PLATFORM_ID, MSR_FEATURE_CONTROL, MSR_MISC_ENABLE};
+    static const u32 amd[] = {MSR_SYSCFG, MSR_HWCR, 0xc001001f, 0xc0010055, 0xc0011029};
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(intel); i++) assert_true(msr_find(intel[i], false) && !msr_find(intel[i], true));
+    for (u32 i = 0; i < ARRAY_SIZE(amd); i++) assert_true(msr_find(amd[i], true) && !msr_find(amd[i], false));
 }
 
 int main(void) {
@@ -75,6 +90,7 @@ int main(void) {
         cmocka_unit_test(test_sorted),
         cmocka_unit_test(test_entries),
         cmocka_unit_test(test_denied),
+        cmocka_unit_test(test_makers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

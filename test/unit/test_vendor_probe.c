@@ -188,6 +188,20 @@ static void test_vmx_absent(void **state) {
     refused(vmx_probe, "locked");
 }
 
+/* Instructions that the processor has and would refuse a guest. */
+static void test_vmx_no_instruction(void **state) {
+    (void)state;
+    whole();
+    assert_int_equal(0, asked(vmx_probe));
+    assert_false(caps.no_rdtscp || caps.no_invpcid);
+    machine.secondary[1] = ~(u32)BIT(3);
+    assert_int_equal(0, asked(vmx_probe));
+    assert_true(caps.no_rdtscp && !caps.no_invpcid);
+    machine.secondary[1] = ~(u32)BIT(12);
+    assert_int_equal(0, asked(vmx_probe));
+    assert_true(!caps.no_rdtscp && caps.no_invpcid);
+}
+
 /* Optional halves: one without the other is switched off. */
 static void test_vmx_halves(void **state) {
     (void)state;
@@ -232,8 +246,13 @@ static void test_svm(void **state) {
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vmx_controls), cmocka_unit_test(test_vmx_unwanted), cmocka_unit_test(test_vmx_ept),
-        cmocka_unit_test(test_vmx_absent),   cmocka_unit_test(test_vmx_halves),   cmocka_unit_test(test_svm),
+        cmocka_unit_test(test_vmx_controls),
+        cmocka_unit_test(test_vmx_unwanted),
+        cmocka_unit_test(test_vmx_ept),
+        cmocka_unit_test(test_vmx_absent),
+        cmocka_unit_test(test_vmx_no_instruction),
+        cmocka_unit_test(test_vmx_halves),
+        cmocka_unit_test(test_svm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

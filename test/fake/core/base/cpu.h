@@ -17,6 +17,10 @@
 #define write_cr3              FAKED(write_cr3)
 #define read_dr6               FAKED(read_dr6)
 #define write_dr6              FAKED(write_dr6)
+#define read_dr0               FAKED(read_dr0)
+#define read_dr1               FAKED(read_dr1)
+#define read_dr2               FAKED(read_dr2)
+#define read_dr3               FAKED(read_dr3)
 #define xgetbv0                FAKED(xgetbv0)
 #define xsetbv0                FAKED(xsetbv0)
 #define cpu_pause              FAKED(cpu_pause)
@@ -54,6 +58,10 @@
 #undef write_cr3
 #undef read_dr6
 #undef write_dr6
+#undef read_dr0
+#undef read_dr1
+#undef read_dr2
+#undef read_dr3
 #undef xgetbv0
 #undef xsetbv0
 #undef cpu_pause
@@ -79,6 +87,10 @@ u64 read_cr3(void);
 void write_cr3(u64 v);
 u64 read_dr6(void);
 void write_dr6(u64 v);
+u64 read_dr0(void);
+u64 read_dr1(void);
+u64 read_dr2(void);
+u64 read_dr3(void);
 u64 xgetbv0(void);
 void xsetbv0(u64 value);
 void cpu_pause(void);
