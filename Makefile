@@ -18,7 +18,7 @@ PURE    := $(sort $(wildcard core/base/*.c core/vdev/*.c core/config/*.c core/in
 HYPER   := $(filter-out $(PURE),$(sort $(wildcard boot/*.c core/*.c vmx/*.c svm/*.c drivers/*.c \
                                                   boot/*.S core/*.S vmx/*.S svm/*.S drivers/*.S)))
 # Pure code of the host tools: unit tests and fuzzers have it too.
-TOOLED  := tools/report.c tools/pci_ids.c tools/inventory.c tools/inventory_check.c
+TOOLED  := tools/report.c tools/inventory.c tools/inventory_check.c
 # Generated pure code.
 PURE    += $(O)/gen/dsdt.c $(O)/gen/pci.c $(O)/gen/font.c
 

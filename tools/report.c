@@ -130,8 +130,10 @@ void config_report(const struct config *config, void (*line)(void *ctx, const ch
 }
 
 void ownership_name(const struct ownership *o, const struct inventory_function *f, char out[PCI_IDS_NAME]) {
-    out[0] = 0;
-    if (o->pci_ids) pci_ids_name(o->pci_ids, o->pci_ids_length, f->vendor, f->device, out);
+    struct pci_ids_entry entry = {.vendor = f->vendor, .device = f->device};
+
+    if (o->pci_ids) pci_ids_find(o->pci_ids, o->pci_ids_length, &entry, 1);
+    pci_ids_text(&entry, false, out, PCI_IDS_NAME);
 }
 
 static void report_function(const struct report *r, const struct ownership *o, const struct inventory_function *f) {

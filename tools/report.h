@@ -5,8 +5,10 @@
 #include <stdio.h>
 
 #include "core/config/config.h"
+#include "core/config/pci_ids.h"
 #include "tools/inventory.h"
-#include "tools/pci_ids.h"
+
+#define PCI_IDS_FILE "/usr/share/misc/pci.ids"
 
 /* What there is to tell about a good file. */
 struct ownership {

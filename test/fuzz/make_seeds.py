@@ -297,5 +297,12 @@ def pci():
     seed("vpci", "insane", bytes([1, 0x50]) + struct.pack("<I", 0x00FF5011) + steps)
 
 
-for make in (multiboot2, acpi, dmar, ivrs, image, insn, pagetable, walk, frames, devices, exits, pci):
+def pci_ids():
+    wanted = bytes([6, 0xD3, 6, 1, 7, 2, 0, 0, 63])
+    text = (b"# Comment\n8086  Intel Corporation\n\t00d3  82574L Gigabit\n\t\t103c 1785  Subsystem\n\t0001  f\xc3\xbcr\n"
+            b"8087  Other\r\n\t0002  \x1b[2J\r\n8086  Again\n\t0001  Twice\nC 02  Network controller\n\t00  Ethernet controller")
+    seed("pci_ids", "names", wanted + text)
+
+
+for make in (multiboot2, acpi, dmar, ivrs, image, insn, pagetable, walk, frames, devices, exits, pci, pci_ids):
     make()
