@@ -231,14 +231,14 @@ static void make_vcpu(struct partition *p, u32 index) {
     if (cpuid_table_build(&v->cpuid, &request)) panic("partition %s: cpuid table is too small", p->config->name);
 }
 
-static const struct boot_module *find_module(const char *name) {
+const struct boot_module *build_find_module(const char *name) {
     for (u32 i = 0; i < machine.boot->module_count; i++)
         if (str_equal(machine.boot->modules[i].name, name)) return &machine.boot->modules[i];
     return NULL;
 }
 
 static void take_image(struct partition *p, const char *name) {
-    const struct boot_module *m = find_module(name);
+    const struct boot_module *m = build_find_module(name);
 
     p->images[p->image_count++] = (struct image_module){name, (const void *)(m->at.v + DIRECT_BASE), m->bytes};
 }

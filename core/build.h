@@ -3,6 +3,8 @@
 
 #include "core/machine.h"
 
+/* The boot module with this name, NULL without. */
+const struct boot_module *build_find_module(const char *name);
 /* Takes memory, places it, draws regions and stage 2. Refuses to start if the machine cannot give it. */
 struct partition *build_partition(const struct config_partition *c, struct console_input *input);
 /* The XCR0 bits that guests may use on this machine. */

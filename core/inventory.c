@@ -8,14 +8,23 @@
 #include "core/pci_names.h"
 #include "core/policy/topology.h"
 
-static void print_function(const struct pci_function *f) {
-    char name[16], group[16], features[80];
+/* The class, and what the function is called if that is known. */
+static void describe(char *out, size_t size, const struct pci_function *f, const struct pci_ids_entry *names) {
+    char known[PCI_IDS_NAME] = "";
+
+    if (names) pci_ids_text(names, true, known, sizeof(known));
+    fmt(out, size, "%s%s%s", pci_class_name(f->class_code), known[0] ? ": " : "", known);
+}
+
+static void print_function(const struct pci_function *f, const struct pci_ids_entry *names) {
+    char name[16], group[16], features[80], what[LOG_LINE];
 
     pci_name(name, sizeof(name), f->id);
     pci_name(group, sizeof(group), f->group);
     pass_features(features, sizeof(features), f, " ");
+    describe(what, sizeof(what), f, names);
     log_line("#: pci %s %04x:%04x class %06x group %s%s # %s", name, f->vendor, f->device, f->class_code, group,
-             features, pci_class_name(f->class_code));
+             features, what);
     for (u32 i = 0; i < PCI_BARS; i++)
         if (f->bars[i].bytes)
             log_line("#: bar %s %u %s 0x%llx 0x%llx%s", name, i,
@@ -29,15 +38,16 @@ static void print_function(const struct pci_function *f) {
 }
 
 /* One entry for each device that could be given away; commented out, so that the file boots as it stands. */
-static void print_choices(void) {
+static void print_choices(const struct pci_ids_entry *names) {
     log_line("# pci = [ # whole groups at a time; pci-reset = \"optional\" for those without flr or pm");
     for (u32 i = 0; i < pass.count; i++) {
         const struct pci_function *f = &pass.functions[i];
-        char name[16];
+        char name[16], what[LOG_LINE];
 
         if (pass_is_shared(f)) continue;
         pci_name(name, sizeof(name), f->id);
-        log_line("#     \"%s\", # %04x:%04x %s", name, f->vendor, f->device, pci_class_name(f->class_code));
+        describe(what, sizeof(what), f, names ? &names[i] : NULL);
+        log_line("#     \"%s\", # %04x:%04x %s", name, f->vendor, f->device, what);
     }
     log_line("# ]");
 }
@@ -76,6 +86,7 @@ static void print_nodes(const struct numa *n) {
 
 void inventory_print(void) {
     const struct boot_info *b = machine.boot;
+    const struct pci_ids_entry *names = pci_names_find(pass.functions, pass.count);
     u32 last = b->core_count - 1;
 
     log_line("#: begin");
@@ -89,7 +100,7 @@ void inventory_print(void) {
         log_line("#: iommu %s%s", pass.iommu->name, pass.iommu->remaps_interrupts() ? " interrupts" : "");
     else
         log_line("#: iommu none: %s", pass.why);
-    for (u32 i = 0; i < pass.count; i++) print_function(&pass.functions[i]);
+    for (u32 i = 0; i < pass.count; i++) print_function(&pass.functions[i], names ? &names[i] : NULL);
     log_line("[machine]");
     log_line("console = \"com1\"");
     log_line("[partition.first]");
@@ -100,6 +111,6 @@ void inventory_print(void) {
     log_line("kernel = \"vmlinuz\" # the name of a GRUB module");
     log_line("# initrd = \"initrd\"");
     log_line("# cmdline = \"console=ttyS0\"");
-    print_choices();
+    print_choices(names);
     log_line("#: end");
 }

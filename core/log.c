@@ -9,7 +9,6 @@
 #include "core/log.h"
 
 #define LOG_BYTES 16384
-#define LOG_LINE  256
 
 static u8 log_data[LOG_BYTES];
 static struct ring log_ring = {.data = log_data, .size = LOG_BYTES};

@@ -43,9 +43,9 @@ static void choose_vendor(void) {
 
 static const struct boot_module *find_config(void) {
     const char *name = machine.boot->options.config;
+    const struct boot_module *m = build_find_module(name);
 
-    for (u32 i = 0; i < machine.boot->module_count; i++)
-        if (str_equal(machine.boot->modules[i].name, name)) return &machine.boot->modules[i];
+    if (m) return m;
     refuse("there is no module named %s|add a line `module2 /boot/%s %s` to grub.cfg", name, name, name);
 }
 

@@ -195,19 +195,27 @@ void pass_features(char *out, size_t size, const struct pci_function *f, const c
         fmt(out + at, size - at, "%ssr-iov %u", separator, pci_machine.read(NULL, f->id, f->sriov + SRIOV_TOTAL, 2));
 }
 
-static void log_functions(void) {
-    for (u32 i = 0; i < pass.count; i++) {
-        const struct pci_function *f = &pass.functions[i];
-        char name[16], group[16], features[80];
+/* names: NULL if nobody knows them. Of names that are too long for the line their end is left out. */
+static void log_function(const struct pci_function *f, const char *owner, const struct pci_ids_entry *names) {
+    char name[16], group[16], features[80], before[80], behind[160], known[LOG_LINE] = "";
+    size_t used;
 
-        pci_name(name, sizeof(name), f->id);
-        pci_name(group, sizeof(group), f->group);
-        pass_features(features, sizeof(features), f, ", ");
-        log_line("pci: %s %s [%04x]: [%04x:%04x] (rev %02x), group %s%s%s%s", name, pci_class_name(f->class_code),
-                 f->class_code >> 8, f->vendor, f->device, f->revision, group, features,
-                 pass.owner[i] ? ", owner " : "",
-                 pass.owner[i] ? machine.config->partitions[pass.owner[i] - 1].name : "");
-    }
+    pci_name(name, sizeof(name), f->id);
+    pci_name(group, sizeof(group), f->group);
+    pass_features(features, sizeof(features), f, ", ");
+    used = fmt(before, sizeof(before), "pci: %s %s [%04x]: ", name, pci_class_name(f->class_code), f->class_code >> 8);
+    used += fmt(behind, sizeof(behind), "[%04x:%04x] (rev %02x), group %s%s%s%s", f->vendor, f->device, f->revision,
+                group, features, owner ? ", owner " : "", owner ? owner : "");
+    if (names && used < LOG_LINE - 2) pci_ids_text(names, true, known, LOG_LINE - 1 - used);
+    log_line("%s%s%s%s", before, known, known[0] ? " " : "", behind);
+}
+
+static void log_functions(void) {
+    const struct pci_ids_entry *names = pci_names_find(pass.functions, pass.count);
+
+    for (u32 i = 0; i < pass.count; i++)
+        log_function(&pass.functions[i], pass.owner[i] ? machine.config->partitions[pass.owner[i] - 1].name : NULL,
+                     names ? &names[i] : NULL);
 }
 
 /* MCFG may name an address at which something else lies: on bus 0 it must show what the ports show, if they show

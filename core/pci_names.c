@@ -1,7 +1,10 @@
-/* Names of PCI classes. Boot core, before start. */
+/* Names of PCI classes, vendors and devices. Boot core, before start. */
 #include "core/pci_names.h"
 
 #include "core/base/bits.h"
+#include "core/base/layout.h"
+#include "core/build.h"
+#include "core/hostspace.h"
 
 /* By class << 8 | subclass; the base class alone, for subclasses that are not listed, with ANY. */
 #define ANY 0xffu
@@ -87,4 +90,16 @@ const char *pci_class_name(u32 class_code) {
     for (u32 i = 0; i < ARRAY_SIZE(names); i++)
         if (names[i].kind == kind || names[i].kind == (kind | ANY)) return names[i].name;
     return "Class";
+}
+
+const struct pci_ids_entry *pci_names_find(const struct pci_function *functions, u32 count) {
+    const struct boot_module *m = build_find_module(PCI_IDS_MODULE);
+    struct pci_ids_entry *entries;
+
+    if (!m || !count) return NULL;
+    entries = hostspace_take(count * sizeof(*entries));
+    for (u32 i = 0; i < count; i++)
+        entries[i] = (struct pci_ids_entry){.vendor = functions[i].vendor, .device = functions[i].device};
+    pci_ids_find((const char *)(m->at.v + DIRECT_BASE), m->bytes, entries, count);
+    return entries;
 }

@@ -117,6 +117,8 @@ static bool read_function(struct scan *s, struct inventory_function *f) {
         f->pm |= str_equal(word, "pm");
         f->bridge |= str_equal(word, "bridge");
     }
+    for (const char *c = s->at; c < s->end; c++)
+        if (*c == ':') s->end = c; /* vendor and device follow, if the machine knew them */
     rest(s, f->kind, sizeof(f->kind));
     return true;
 }

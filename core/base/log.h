@@ -13,6 +13,8 @@ enum log_level { LOG_LEVEL_QUIET = 1, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL
 #define LOG_WARN   "\3" /* it goes on, but not as one would think */
 #define LOG_DEBUG  "\5"
 
+#define LOG_LINE 256 /* bytes of a line, with its end; what is longer is cut */
+
 /* Boot core, before start. */
 void log_set_level(enum log_level level);
 void log_line(const char *format, ...) printf_like(1, 2);

@@ -5,6 +5,7 @@
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
 #include "core/base/string.h"
+#include "core/config/pci_ids.h"
 
 static void check_cores(struct problems *problems, const struct config_partition *p, u32 cpu_count) {
     for (u32 i = 0; i < p->cpu_count; i++) {
@@ -21,13 +22,13 @@ static bool is_file(const struct config_machine *machine, const char *module) {
     return str_equal(module, machine->file ? machine->file : CONFIG_FILE_NAME);
 }
 
-/* The modules that a partition can name, as one line. */
+/* The modules that a partition would name, as one line. */
 static void list_modules(char *out, size_t size, const struct config_machine *machine) {
     size_t n = 0;
 
     out[0] = 0;
     for (u32 i = 0; i < machine->module_count && n < size; i++)
-        if (!is_file(machine, machine->modules[i]))
+        if (!is_file(machine, machine->modules[i]) && !str_equal(machine->modules[i], PCI_IDS_MODULE))
             n += fmt(out + n, size - n, "%s%s", n ? ", " : "",
                      problem_quote(machine->modules[i], strlen(machine->modules[i])).text);
     if (n >= size) memcpy(out + size - 4, "...", 4);

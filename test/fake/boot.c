@@ -76,6 +76,7 @@ void cpu_go_on(u64 cr3, u64 stack, void (*entry)(u32)) {
 }
 
 struct numa fake_numa;
+const char *fake_pci_ids;
 
 static void free_memory(u64 ram) {
     static struct frame_range ranges[16];
@@ -99,7 +100,7 @@ static hpa_t put_module(u64 at, const void *bytes, u64 count) {
 struct host_acpi fake_acpi = {.ioapic_count = 1};
 
 enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
-    static struct boot_module modules[3];
+    static struct boot_module modules[4];
     static const struct acpi_header table;
     static struct boot_core *slots;
     volatile int why;
@@ -111,12 +112,15 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
         (struct boot_module){"mullion.toml", put_module(FAKE_RAM - MIB(1), config, strlen(config)), strlen(config)};
     modules[1] = (struct boot_module){"guest", put_module(FAKE_RAM - KIB(64), code, sizeof(code)), sizeof(code)};
     modules[2] = (struct boot_module){"bad", put_module(FAKE_RAM - KIB(60), "bad", 3), 3};
+    if (fake_pci_ids)
+        modules[3] = (struct boot_module){"pci.ids", put_module(FAKE_PCI_IDS_AT, fake_pci_ids, strlen(fake_pci_ids)),
+                                          strlen(fake_pci_ids)};
     slots = (struct boot_core *)(DIRECT_BASE + FAKE_RAM - KIB(32)); /* boot takes them from memory as well */
     for (u32 i = 0; i < core_count; i++) slots[i] = (struct boot_core){.apic_id = 2 * i};
     fake_acpi.iommu = fake_iommu.present ? &table : NULL;
     fake_acpi.ioapics[0] = (struct host_ioapic){1, 0, 0xfec00000};
     info = (struct boot_info){.modules = modules,
-                              .module_count = 3,
+                              .module_count = fake_pci_ids ? 4 : 3,
                               .numa = fake_numa,
                               .acpi = &fake_acpi,
                               .cores = slots,

@@ -18,6 +18,9 @@ extern struct host_acpi fake_acpi;
 /* hardware_make first. Boots with this partition file; the module `guest` is a flat image of HLTs, `bad` is none.
  * ram: bytes of memory that are free. STOP_SCRIPT: every vCPU stands before its first guest instruction or sleeps. */
 enum stop fake_boot(const char *config, u32 core_count, u64 ram);
+/* The text of the module pci.ids, NULL: there is none; and where it lies. */
+extern const char *fake_pci_ids;
+#define FAKE_PCI_IDS_AT (FAKE_RAM - KIB(256))
 /* The nodes of the machine that fake_boot starts. */
 extern struct numa fake_numa;
 /* Runs v on its core: these exits, then on until it stops. Other vCPUs run when v waits for them. */

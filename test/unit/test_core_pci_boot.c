@@ -69,6 +69,57 @@ static void test_patterns(void **state) {
     assert_boots();
 }
 
+/* --- their names --- */
+
+/* The module is read at start, and is nobody's: on no core's tables. */
+static void ids_unmapped(void) {
+    for (u32 core = 0; core < 2; core++) {
+        MUST(!fake_lookup(core, FAKE_PCI_IDS_AT + DIRECT_BASE).leaf_level);
+        MUST(!fake_lookup(core, FAKE_PCI_IDS_AT + DIRECT_BASE + PAGE_4K).leaf_level);
+    }
+    MUST(fake_lookup(1, FAKE_RAM - KIB(64) + DIRECT_BASE).leaf_level); /* unlike the image */
+}
+
+static void test_names(void **state) {
+    char text[2600] = "1234  Acme\n\t0001  Net 1\x1b[2J\n\t0003  Net 3\n1235  Other\n\t0002  Not this\n";
+
+    (void)state;
+    fake_pci_ids = text;
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .after = ids_unmapped);
+    assert_boots();
+    assert_said(
+        "pci: 00:03.0 Ethernet controller [0200]: Acme Net 1?[2J [1234:0001] (rev 03), group 00:03.0, msi-x, flr, "
+        "express, owner one\r\n");
+    assert_said("pci: 00:04.0 Ethernet controller [0200]: Acme Device [1234:0002] (rev 03), group ");
+    assert_said("pci: 00:05.0 Ethernet controller [0200]: Acme Net 3 [1234:0003] (rev 03), group ");
+    assert_said("pci: 00:05.1 Ethernet controller [0200]: Acme Net 3 [1234:0003] (rev 03), group ");
+    assert_said("pci: 00:1c.0 PCI bridge [0604]: Device [8086:3420] (rev ");
+    /* A name without end takes nothing else out of the line. */
+    memset(text + 20, 'x', sizeof(text) - 21);
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""));
+    assert_boots();
+    assert_said("xxxx [1234:0001] (rev 03), group 00:03.0, msi-x, flr, express, owner one\r\n");
+    fake_options.inventory = true;
+    fake_pci_ids = "1234  Acme\n\t0001  Net 1\n";
+    BOOT("");
+    assert_int_equal(STOP_POWER_OFF, outcome);
+    assert_said(
+        "#: pci 00:03.0 1234:0001 class 020000 group 00:03.0 msi-x flr express # Ethernet controller: Acme Net 1\r\n");
+    assert_said("#: pci 00:1c.0 8086:3420 class 060400 group 00:1c.0 bridge # PCI bridge: Device\r\n");
+    assert_said("#     \"00:03.0\", # 1234:0001 Ethernet controller: Acme Net 1\r\n");
+    fake_pci_ids = NULL;
+    BOOT("");
+    assert_said(" # Ethernet controller\r\n");
+    fake_options.inventory = false;
+    fake_pci_ids = "";
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""));
+    assert_boots();
+    assert_said("pci: 00:03.0 Ethernet controller [0200]: Device [1234:0001] (rev 03), ");
+    fake_pci_ids = NULL;
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""));
+    assert_said("pci: 00:03.0 Ethernet controller [0200]: [1234:0001] (rev 03), ");
+}
+
 /* --- the file is refused --- */
 
 static void shared_group(void) { MUST(owner(LEFT) == 1 && owner(RIGHT) == 2 && fake_iommu.attached_count == 2); }
@@ -250,6 +301,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patterns), cmocka_unit_test(test_refused),   cmocka_unit_test(test_console_function),
         cmocka_unit_test(test_left_out), cmocka_unit_test(test_misplaced), cmocka_unit_test(test_far),
+        cmocka_unit_test(test_names),
     };
 
     return cmocka_run_group_tests_name("core pci boot", tests, NULL, NULL);
