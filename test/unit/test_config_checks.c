@@ -130,7 +130,9 @@ static void test_machine_options(void **state) {
 }
 
 static void test_machine(void **state) {
-    static const char *const modules[] = {"mullion.toml", "vmlinuz", "initrd", "loop.elf"};
+    static const char *const modules[] = {"mullion.toml", "vmlinuz", "initrd", "loop.elf"}, *const others[] = {
+                                                                                                "vmlinuz", "pci.ids",
+                                                                                                "initrd"};
     struct config *c = parse(example);
     struct config_machine m = {0};
 
@@ -161,6 +163,10 @@ static void test_machine(void **state) {
     assert_int_equal(10, error.column);
     assert_string_equal("there is no module loop.elf for kernel", error.what);
     assert_string_equal("write one of: vmlinuz, initrd", error.remedy);
+    m.modules = others; /* the hypervisor's own are not offered */
+    assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
+    assert_string_equal("write one of: vmlinuz, initrd", error.remedy);
+    m.modules = modules;
     m.module_count = 1;
     assert_int_equal(-E_INVAL, config_check_machine(c, &m, &error));
     assert_int_equal(7, error.line);

@@ -158,6 +158,41 @@ def test_modules_beside_the_file_come_before_built_ones(here):
     assert image.find_module("hello.elf", here) == here / "hello.elf"
 
 
+def test_names_of_functions(here):
+    """They come along where the hypervisor prints them: with functions given away, and with the inventory."""
+    if not image.PCI_IDS.exists():
+        pytest.skip(f"{image.PCI_IDS} is not there: tools/setup run")
+    line = "    module2 /boot/pci.ids pci.ids\n"
+    made(here, "--iso", "o.iso", "--cmdline", "mullion.inventory")
+    assert line in extract(here, "o.iso", "/boot/grub/grub.cfg").decode()
+    (here / "f.toml").write_text(FILE + 'pci = ["00:05.0"]\n')
+    assert made(here, "--iso", "o.iso", "--disk", "o.img", "--netboot", "net").startswith("mullion-image: o.iso, 3 modules\n")
+    assert line in extract(here, "o.iso", "/boot/grub/grub.cfg").decode()
+    ids = image.PCI_IDS.read_bytes()
+    assert extract(here, "o.iso", "/boot/pci.ids") == on_disk(here, "o.img", "/boot/pci.ids") == ids
+    assert (here / "net/mullion/default/pci.ids").read_bytes() == ids
+
+
+def test_names_of_functions_of_one_s_own(here):
+    """A module of that name in the file is what the hypervisor reads, and there is no second one."""
+    (here / "pci.ids").write_text("1234  Acme\n")
+    (here / "k.elf").write_bytes(multiboot2())
+    (here / "f.toml").write_text(FILE + 'format = "multiboot2"\nmodules = ["pci.ids"]\npci = ["00:05.0"]\n')
+    made(here, "--iso", "o.iso")
+    assert extract(here, "o.iso", "/boot/grub/grub.cfg").decode().count("pci.ids pci.ids\n") == 1
+    assert extract(here, "o.iso", "/boot/pci.ids") == b"1234  Acme\n"
+
+
+def test_host_without_names_of_functions(here, monkeypatch, capsys):
+    monkeypatch.setattr(image, "PCI_IDS", here / "none")
+    assert image.names_for({}, "no-x2apic") == {} and capsys.readouterr().err == ""
+    (here / "f.toml").write_text(FILE + 'pci = ["00:05.0"]\n')
+    contents = image.contents_of(here / "f.toml", hypervisor=here / "hv")
+    assert sorted(contents.files) == ["k.elf", "mullion.elf", "mullion.toml"]
+    note = capsys.readouterr().err
+    assert note == f"note: without {here}/none (Debian's package pci.ids) the log shows PCI functions by number only\n"
+
+
 def test_subnet_is_the_default_route_s(tmp_path):
     table = ("Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
              "br0\t000011AC\t00000000\t1\t0\t0\t0\t0000FFFF\n"

@@ -73,3 +73,15 @@ def test_names_of_devices(tmp_path):
     assert names["8086:10d3"] and names["ffff:0000"] == "Illegal Vendor ID"
     text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"^function +00:00\.0 8086:10d3 .*nobody, {re.escape(known['8086:10d3'])}$", text, re.M)
+
+
+@pytest.mark.parametrize("behind", ["", ": Intel Corporation 82574L Gigabit Network Connection", ": Device: with a colon"])
+def test_inventory_with_names(tmp_path, behind):
+    """The class of a function is the same whether the machine knew vendor and device or not."""
+    (tmp_path / "f.toml").write_text(FILE)
+    (tmp_path / "m.txt").write_text("#: begin\n#: cores 1\n#: memory 0x100000 0x8000000\n#: pci 00:03.0 8086:10d3 class 020000 "
+                                    f"group 00:03.0 flr # Ethernet controller{behind}\n#: end\n")
+    told = subprocess.run([TOP / "build/tools/mullion-check", "f.toml", "--machine", "m.txt", "--json"], cwd=tmp_path,
+                          capture_output=True, text=True, check=True).stdout
+    function, = json.loads(told)["machine"]["functions"]
+    assert function["kind"] == "Ethernet controller" and function["flr"]
