@@ -111,6 +111,7 @@ def test_many(run):
 @pytest.mark.only_svm  # Bochs has none of these devices
 def test_passthrough(run, tree):
     machine = run("passthrough")
+    machine.wait_for(r"^\[mullion\] pci: \S+ Non-Volatile memory controller \[0108\]: \w.* \[1b36:0010\] .*, owner linux\n")
     machine.wait_for(r"^\[edu\] pci: done checks \d+ failed 0\n", 60 * LINUX)
     machine.wait_for(PROMPT.format("linux"), 60 * LINUX)
     machine.send("ls /dev/nvme0n1 /sys/class/net\r")

@@ -1,4 +1,5 @@
-"""mullion.inventory: the machine as a partition file that the checker takes."""
+"""mullion.inventory: the machine as a partition file that the checker takes; and the names of its PCI functions, in the
+inventory and in the log, which are lspci's if the module pci.ids is there."""
 
 import re
 import subprocess
@@ -6,8 +7,21 @@ import tomllib
 
 import pytest
 
+import image
 from conftest import BUILD, TOP
+from partitions import assert_all_ended, partition
 from terminal import copy_of_tree
+
+
+def lspci(functions, folder):
+    """What `lspci -nn` prints, without the address, for functions of these words: vendor, device, class, revision."""
+    dump = folder / "dump"
+    with open(dump, "w") as file:
+        for number, (vendor, device, kind, revision) in enumerate(map(str.split, functions)):
+            little = [vendor[2:], vendor[:2], device[2:], device[:2], *["00"] * 4, revision, "00", kind[2:], kind[:2], *["00"] * 4]
+            file.write(f"00:{number:02x}.0 x\n00: {' '.join(little)}\n\n")
+    told = subprocess.run(["lspci", "-nn", "-F", dump], check=True, capture_output=True, text=True).stdout.splitlines()
+    return [line.split(" ", 1)[1] for line in told]
 
 
 def inventory(boot, tmp_path, **options):
@@ -42,10 +56,17 @@ def test_inventory(boot, vendor, tmp_path):
 def test_make_inventory(tmp_path, vendor):
     """The same of an emulated machine, by one command, with a device of the caller's."""
     tree = copy_of_tree(tmp_path / "tree")
-    text = subprocess.run(["make", "inventory", "DEVICES=--cpus 3 -device edu,addr=4"], cwd=tree, check=True, capture_output=True,
-                          text=True).stdout
+    text = subprocess.run(["make", "--no-print-directory", "inventory", "DEVICES=--cpus 3 -device edu,addr=4"], cwd=tree,
+                          check=True, capture_output=True, text=True).stdout
     assert text.startswith("#: begin\n") and text.endswith("#: end\n")
     assert "#: cores 3\n" in text and "#: pci 00:04.0 1234:11e8 class 00ff00 " in text
+    named = {f"00:{slot}": line.split(": ", 1)[1] for slot, line in
+             zip(("00.0", "1f.2", "04.0"), lspci(["8086 29c0 0600 00", "8086 2922 0106 00", "1234 11e8 00ff 00"], tmp_path))}
+    for address, line in named.items():
+        ids = re.search(r" \[(\w+:\w+)\]$", line)
+        name = line[:ids.start()]
+        assert re.search(rf"^#: pci {address} {ids[1]} class .* # [\w ]+: {re.escape(name)}\n", text, re.M), text
+    assert f'#     "00:1f.2", # 8086:2922 SATA controller: {named["00:1f.2"][:-len(" [8086:2922]")]}\n' in text
     accepted(text, tmp_path, "--machine", tmp_path / "first.toml")
 
 
@@ -73,3 +94,31 @@ def test_inventory_devices(boot, tmp_path):
     offer = text[text.index("# pci = ["):text.index("#: end")]
     accepted(text.replace(offer, "\n".join(line.removeprefix("# ") for line in offer.splitlines()) + "\n"), tmp_path)
 
+
+QEMU_FUNCTIONS = ["-device", "intel-iommu,intremap=on", "-device", "edu,addr=4", "-device", "e1000e,addr=5",
+                  "-device", "nvme,serial=1,addr=6", "-device", "virtio-rng-pci,addr=7", "-device", "qemu-xhci,addr=8"]
+BOCHS_FUNCTIONS = """\
+pci: enabled=1, chipset=i440fx, slot1=e1000
+e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=null, ethdev=none
+"""
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["names", "numbers"])
+def test_names_in_the_log(boot, guest, vendor, tmp_path, named):
+    """Each function's line begins with what lspci -nn prints for it; without the module, without the names. (lspci leaves
+    out revision 0, which the log does not.)"""
+    card, extra = {"svm": ("8086:10d3", QEMU_FUNCTIONS), "vmx": ("8086:100e", BOCHS_FUNCTIONS)}[vendor]
+    file = partition("one", [0], "hello.elf", more=f'pci = ["{card}"]\npci-reset = "optional"\ndma = "unprotected"')
+    modules = {"hello.elf": guest("hello.elf"), **({"pci.ids": image.PCI_IDS} if named else {})}
+    machine = boot(file, modules, extra=extra)
+    assert_all_ended(machine)
+    lines = re.findall(r"^\[mullion\] pci: \S+ (.+), group .*\n", machine.text(), re.M)
+    functions = [re.fullmatch(r".+ \[(\w+)\]: .*\[(\w+):(\w+)\] \(rev (\w+)\)", line).group(2, 3, 1, 4) for line in lines]
+    want = [line if " (rev " in line else line + " (rev 00)" for line in lspci(map(" ".join, functions), tmp_path)]
+    if not named:
+        want = [re.sub(r"(\[\w{4}\]: ).*(\[\w{4}:\w{4}\])", r"\1\2", line) for line in want]
+    assert lines == want
+    assert len(lines) == {"svm": 9, "vmx": 6}[vendor]
+    if named:
+        vendors = re.findall(r"Intel Corporation|Red Hat", " ".join(lines))
+        assert len(vendors) >= 5
