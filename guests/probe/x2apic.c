@@ -57,6 +57,7 @@ static bool enter(void) {
     try_mode(APIC_BASE_X2APIC);
     lapic_write(LAPIC_TPR, 0x20);
     lapic_write(LAPIC_LVT_ERROR, LVT_ERROR_TEST);
+    lapic_write(LAPIC_LDR, 0x40000000); /* goes: there it follows from the id */
     lapic_write(LAPIC_ICR_HIGH, 0x05000000);
     value("%d", reads(X2(LAPIC_TPR)));
     try_mode(MODES);
@@ -123,7 +124,7 @@ static bool messages(void) {
     interrupt_handler(V_X2, on_x2);
     wrmsr(X2(LAPIC_ICR), id << 32 | 0x4000 | V_X2);
     settle();
-    value("%u %lx", taken, rdmsr(X2(LAPIC_ICR)) ^ id << 32);
+    value("%u %d", taken, rdmsr(X2(LAPIC_ICR)) == (id << 32 | 0x4000 | V_X2));
     wrmsr(X2(X2_SELF), V_X2);
     value("%lx", rdmsr(X2(LAPIC_IRR + V_X2 / 32 * 16)) >> V_X2 % 32 & 1);
     settle();
