@@ -213,8 +213,9 @@ void vcpu_park(struct vcpu *v) {
     if (v->index == 0) vcpu_poke(v, REQUEST_CONTROL); /* one that came while the partition ended */
 }
 
-/* SDM Vol 3A, MP Initialization Protocol: an INIT leaves the local APIC's id and mode alone, and the bootstrap
- * processor goes on at the reset vector. What is there on a PC is firmware, which begins anew. */
+/* SDM Vol 3A, MP Initialization Protocol, Processor State After Reset: an INIT leaves the local APIC's id and mode and
+ * the MTRRs alone, and the bootstrap processor goes on at the reset vector. What is there on a PC is firmware, which
+ * begins anew. */
 static void take_init(struct vcpu *v) {
     if (v->index == 0 && v->partition->config->format != IMAGE_FIRMWARE) {
         partition_end(v->partition, END_RESET);

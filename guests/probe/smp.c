@@ -148,17 +148,35 @@ static bool lowest(void) {
     return true;
 }
 
+/* Memory types that do no harm: write-through where nothing else is said, and a range that is not valid. */
+static const struct {
+    u32 msr;
+    u64 value;
+} types[] = {{MSR_MTRR_DEF_TYPE, 0xc04},
+             {MSR_MTRR_FIX_4K + 7, 0x0404040404040404},
+             {MSR_MTRR_BASE0 + 14, 0x80000004},
+             {MSR_MTRR_BASE0 + 15, 0xf0000000}};
+static u64 old_types[ARRAY_SIZE(types)];
+
+static void restore_types(void) {
+    for (u32 i = 0; i < ARRAY_SIZE(types); i++) wrmsr(types[i].msr, old_types[i]);
+}
+
 static void mark_registers(void) {
     u64 dr7 = 0x401, cr2 = 0x1234;
 
+    for (u32 i = 0; i < ARRAY_SIZE(types); i++) {
+        old_types[i] = rdmsr(types[i].msr);
+        wrmsr(types[i].msr, types[i].value);
+    }
     wrmsr(MSR_STAR, 0x0011223344556677);
     wrmsr(MSR_SYSENTER_EIP, 0x13579bdf);
     wrmsr(MSR_PAT, (rdmsr(MSR_PAT) & 0x00ffffffffffffff) | 1ull << 56);
     __asm__ volatile("movq %0, %%dr7\n\tmovq %1, %%cr2" ::"r"(dr7), "r"(cr2));
 }
 
-/* INIT leaves MSRs, PAT and the cache bits of CR0 alone; all else starts anew. SDM Vol 3A, Processor State After Reset.
- */
+/* INIT leaves MSRs, PAT, MTRRs and the cache bits of CR0 alone; all else starts anew. SDM Vol 3A, Processor State After
+ * Reset. */
 static bool init_state(void) {
     volatile u32 *seen = (volatile u32 *)(u64)(WITNESS + 0x100);
     u32 before = starts, id;
@@ -177,9 +195,10 @@ static bool init_state(void) {
     lapic_start_cpu(id, 0x50); /* a second one is ignored */
     delay_us(10000);
     value("%u %d", starts - before, seen[0] == cpuid(1, 0).eax);
-    for (u32 i = 1; i < 14; i++) value("%x", seen[i]);
+    for (u32 i = 1; i < 22; i++) value("%x", seen[i]);
     interrupt_handler(VECTOR, on_ipi);
     send(id, 0);
+    let(restore_types);
     return true;
 }
 

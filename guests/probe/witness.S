@@ -31,6 +31,10 @@ init_witness:
     NOTE    0xc0000081
     NOTE    0x176
     NOTE    0x277
+    NOTE    0x2ff
+    NOTE    0x26f
+    NOTE    0x20e
+    NOTE    0x20f
     ljmp    $0x800, $0
 init_witness_end:
 

@@ -438,6 +438,32 @@ static void test_init_without_firmware(void **state) {
     assert_true(said("one: reset"));
 }
 
+static u64 mtrr(u32 msr) {
+    u64 value = 0;
+
+    assert_int_equal(0, vmtrr_read(&v->mtrr, msr, &value));
+    return value;
+}
+
+/* SDM Vol 3A, Processor State After Reset: INIT leaves the MTRRs and PAT as they are. */
+static void test_init_keeps_memory_types(void **state) {
+    (void)state;
+    set_firmware(true);
+    assert_int_equal(0xc06, mtrr(MSR_MTRR_DEF_TYPE));
+    assert_int_equal(0, vmtrr_write(&v->mtrr, MSR_MTRR_DEF_TYPE, 0xc05, 40));
+    assert_int_equal(0, vmtrr_write(&v->mtrr, MSR_MTRR_BASE0 + 14, 0x40000001, 40));
+    assert_int_equal(0, vmtrr_write(&v->mtrr, MSR_MTRR_FIX_4K + 7, 0x0404040404040404, 40));
+    f->reg[REG_PAT] = 0x0107040600070406;
+    __atomic_fetch_or(&v->lapic.events, VLAPIC_EVENT_INIT, __ATOMIC_RELAXED);
+    vcpu_poke(v, REQUEST_EVENT);
+    go_on();
+    assert_int_equal(0xfff0, f->reg[REG_RIP]);
+    assert_int_equal(0xc05, mtrr(MSR_MTRR_DEF_TYPE));
+    assert_int_equal(0x40000001, mtrr(MSR_MTRR_BASE0 + 14));
+    assert_true(mtrr(MSR_MTRR_FIX_4K + 7) == 0x0404040404040404);
+    assert_true(f->reg[REG_PAT] == 0x0107040600070406);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_interrupt, fresh),
@@ -461,6 +487,7 @@ int main(void) {
         cmocka_unit_test_setup(test_console_retry, fresh),
         cmocka_unit_test_setup(test_init_of_the_first, fresh),
         cmocka_unit_test_setup(test_init_without_firmware, fresh),
+        cmocka_unit_test_setup(test_init_keeps_memory_types, fresh),
     };
 
     return cmocka_run_group_tests_name("core events", tests, setup, NULL);
