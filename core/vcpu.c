@@ -186,7 +186,8 @@ void vcpu_start(struct vcpu *v) {
     v->tsc_offset = 0 - v->partition->tsc_start;
     v->tsc_adjust = 0;
     v->clock = (struct vpvclock){0};
-    vmtrr_reset(&v->mtrr, cpuid_address_bits(&v->cpuid));
+    vmtrr_reset(&v->mtrr);
+    if (v->partition->start.mode != START_RESET) vmtrr_set_up(&v->mtrr, cpuid_address_bits(&v->cpuid));
     ops->set_reg(&v->hw, REG_TSC_OFFSET, v->tsc_offset);
     /* partition_load has reset the local APIC: by now another vCPU may run and have sent an INIT or SIPI here. */
     guest_reset_extended_state();

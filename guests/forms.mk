@@ -1,7 +1,7 @@
 # Programs that check how they were started, one file for each boot form: build/guests/forms/*. Included by guests.mk.
 
 FORMS   := mb1.elf mb1-64.elf mb1-address.bin mb2.elf mb2-64.elf mb2-address.bin pvh32.elf pvh64.elf \
-           flat16.bin flat32.bin flat64.bin flat16-reset.bin
+           flat16.bin flat32.bin flat64.bin flat16-reset.bin firmware.bin
 FORMDIR := $(O)/guests/forms
 F32     := -m32 -march=i686 -mgeneral-regs-only --param=min-pagesize=0 -std=gnu11 -Os -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
            -fno-asynchronous-unwind-tables $(WARN) -I.
@@ -41,3 +41,7 @@ $(FORMDIR)/flat%.bin: guests/forms/flat.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -m$(if $(filter 64,$*),64,32) $(or $(FLAT),-DMODE=$*) -c $< -o $@.o
 	$(Q)ld -m $(if $(filter 64,$*),elf_x86_64,elf_i386) -Ttext=$(BASE) --oformat=binary -o $@ $@.o
+$(FORMDIR)/firmware.bin: guests/forms/firmware.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 -c $< -o $@.o
+	$(Q)ld -m elf_i386 -Ttext=0 --oformat=binary -o $@ $@.o

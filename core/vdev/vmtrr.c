@@ -14,7 +14,10 @@
 #define ALL_WB      0x0606060606060606ull
 #define FIXED_A0000 2u /* 16 KiB each, 0xa0000 to 0xbffff */
 
-void vmtrr_reset(struct vmtrr *m, u32 address_bits) {
+/* SDM Vol 3A, MTRR Initialization: E and the valid flags are clear, and all else is undefined. */
+void vmtrr_reset(struct vmtrr *m) { *m = (struct vmtrr){0}; }
+
+void vmtrr_set_up(struct vmtrr *m, u32 address_bits) {
     *m = (struct vmtrr){.def_type = TYPE_WB | FIXED_ON | ENABLED};
     for (u32 i = 0; i < VMTRR_FIXED; i++) m->fixed[i] = i == FIXED_A0000 ? 0 : ALL_WB;
     m->variable[0] = GUEST_PCI_HOLE; /* type 0: uncached */

@@ -14,9 +14,11 @@ struct vmtrr {
     u64 variable[2 * VMTRR_RANGES]; /* base and mask in turn */
 };
 
+/* As a reset leaves them, off; INIT leaves them alone. */
+void vmtrr_reset(struct vmtrr *m);
 /* As firmware leaves them: memory is write-back, the window of the VGA and the one of devices below 4 GiB uncached.
  * address_bits: of a physical address, as CPUID says. */
-void vmtrr_reset(struct vmtrr *m, u32 address_bits);
+void vmtrr_set_up(struct vmtrr *m, u32 address_bits);
 /* Returns 0, or -E_FAULT for #GP: no such register, a reserved bit or type, a write to MTRRCAP. */
 int vmtrr_read(const struct vmtrr *m, u32 msr, u64 *value) must_check;
 int vmtrr_write(struct vmtrr *m, u32 msr, u64 value, u32 address_bits) must_check;

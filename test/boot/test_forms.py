@@ -217,12 +217,40 @@ def test_bad_image_more(boot, guest, tmp_path):
 
 # --- firmware
 
-GRUB_MODULES = "biosdisk memdisk tar serial terminal echo lsacpi multiboot"
+# SDM Vol 3A, Processor State After Reset; MTRR Initialization: E and the valid flags are clear.
+RESET = ["signature 00000000", "cr0 60000010", "msr 0000001b 00000000 fee00900", "msr c0000080 00000000 00000000",
+         "msr 00000277 00070406 00070406", "msr 000002ff 00000000 00000000", "msr 00000201 00000000 00000000",
+         "msr 0000020f 00000000 00000000", "msr 00000250 00000000 00000000", "msr 0000026f 00000000 00000000", "end"]
+
+
+def after_reset(lines):
+    return [line.removeprefix("firmware: ") for line in lines if line.startswith("firmware: ")]
+
+
+@pytest.mark.only_svm
+def test_bare_reset(vendor, guest):
+    done = subprocess.run(
+        ["timeout", "-k", "5", "60", "qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-m", "64", "-display", "none",
+         "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios", guest("firmware.bin")],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 42 << 1 | 1, done.stderr
+    assert after_reset(done.stdout.splitlines()) == RESET
+
+
+def test_reset(boot, guest):
+    """A firmware finds what a reset leaves."""
+    machine = boot(partition("pc", [0], "firmware.bin", more='format = "firmware"'), {"firmware.bin": guest("firmware.bin")})
+    assert_all_ended(machine)
+    assert after_reset(lines_of(machine.text(), "pc")) == RESET
+
+
+GRUB_MODULES = "biosdisk memdisk tar serial terminal echo lsacpi multiboot rdmsr"
 GRUB_CONFIG = """serial --unit=0 --speed=115200
 terminal_input serial
 terminal_output serial
 echo grub from a floppy disk
 lsacpi
+rdmsr 0x2ff
 multiboot (memdisk)/mb1.elf mb1.elf
 boot
 """
@@ -257,6 +285,7 @@ def test_seabios(boot, vendor, tmp_path, grub_floppy, bios):
     machine.send("1")
     machine.wait_for(r"Welcome to GRUB")
     machine.wait_for(r"FACP +276B .*\(valid\)[^$]*APIC +\d+B .*\(valid\)")
+    machine.wait_for(r"0xc06\s")  # MTRRs: the firmware has found them off and set them up
     machine.wait_for(r"loader GRUB 2")
     machine.wait_for(r"^\[pc\] forms: multiboot1 good\n")
     assert_all_ended(machine)

@@ -1,7 +1,7 @@
 /* Random writes to the memory type range registers of processors with 36 to 52 address bits. Input: the address bits,
- * then records of eleven bytes: register, what to keep of the value, the value. Holds: after reset no reserved bit is
- * set; a value is accepted exactly if its types exist and its reserved bits are 0, and reads back; one that is
- * refused changes nothing; no write changes another register. */
+ * then records of eleven bytes: register, what to keep of the value, the value. Holds: as firmware leaves them no
+ * reserved bit is set; a value is accepted exactly if its types exist and its reserved bits are 0, and reads back; one
+ * that is refused changes nothing; no write changes another register. */
 #include "core/base/errors.h"
 #include "core/base/x86.h"
 #include "core/vdev/vmtrr.h"
@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     struct input in = {data, size};
 
     bits = 36 + (u32)take(&in, 1) % 17;
-    vmtrr_reset(&m, bits);
+    vmtrr_set_up(&m, bits);
     for (u32 i = 0; i < ALL; i++) {
         if (!is_register(numbers[i])) continue;
         REQUIRE(vmtrr_read(&m, numbers[i], &held[i]) == 0);

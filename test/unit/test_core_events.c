@@ -412,7 +412,7 @@ static void test_console_retry(void **state) {
     assert_true(!v->console_left && v->console_retry == NEVER);
 }
 
-/* --- INIT --- */
+/* --- INIT, reset --- */
 
 static void test_init_of_the_first(void **state) {
     (void)state;
@@ -449,7 +449,7 @@ static u64 mtrr(u32 msr) {
 static void test_init_keeps_memory_types(void **state) {
     (void)state;
     set_firmware(true);
-    assert_int_equal(0xc06, mtrr(MSR_MTRR_DEF_TYPE));
+    assert_int_equal(0xc06, mtrr(MSR_MTRR_DEF_TYPE)); /* started by a form that is no firmware */
     assert_int_equal(0, vmtrr_write(&v->mtrr, MSR_MTRR_DEF_TYPE, 0xc05, 40));
     assert_int_equal(0, vmtrr_write(&v->mtrr, MSR_MTRR_BASE0 + 14, 0x40000001, 40));
     assert_int_equal(0, vmtrr_write(&v->mtrr, MSR_MTRR_FIX_4K + 7, 0x0404040404040404, 40));
@@ -462,6 +462,18 @@ static void test_init_keeps_memory_types(void **state) {
     assert_int_equal(0x40000001, mtrr(MSR_MTRR_BASE0 + 14));
     assert_true(mtrr(MSR_MTRR_FIX_4K + 7) == 0x0404040404040404);
     assert_true(f->reg[REG_PAT] == 0x0107040600070406);
+}
+
+/* A partition that begins at the reset vector finds MTRRs and PAT as the processor's reset leaves them. */
+static void test_reset_memory_types(void **state) {
+    (void)state;
+    f->reg[REG_PAT] = 0;
+    v->partition->start.mode = START_RESET;
+    vcpu_start(v);
+    assert_int_equal(0xfff0, f->reg[REG_RIP]);
+    assert_int_equal(0, mtrr(MSR_MTRR_DEF_TYPE));
+    assert_int_equal(0, mtrr(MSR_MTRR_BASE0 + 1));
+    assert_true(f->reg[REG_PAT] == 0x0007040600070406);
 }
 
 int main(void) {
@@ -488,6 +500,7 @@ int main(void) {
         cmocka_unit_test_setup(test_init_of_the_first, fresh),
         cmocka_unit_test_setup(test_init_without_firmware, fresh),
         cmocka_unit_test_setup(test_init_keeps_memory_types, fresh),
+        cmocka_unit_test_setup(test_reset_memory_types, fresh),
     };
 
     return cmocka_run_group_tests_name("core events", tests, setup, NULL);

@@ -14,7 +14,7 @@ static struct vmtrr m;
 
 static int setup(void **state) {
     (void)state;
-    vmtrr_reset(&m, BITS);
+    vmtrr_set_up(&m, BITS);
     return 0;
 }
 
@@ -37,8 +37,21 @@ static void refused(u32 msr, u64 value) {
     assert_int_equal(before, read(msr));
 }
 
-/* Memory write-back; uncached are 0xa0000 to 0xbffff and 3 GiB to 4 GiB. */
+/* MTRR Initialization: none is enabled. */
 static void test_reset(void **state) {
+    (void)state;
+    vmtrr_reset(&m);
+    assert_int_equal(0x508, read(MSR_MTRRCAP));
+    assert_int_equal(0, read(MSR_MTRR_DEF_TYPE));
+    for (u32 msr = 0x200; msr <= 0x20f; msr++) assert_int_equal(0, read(msr));
+    assert_int_equal(0, read(0x250));
+    assert_int_equal(0, read(0x258));
+    assert_int_equal(0, read(0x259));
+    for (u32 msr = 0x268; msr <= 0x26f; msr++) assert_int_equal(0, read(msr));
+}
+
+/* Memory write-back; uncached are 0xa0000 to 0xbffff and 3 GiB to 4 GiB. */
+static void test_set_up(void **state) {
     (void)state;
     assert_int_equal(0x508, read(MSR_MTRRCAP));
     assert_int_equal(0xc06, read(MSR_MTRR_DEF_TYPE));
@@ -107,9 +120,9 @@ static void test_nothing_else(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_reset, setup),        cmocka_unit_test_setup(test_cap_and_default, setup),
-        cmocka_unit_test_setup(test_fixed, setup),        cmocka_unit_test_setup(test_variable, setup),
-        cmocka_unit_test_setup(test_nothing_else, setup),
+        cmocka_unit_test_setup(test_reset, setup),           cmocka_unit_test_setup(test_set_up, setup),
+        cmocka_unit_test_setup(test_cap_and_default, setup), cmocka_unit_test_setup(test_fixed, setup),
+        cmocka_unit_test_setup(test_variable, setup),        cmocka_unit_test_setup(test_nothing_else, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
