@@ -14,7 +14,7 @@ DefinitionBlock ("", "DSDT", 2, "MULLN", "MULLION", 1)
             Name (_STA, 0x0f)
             Name (_CRS, ResourceTemplate ()
             {
-                IO (Decode16, 0x03f8, 0x03f8, 0, 8)
+                IO (Decode16, 0x03f8, 0x03f8, 1, 8)
                 IRQNoFlags () { 4 }
             })
         }
@@ -24,7 +24,7 @@ DefinitionBlock ("", "DSDT", 2, "MULLN", "MULLION", 1)
             Name (_HID, EisaId ("PNP0B00"))
             Name (_CRS, ResourceTemplate ()
             {
-                IO (Decode16, 0x0070, 0x0070, 0, 2)
+                IO (Decode16, 0x0070, 0x0070, 1, 2)
                 IRQNoFlags () { 8 }
             })
         }

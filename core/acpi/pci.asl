@@ -19,10 +19,11 @@ DefinitionBlock ("", "SSDT", 2, "MULLN", "MULLIPCI", 1)
                 IO (Decode16, 0x0cf8, 0x0cf8, 1, 8)
                 WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x0000, 0x0cf7, 0, 0x0cf8)
                 WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x0d00, 0xffff, 0, 0xf300)
-                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,
+                /* Uncached, as stage 2 has BARs; not Prefetchable, or a BAR that is not could not lie there. */
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                              0, 0xc0000000, 0xfe8fffff, 0, 0x3e900000)
                 /* Base, end and length are written by the builder, or an end tag over it. The last, the only such. */
-                QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,
+                QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                              0, 0x100000000, 0x1ffffffff, 0, 0x100000000)
             })
 

@@ -42,6 +42,55 @@ def windows(text):
     return [(kind, int(low, 16), int(high, 16)) for kind, (low, high, _) in zip(kinds, spans, strict=True)]
 
 
+def descriptors(text):
+    """Each descriptor of _CRS with its fields, zeroes left out."""
+    text = text[text.index("Evaluating _CRS"):]
+    found = re.findall(r"^\[\w\w\] (.*) Resource$\n((?: +[\w/ ]+ : .*\n)+)", text, re.M)
+    return [(kind, {key: value.strip() for key, value in re.findall(r"^ +([\w/ ]+?) : (.*)", fields, re.M)
+                    if value.strip("0 ") and "Source" not in key}) for kind, fields in found]
+
+
+FIXED = {"Consumer/Producer": "ResourceProducer", "Address Decode": "PosDecode", "Min Relocatability": "MinFixed",
+         "Max Relocatability": "MaxFixed"}
+STATIC = {"Translation": "TypeStatic"}
+PORTS = FIXED | STATIC | {"Resource Type": "I/O Range", "Range Type": "EntireRange", "Translation Type": "DenseTranslation"}
+MEMORY = FIXED | STATIC | {"Resource Type": "Memory Range", "Range Type": "AddressRangeMemory", "Write Protect": "ReadWrite",
+                           "Caching": "NonCacheable"}
+
+
+def spans(low, high, length, digits):
+    """A range that starts at 0 has no minimum here."""
+    wanted = {"Address Minimum": low, "Address Maximum": high, "Address Length": length}
+    return {key: f"{value:0{digits}X}" for key, value in wanted.items() if value}
+
+
+def test_bridge(aml):
+    """ACPI 6.4, Address Space Resource Descriptors: all is fixed; memory of devices is neither cacheable nor, since BARs of
+    both kinds lie there, prefetchable."""
+    assert descriptors(run(aml, r"resources \_SB.PCI0")) == [
+        ("16-Bit WORD Address Space", FIXED | {"Resource Type": "Bus Number Range"} | spans(0, 0, 1, 4)),
+        ("I/O", {"Address Decoding": "Decode16", "Alignment": "01"} | spans(0xcf8, 0xcf8, 0, 4) | spans(0, 0, 8, 2)),
+        ("16-Bit WORD Address Space", PORTS | spans(0, 0xcf7, 0xcf8, 4)),
+        ("16-Bit WORD Address Space", PORTS | spans(0xd00, 0xffff, 0xf300, 4)),
+        ("32-Bit DWORD Address Space", MEMORY | spans(0xc0000000, 0xfe8fffff, 0x3e900000, 8)),
+        ("64-Bit QWORD Address Space", MEMORY | spans(1 << 32, (1 << 33) - 1, 1 << 32, 16))]
+
+
+@pytest.mark.parametrize("device, port, length, line", [("COM1", 0x3f8, 8, 4), ("RTC", 0x70, 2, 8)])
+def test_ports(aml, device, port, length, line):
+    """ACPI 6.4, I/O Port Descriptor, IRQ Descriptor: of the ISA, an edge, high, nobody else's."""
+    assert descriptors(run(aml, rf"resources \_SB.{device}")) == [
+        ("I/O", {"Address Decoding": "Decode16", "Alignment": "01"} | spans(port, port, 0, 4) | spans(0, 0, length, 2)),
+        ("IRQ", {"Descriptor Length": "02", "Triggering": "Edge", "Polarity": "ActiveHigh", "Sharing": "Exclusive",
+                 "Interrupt Count": "01", "Interrupt List": str(line)})]
+
+
+def test_configuration_space(aml):
+    """PCI Firmware Specification 3.2, MCFG Table Description: reserved by a motherboard resource, and no part of the window."""
+    assert descriptors(run(aml, r"resources \_SB.MCFG")) == [
+        ("32-Bit Fixed Memory Range", {"Write Protect": "ReadWrite", "Address": "FE900000", "Address Length": "00100000"})]
+
+
 BELOW = [("Bus", 0, 0), ("I", 0, 0xcf7), ("I", 0xd00, 0xffff), ("Memory", 0xc0000000, 0xfe8fffff)]
 
 
