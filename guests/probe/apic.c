@@ -31,8 +31,9 @@ static void settle(void) {
 
 /* What each register keeps of all ones. */
 static bool registers(void) {
-    static const u16 regs[] = {LAPIC_TPR,       LAPIC_LDR,          LAPIC_DFR,      LAPIC_LVT_LINT0,    LAPIC_LVT_ERROR,
-                               LAPIC_LVT_TIMER, LAPIC_TIMER_DIVIDE, LAPIC_ICR_HIGH, LAPIC_TIMER_INITIAL};
+    static const u16 regs[] = {LAPIC_TPR,       LAPIC_LDR,          LAPIC_DFR,         LAPIC_LVT_LINT0,
+                               LAPIC_LVT_LINT1, LAPIC_LVT_PERF,     LAPIC_LVT_THERMAL, LAPIC_LVT_ERROR,
+                               LAPIC_LVT_TIMER, LAPIC_TIMER_DIVIDE, LAPIC_ICR_HIGH,    LAPIC_TIMER_INITIAL};
 
     if (lapic_is_x2()) return true;
     for (u32 i = 0; i < ARRAY_SIZE(regs); i++) {
@@ -53,6 +54,13 @@ static void on_tick(struct trap_frame *frame) {
     lapic_eoi();
 }
 
+static u32 nmis;
+static void on_nmi(struct trap_frame *frame) {
+    (void)frame;
+    nmis++;
+}
+
+/* SDM Vol 3A, Local APIC State After It Has Been Software Disabled: NMIs are taken, fixed interrupts are not. */
 static bool software_disabled(void) {
     u32 svr = lapic_read(LAPIC_SVR);
 
@@ -64,6 +72,11 @@ static bool software_disabled(void) {
     value("%x", lapic_read(LAPIC_LVT_ERROR) & LVT_MASKED);
     lapic_ipi_self(V_LOW);
     value("%u", bit_of(LAPIC_IRR, V_LOW));
+    interrupt_handler(VEC_NMI, on_nmi);
+    lapic_nmi_self();
+    delay_us(100);
+    value("nmi %u", nmis);
+    interrupt_handler(VEC_NMI, NULL);
     lapic_write(LAPIC_SVR, svr);
     value("%x", lapic_read(LAPIC_LVT_ERROR) & LVT_MASKED);
     lapic_write(LAPIC_LVT_ERROR, LVT_MASKED | V_ERROR);
@@ -292,9 +305,9 @@ static bool deadline(void) {
     return true;
 }
 
-/* --- IOAPIC: line 0, the 8254's output, is high while mode 0 has counted down --- */
+/* --- IOAPIC --- */
 
-static void line(bool high) {
+void pit_line(bool high) {
     out8(0x43, 0x30); /* channel 0, both bytes, mode 0: the output falls */
     out8(0x40, high ? 1 : 0xff);
     out8(0x40, high ? 0 : 0xff);
@@ -308,7 +321,7 @@ static void on_level(struct trap_frame *frame) {
     (void)frame;
     levels++;
     remote_before = ioapic_read(pin) & IOAPIC_REMOTE;
-    if (levels == quiet_after) line(false);
+    if (levels == quiet_after) pit_line(false);
     lapic_eoi();
     remote_after = ioapic_read(pin) & IOAPIC_REMOTE;
 }
@@ -320,32 +333,32 @@ static bool ioapic_level(void) {
     interrupt_handler(V_LEVEL, on_level);
     levels = 0;
     quiet_after = 3;
-    line(false);
+    pit_line(false);
     ioapic_route(pin, V_LEVEL, IOAPIC_LEVEL, lapic_id());
     settle();
     value("%u", levels);
-    line(true);
+    pit_line(true);
     value("tmr %u", bit_of(LAPIC_TMR, V_LEVEL));
     settle();
     value("%u %x %x", levels, remote_before, remote_after);
     /* Masked while up: it waits at the pin. */
     quiet_after = levels + 1;
     ioapic_write(entry, IOAPIC_MASKED | IOAPIC_LEVEL | V_LEVEL);
-    line(true);
+    pit_line(true);
     settle();
     value("%u", levels);
     ioapic_write(entry, IOAPIC_LEVEL | V_LEVEL);
     settle();
     value("%u", levels);
     /* An edge while masked is lost. */
-    line(false);
+    pit_line(false);
     ioapic_write(entry, IOAPIC_MASKED | V_LEVEL);
-    line(true);
+    pit_line(true);
     ioapic_write(entry, V_LEVEL);
     settle();
     value("%u", levels);
-    line(false);
-    line(true);
+    pit_line(false);
+    pit_line(true);
     settle();
     value("%u", levels);
     ioapic_write(entry, IOAPIC_MASKED);
@@ -358,20 +371,14 @@ static bool ioapic_polarity(void) {
     interrupt_handler(V_LEVEL, on_level);
     levels = 0;
     quiet_after = 0;
-    line(true);
+    pit_line(true);
     ioapic_route(pin, V_LEVEL, IOAPIC_LOW, lapic_id());
     settle();
-    line(false); /* the asserting edge of an active-low pin */
+    pit_line(false); /* the asserting edge of an active-low pin */
     settle();
     value("%u", levels);
     ioapic_write(IOAPIC_TABLE(pin), IOAPIC_MASKED);
     return true;
-}
-
-static u32 nmis;
-static void on_nmi(struct trap_frame *frame) {
-    (void)frame;
-    nmis++;
 }
 
 /* Logical destinations, lowest priority, NMI. */
@@ -388,16 +395,16 @@ static bool ioapic_delivery(void) {
     for (u32 i = 0; i < 4; i++) {
         static const u32 modes[] = {IOAPIC_LOGICAL | V_LEVEL, IOAPIC_LOGICAL | 0x100 | V_LEVEL, IOAPIC_LOGICAL | 0x400,
                                     V_LEVEL}; /* the last to nobody: there is no id 4 */
-        line(false);
+        pit_line(false);
         ioapic_write(entry, modes[i]);
-        line(true);
+        pit_line(true);
         settle();
         value("%u/%u", levels, nmis);
     }
     lapic_write(LAPIC_LDR, 0x02000000); /* a logical id that is not addressed */
     ioapic_write(entry, IOAPIC_LOGICAL | V_LEVEL);
-    line(false);
-    line(true);
+    pit_line(false);
+    pit_line(true);
     settle();
     value("%u", levels);
     ioapic_write(entry, IOAPIC_MASKED);

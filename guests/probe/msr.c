@@ -128,9 +128,10 @@ static bool announced(void) {
     return ok;
 }
 
+/* SDM Vol 3B, Machine-Check MSRs. A partition has no banks. */
 static bool machine_check(void) {
-    u64 cap = 0;
-    u32 unknown = 0x400;
+    u32 none[] = {0x17b /* IA32_MCG_CTL */, 0x400, 0x401, 0x402, 0x403};
+    u64 cap;
 
     if (!(cpuid(1, 0).edx & BIT(14))) {
         detail("none");
@@ -138,8 +139,11 @@ static bool machine_check(void) {
     }
     cap = rdmsr(MSR_MCG_CAP);
     detail("%lu banks", cap & 0xff);
-    (void)rdmsr(MSR_MCG_STATUS);
-    return (cap & 0xff) || lenient_msrs() || fault_try(do_read, &unknown).raised;
+    if (!hypervisor_is_mullion()) return rdmsr(MSR_MCG_STATUS) == 0;
+    for (u32 i = 0; i < ARRAY_SIZE(none); i++)
+        if (fault_try(do_read, &none[i]).vector != VEC_GP) return false;
+    wrmsr(MSR_MCG_STATUS, 0);
+    return cap == 0 && rdmsr(MSR_MCG_STATUS) == 0;
 }
 
 /* SDM Vol 3B, Time-Stamp Counter Adjustment. */
@@ -184,7 +188,8 @@ static bool firmware_msrs(void) {
 
     if (!hypervisor_is_mullion()) return true;
     wrmsr(MSR_BIOS_SIGN_ID, 0);
-    (void)rdmsr(MSR_BIOS_SIGN_ID);
+    (void)cpuid(1, 0);
+    if (rdmsr(MSR_BIOS_SIGN_ID) != 0) return false;
     if (processor_is_amd()) return no_foreign();
     features = rdmsr(MSR_FEATURE_CONTROL);
     misc_enable = rdmsr(MSR_MISC_ENABLE);
@@ -196,7 +201,7 @@ static bool firmware_msrs(void) {
 }
 
 static bool misc(void) {
-    u32 absent[] = {0x12345678, 0x40000000, 0xc0000085, 0xc0010114 /* VM_CR */};
+    u32 absent[] = {0x12345678, 0x40000000, 0xc0000085, 0xc0010114 /* VM_CR */, 0x210 /* a ninth MTRR */};
 
     for (u32 i = 0; i < ARRAY_SIZE(absent); i++) value_of_try(do_read, &absent[i]);
     try_write(MSR_MCG_CAP, 1);

@@ -23,6 +23,8 @@ struct fault value_of_try(void (*run)(void *), void *argument);
 bool lenient_msrs(void);
 /* QEMU TCG: it minds few reserved bits, and leaves a guest's mode over some of them even where there is none. */
 bool bare_qemu(void);
+/* The 8254's channel 0, which is line 0: its output is high while mode 0 has counted down. */
+void pit_line(bool high);
 /* A millisecond in HLT. */
 void nap(void);
 /* Interrupts on until *counter reaches want or ms have passed. True if it did. */

@@ -76,16 +76,24 @@ static bool start(void) {
     return cpus == acpi.cpu_count;
 }
 
-/* One command; who got it: boot CPU/second. */
-static void send(u32 dest, u32 low) {
+/* Who got it: boot CPU/second. */
+static void forget(void) {
     memset(counts, 0, sizeof(counts));
     memset(nmis, 0, sizeof(nmis));
-    lapic_command(dest, 0x4000 | low | VECTOR);
+}
+static void tell(void) {
     settle();
     if (nmis[0] | nmis[1])
         value("nmi %u/%u", nmis[0], nmis[1]);
     else
         value("%u/%u", counts[0], counts[1]);
+}
+
+/* One command. */
+static void send(u32 dest, u32 low) {
+    forget();
+    lapic_command(dest, 0x4000 | low | VECTOR);
+    tell();
 }
 
 static bool destinations(void) {
@@ -145,6 +153,37 @@ static bool lowest(void) {
     high_priority();
     send(3, ICR_LOGICAL | ICR_LOWEST);
     low_priority();
+    return true;
+}
+
+/* From the IOAPIC: to one, to both, to the one whose task priority is lower, NMI. 82093AA, I/O Redirection Table. */
+static void send_line(u32 dest, u32 low) {
+    u32 entry = IOAPIC_TABLE(acpi.isa_gsi[0]);
+
+    forget();
+    pit_line(false);
+    ioapic_write(entry + 1, dest << 24);
+    ioapic_write(entry, low | VECTOR);
+    pit_line(true);
+    tell();
+    ioapic_write(entry, IOAPIC_MASKED);
+}
+
+static bool lines(void) {
+    if (alone() || lapic_is_x2()) return true;
+    send_line(smp_apic_id(1), 0);
+    send_line(lapic_id(), 0);
+    send_line(1, ICR_LOGICAL);
+    send_line(2, ICR_LOGICAL);
+    send_line(3, ICR_LOGICAL);
+    send_line(4, ICR_LOGICAL);
+    let(high_priority);
+    send_line(3, ICR_LOGICAL | ICR_LOWEST);
+    let(low_priority);
+    high_priority();
+    send_line(3, ICR_LOGICAL | ICR_LOWEST);
+    low_priority();
+    send_line(smp_apic_id(1), ICR_NMI);
     return true;
 }
 
@@ -257,7 +296,14 @@ static bool topology(void) {
 }
 
 const struct check smp_checks[] = {
-    {"smp-start", start},     {"smp-topology", topology},   {"smp-destinations", destinations},
-    {"smp-logical", logical}, {"smp-lowest", lowest},       {"smp-clock", one_clock},
-    {"smp-init", init_state}, {"smp-broadcast", broadcast}, {0},
+    {"smp-start", start},
+    {"smp-topology", topology},
+    {"smp-destinations", destinations},
+    {"smp-logical", logical},
+    {"smp-lowest", lowest},
+    {"smp-ioapic", lines},
+    {"smp-clock", one_clock},
+    {"smp-init", init_state},
+    {"smp-broadcast", broadcast},
+    {0},
 };

@@ -115,7 +115,7 @@ static void settle(void) {
     interrupts_off();
 }
 
-/* The command register in one piece; SELF IPI. */
+/* The command register in one piece; SELF IPI; destinations. */
 static bool messages(void) {
     u64 id;
 
@@ -135,7 +135,14 @@ static bool messages(void) {
     wrmsr(X2(LAPIC_ICR), (id + 0x100) << 32 | 0x4000 | V_X2); /* to nobody: all 32 bits of the id count */
     settle();
     value("%u", taken);
-    return taken == 3;
+    wrmsr(X2(LAPIC_ICR),
+          rdmsr(X2(LAPIC_LDR)) << 32 | 0x4800 | V_X2); /* logical; then to a neighbour that is not there */
+    settle();
+    value("%u", taken);
+    wrmsr(X2(LAPIC_ICR), 4ull << 32 | 0x4800 | V_X2);
+    settle();
+    value("%u", taken);
+    return taken == 4;
 }
 
 /* From each mode to each other. Disabled means: no page, no registers, no word of it in CPUID; then all is new. */
