@@ -9,6 +9,7 @@
 
 #define MSR_INT_PENDING 0xc0010055 /* APM Vol 2, appendix A: Interrupt Pending */
 #define MSR_NB_CFG      0xc001001f /* AMD family 10h BKDG: Northbridge Configuration 1 */
+#define NB_CFG_CF8_EXT  BIT(46)    /* EnableCf8ExtCfg */
 #define MSR_DE_CFG      0xc0011029 /* APM Vol 2, appendix A: Decode Configuration */
 
 /* SDM Vol 4, IA32_MISC_ENABLE: fast strings; BTS and PEBS unavailable. */
@@ -63,8 +64,8 @@ const struct msr_entry msr_table[] = {
     /* Linux on AMD reads it unguarded, complains unless the TSC counts at a fixed rate, and sets
      * bits for errata of early CPUs, which are the host's affair. */
     {MSR_HWCR, MSR_HWCR, MSR_CONST, MSR_IGNORE, HWCR_TSC_FREQ_SEL, MSR_AMD},
-    /* Linux on AMD turns on extended access to PCI configuration here, unguarded. */
-    {MSR_NB_CFG, MSR_NB_CFG, MSR_CONST, MSR_IGNORE, 0, MSR_AMD},
+    /* Linux on AMD turns on extended access to PCI configuration by port 0xcf8 here, unguarded: it is on (vpci.c). */
+    {MSR_NB_CFG, MSR_NB_CFG, MSR_CONST, MSR_IGNORE, NB_CFG_CF8_EXT, MSR_AMD},
     /* Linux on AMD family 0fh and 10h looks for C1E (erratum 400), unguarded: it is off. */
     {MSR_INT_PENDING, MSR_INT_PENDING, MSR_CONST, MSR_CONST, 0, MSR_AMD},
     /* Bit 1 says that LFENCE serialises; Linux sets it if it is clear. That is what firmware and

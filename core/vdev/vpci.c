@@ -4,8 +4,11 @@
 
 #include "core/base/bits.h"
 
-/* PCI, CONFIG_ADDRESS: enable, bus, device, function, register; the rest is hardwired to 0. */
-#define ADDRESS_BITS   0x80fffffcu
+/* PCI, CONFIG_ADDRESS: enable, bus, device, function, register; the rest is hardwired to 0. Of the bits that are
+ * reserved there, 27:24 continue the register's number, as on AMD's processors with EnableCf8ExtCfg (AMD family 10h
+ * BKDG, IO-Space Configuration Address Register), on both vendors: software that knows nothing of it writes 0, and
+ * what it reaches is no more than by the mapped space. core/policy/msr.c says the same. */
+#define ADDRESS_BITS   0x8ffffffcu
 #define ADDRESS_ENABLE 0x80000000u
 
 /* The host bridge: an identity of generic host bridges, which no driver claims. */
@@ -207,13 +210,15 @@ u32 vpci_address_read(const struct vpci *p) { return p->address; }
 
 void vpci_address_write(struct vpci *p, u32 value) { p->address = value & ADDRESS_BITS; }
 
+static u32 addressed(const struct vpci *p) { return (p->address & 0xfc) | (p->address >> 16 & 0xf00); }
+
 u32 vpci_data_read(struct vpci *p, u32 offset, u32 size) {
     if (!(p->address & ADDRESS_ENABLE)) return 0xffffffffu >> (32 - 8 * size);
-    return read_bus(p, p->address >> 8 & 0xffff, (p->address & 0xfc) + offset, size);
+    return read_bus(p, p->address >> 8 & 0xffff, addressed(p) + offset, size);
 }
 
 void vpci_data_write(struct vpci *p, u32 offset, u32 size, u32 value) {
-    if (p->address & ADDRESS_ENABLE) write_bus(p, p->address >> 8 & 0xffff, (p->address & 0xfc) + offset, size, value);
+    if (p->address & ADDRESS_ENABLE) write_bus(p, p->address >> 8 & 0xffff, addressed(p) + offset, size, value);
 }
 
 u32 vpci_ecam_read(struct vpci *p, u32 offset, u32 size) {

@@ -75,7 +75,8 @@ static inline u32 vpci_intx_pin(u32 device) { return 16 + device % 8; }
 /* What the guest sees as size: memory BARs are at least a page, so that no two share one. 0: there is none. */
 u64 vpci_bar_bytes(const struct pci_function *real, u32 bar);
 
-/* 0xcf8: the address register: double words only; narrower accesses are ordinary I/O and go elsewhere. */
+/* 0xcf8: the address register: double words only; narrower accesses are ordinary I/O and go elsewhere. Bits 27:24 are
+ * bits 11:8 of the register's offset, so that what is to be seen is the same by either way. */
 u32 vpci_address_read(const struct vpci *p);
 void vpci_address_write(struct vpci *p, u32 value);
 /* The data window; offset 0 to 3, size 1, 2 or 4. Nobody there: a master abort reads as ones, and writes are dropped.

@@ -57,6 +57,7 @@ static void test_entries(void **state) {
     check(MSR_GS_BASE, MSR_DIRECT, MSR_DIRECT, 0);
     check(MSR_TSC_AUX, MSR_DIRECT, MSR_DIRECT, 0);
     check(MSR_HWCR, MSR_CONST, MSR_IGNORE, BIT(24));
+    check(0xc001001f, MSR_CONST, MSR_IGNORE, BIT(46));
     check(0xc0011029, MSR_CONST, MSR_IGNORE, 2);
 }
 

@@ -14,7 +14,7 @@ static void test_decoding(void **state) {
     (void)state;
     start_machine(&m, FUNCTIONS);
     vpci_address_write(&m.bus, 0xffffffff);
-    assert_int_equal(0x80fffffc, vpci_address_read(&m.bus));
+    assert_int_equal(0x8ffffffc, vpci_address_read(&m.bus));
     vpci_address_write(&m.bus, 0x00000800); /* not enabled */
     assert_int_equal(0xffffffff, vpci_data_read(&m.bus, 0, 4));
     vpci_data_write(&m.bus, 0, 4, 0);
@@ -23,6 +23,10 @@ static void test_decoding(void **state) {
     assert_int_equal(0xd380, vpci_data_read(&m.bus, 1, 2));
     assert_int_equal(0x10d3, vpci_data_read(&m.bus, 2, 2));
     assert_int_equal(0x10, vpci_data_read(&m.bus, 3, 1));
+    vpci_address_write(&m.bus, 0x8f0008fc);
+    assert_int_equal(rd(&m, E1000E, 0xffc), vpci_data_read(&m.bus, 0, 4));
+    vpci_address_write(&m.bus, 0x81000800);
+    assert_int_equal(rd(&m, E1000E, 0x100), vpci_data_read(&m.bus, 0, 4));
     vpci_address_write(&m.bus, 0x8000083c);
     vpci_data_write(&m.bus, 0, 1, 0x0b);
     vpci_data_write(&m.bus, 1, 2, 0xffff); /* the pin is read-only, the rest is not there */
@@ -36,7 +40,8 @@ static void test_decoding(void **state) {
 
 /* PCI, Configuration Cycles: nobody there, a master abort. */
 static void test_nobody(void **state) {
-    static const u32 absent[] = {0x80000100, 0x80000900, 0x80003800, 0x8000f800, 0x80010800, 0x80ff0000};
+    static const u32 absent[] = {0x80000100, 0x80000900, 0x80003800, 0x8000f800,
+                                 0x80010800, 0x80ff0000, 0x81000100, 0x8f00f800};
 
     (void)state;
     start_machine(&m, FUNCTIONS);
