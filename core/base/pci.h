@@ -43,7 +43,6 @@
 #define PCI_CAP_PCIE   0x10
 #define PCI_CAP_MSIX   0x11
 #define PCI_CAP_AF     0x13
-#define PCI_EXT_ACS    0x0d
 
 /* In the PCI Express capability. The second register is there from version 2 on, its capabilities before it. */
 #define PCI_PCIE_CONTROL  0x08u
@@ -53,8 +52,12 @@
 #define PCI_ACS_CONTROL  0x06u
 #define PCI_ACS_FUNCTION 0x0cu
 
-#define PCI_EXT_ARI   0x0e
-#define PCI_EXT_SRIOV 0x10
+#define PCI_EXT_AER    0x01
+#define PCI_EXT_SERIAL 0x03
+#define PCI_EXT_VENDOR 0x0b
+#define PCI_EXT_ACS    0x0d
+#define PCI_EXT_ARI    0x0e
+#define PCI_EXT_SRIOV  0x10
 
 #define PCI_BARS 6u
 

@@ -1,5 +1,5 @@
-/* The bus: who answers, and the registers of the header (type 0). See vpci.h; capabilities: vpci_cap.c. Everything is
- * done in double words, a narrower write by what the rest reads as. */
+/* The bus: who answers, and the registers of the header (type 0). See vpci.h; capabilities: vpci_cap.c, vpci_ext.c.
+ * Everything is done in double words, a narrower write by what the rest reads as. */
 #include "core/vdev/vpci_impl.h"
 
 #include "core/base/bits.h"
@@ -148,7 +148,9 @@ static void power_up(struct vpci_function *fn) {
 }
 
 static u32 read_register(const struct vpci *p, u32 f, u32 reg) {
-    return reg < 0x40 ? read_header(p, f, reg) : vpci_cap_read(p, f, reg);
+    return reg < 0x40               ? read_header(p, f, reg)
+           : reg < PCI_CONFIG_BYTES ? vpci_cap_read(p, f, reg)
+                                    : vpci_ext_read(p, f, reg);
 }
 
 static void write_register(struct vpci *p, u32 f, u32 reg, u32 value) {
@@ -158,6 +160,8 @@ static void write_register(struct vpci *p, u32 f, u32 reg, u32 value) {
     places_of(&p->functions[f], before);
     if (reg < 0x40)
         write_header(p, f, reg, value);
+    else if (reg >= PCI_CONFIG_BYTES)
+        vpci_ext_write(p, f, reg, value);
     else
         reset = vpci_cap_write(p, f, reg, value);
     if (reset) {
@@ -197,13 +201,19 @@ static void write_bus(struct vpci *p, u32 id, u32 reg, u32 size, u32 value) {
 
 void vpci_init(struct vpci *p, struct vpci_function *functions, u32 count, const struct vpci_host *host) {
     *p = (struct vpci){.functions = functions, .count = count, .host = host};
-    for (u32 f = 0; f < count; f++) vpci_cap_scan(p, f);
+    for (u32 f = 0; f < count; f++) {
+        vpci_cap_scan(p, f);
+        vpci_ext_scan(p, f);
+    }
     vpci_reset(p);
 }
 
 void vpci_reset(struct vpci *p) {
     p->address = 0;
-    for (u32 f = 0; f < p->count; f++) power_up(&p->functions[f]);
+    for (u32 f = 0; f < p->count; f++) {
+        power_up(&p->functions[f]);
+        vpci_ext_reset(&p->functions[f]);
+    }
 }
 
 u32 vpci_address_read(const struct vpci *p) { return p->address; }

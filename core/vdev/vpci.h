@@ -13,11 +13,20 @@
 #define VPCI_DATA_PORT    0xcfc    /* to 0xcff */
 #define VPCI_MAX          31u      /* functions: devices 1 to 31 */
 #define VPCI_ROM          PCI_BARS /* number of the expansion ROM among the BARs */
+#define VPCI_EXTENDED     8u       /* extended capabilities of a function that are shown, at most */
+
+#define VPCI_AER_REGISTERS 3u
 
 /* One interrupt of a function as the guest programmed it: MSI's only one, or an entry of the MSI-X table. */
 struct vpci_vector {
     struct msi_message message;
     bool masked; /* by the entry's own bit */
+};
+
+/* An extended capability that the guest sees, to before `end`, and its header: id, version and link. */
+struct vpci_extended {
+    u16 at, end;
+    u32 header;
 };
 
 /* The first part is the caller's; the rest is as the guest made it. */
@@ -37,8 +46,11 @@ struct vpci_function {
     u64 bars[PCI_BARS + 1];                      /* guest-physical base, or port */
     bool msi_enabled, msix_enabled, msix_masked; /* msix_masked: function mask */
     struct vpci_vector msi;
-    u8 rules[PCI_CONFIG_BYTES / 4]; /* what each double word is: see vpci_cap.c */
-    u8 links[PCI_CONFIG_BYTES / 4]; /* the next capability, by where this one begins */
+    u8 rules[PCI_CONFIG_BYTES / 4];               /* what each double word is: see vpci_cap.c */
+    u8 links[PCI_CONFIG_BYTES / 4];               /* the next capability, by where this one begins */
+    struct vpci_extended extended[VPCI_EXTENDED]; /* in the list's order; see vpci_ext.c */
+    u32 extended_count;
+    u32 aer[VPCI_AER_REGISTERS]; /* masks and severity of errors, which change nothing */
 };
 
 /* What the bus asks of the hypervisor around it; must not call back. f: index of the function. */

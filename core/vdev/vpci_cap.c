@@ -3,7 +3,7 @@
  *
  * A capability that is not known is taken out of the list, and reads 0 up to where the next one begins, since nobody
  * knows how long it is. Vendor-specific capabilities and registers outside of all capabilities can be read (virtio,
- * e1000e and xhci do so) and not written. Extended space reads 0: of its capabilities none is needed, and most act. */
+ * e1000e and xhci do so) and not written. */
 #include "core/vdev/vpci_impl.h"
 
 #include "core/base/bits.h"
@@ -238,10 +238,8 @@ static u32 read_pcie(const struct vpci *p, u32 f, u32 offset) {
 u32 vpci_cap_read(const struct vpci *p, u32 f, u32 reg) {
     const struct vpci_function *fn = &p->functions[f];
     u32 value = 0;
-    u8 rule;
+    u8 rule = fn->rules[reg / 4];
 
-    if (reg >= PCI_CONFIG_BYTES) return 0; /* PCI Express Base 4.0, Extended Capabilities: no list */
-    rule = fn->rules[reg / 4];
     switch (rule & ~RULE_START) {
     case RULE_REAL: value = vpci_real(p, f, reg); break;
     case RULE_PM: value = reg == fn->real->pm ? vpci_real(p, f, reg) & PM_SHOWN : PM_NO_SOFT_RESET | fn->power; break;
@@ -260,7 +258,7 @@ u32 vpci_cap_read(const struct vpci *p, u32 f, u32 reg) {
 bool vpci_cap_write(struct vpci *p, u32 f, u32 reg, u32 value) {
     struct vpci_function *fn = &p->functions[f];
     const struct pci_function *real = fn->real;
-    u8 rule = reg < PCI_CONFIG_BYTES ? fn->rules[reg / 4] : RULE_ZERO;
+    u8 rule = fn->rules[reg / 4];
 
     if (reg == real->pm + 4u && rule == RULE_PM) { /* D1 and D2 are not there: such a write is dropped */
         if ((value & PM_D3) == 0 || (value & PM_D3) == PM_D3) fn->power = value & PM_D3;

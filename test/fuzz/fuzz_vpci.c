@@ -1,9 +1,11 @@
 /* A partition's PCI bus under an arbitrary guest. Input: records of ten bytes: operation, function, register, value;
- * and in front two bytes which spoil a double word of a function's real configuration space. Holds, beside what the
+ * and in front two bytes which spoil a double word of a function's real configuration space, and up to seven of its
+ * extended space, which follow. Holds, beside what the
  * fixture asks of every call: the real space is read only within a function's own and written only in bus master and
  * INTx disable, as the guest has them; the host always knows where each BAR is, aligned to its size, and nothing
  * answers that is not decoded; a vector is open only if the guest enabled it, and the host knows it and its message;
- * identity and size of table do not change; the list of capabilities ends and shows known ids. */
+ * identity and size of table do not change; both lists of capabilities end and show known ids, nothing of
+ * extended space is seen beside them, and no write leaves a trace there but in AER's masks and severity. */
 #include "test/fuzz/fuzz.h"
 #include "test/unit/vpci_fixture.h"
 
@@ -51,6 +53,59 @@ static void check_list(u32 f) {
     }
 }
 
+/* The list of extended space. to: room for places, the count is returned. */
+static u32 extended_list(u32 f, u32 *to) {
+    u32 at = 0x100, header = rd(&m, f, at), count = 0;
+
+    if (!m.real[f].pcie) return 0;
+    if ((header & 0xfffff) == 0) at = header >> 20;
+    for (; at; at = header >> 20) {
+        u32 id;
+
+        REQUIRE(at >= 0x100 && at % 4 == 0 && count < VPCI_EXTENDED);
+        to[count++] = at;
+        header = rd(&m, f, at);
+        id = header & 0xffff;
+        REQUIRE(id == PCI_EXT_AER || id == PCI_EXT_SERIAL || id == PCI_EXT_VENDOR);
+        REQUIRE(((header ^ peek32(&m, f, at)) & 0xfffff) == 0);
+    }
+    return count;
+}
+
+/* What a double word may be that stands in capability `id`, `offset` behind its begin. */
+static bool may_be(u32 id, u32 offset, u32 value, u32 real) {
+    if (id != PCI_EXT_AER) return value == real && (id != PCI_EXT_SERIAL || offset < 12);
+    return (offset == 8 || offset == 0xc) ? (value & ~0x5ff010u) == 0 : offset == 0x14 && (value & ~0xf1c1u) == 0;
+}
+
+/* All of extended space: zeros beside the list, ones where there is none, the same by ports. */
+static void check_extended(u32 f) {
+    u32 places[VPCI_EXTENDED], count = extended_list(f, places), at = 0x100;
+    u8 begins[PCI_EXTENDED_BYTES] = {0};
+
+    while (m.real[f].pcie && at >= 0x100 && !begins[at]) {
+        begins[at] = 1;
+        at = peek32(&m, f, at) >> 20 & 0xffc;
+    }
+    for (u32 reg = 0x100, of = 0, id = 0; reg < PCI_EXTENDED_BYTES; reg += 4) {
+        u32 value = rd(&m, f, reg), real = peek32(&m, f, reg);
+        bool shown = false;
+
+        for (u32 i = 0; i < count; i++) shown |= places[i] == reg;
+        if (begins[reg]) {
+            of = reg;
+            id = shown ? value & 0xffff : 0;
+        }
+        REQUIRE(!shown || begins[reg]);
+        if (!m.real[f].pcie)
+            REQUIRE(value == ~0u);
+        else if (reg > 0x100 && !shown && value)
+            REQUIRE(id && may_be(id, reg - of, value, real));
+        vpci_address_write(&m.bus, 0x80000000 | (reg & 0xf00) << 16 | (f + 1) << 11 | (reg & 0xfc));
+        REQUIRE(vpci_data_read(&m.bus, 0, 4) == value);
+    }
+}
+
 static void check(u32 f) {
     u32 real = peek32(&m, f, 4), wanted = m.fn[f].command | (m.fn[f].has_line ? 0 : PCI_COMMAND_INTX_OFF);
 
@@ -63,18 +118,20 @@ static void check(u32 f) {
     check_bars(f);
     check_vectors(f);
     check_list(f);
+    (void)extended_list(f, (u32[VPCI_EXTENDED]){0});
 }
 
 static void step(struct input *in) {
     u32 what = (u32)take(in, 1), f = (u32)take(in, 1), reg = (u32)take(in, 2), value = (u32)take(in, 4);
     u32 size = 1u << (what >> 3) % 3, full = 0xffffffffu >> (32 - 8 * size);
-    u32 address = f % 8 ? cfg(f % 8 - 1, reg & 0xff) : (u32)take(in, 2) << 8 | reg;
+    u32 address = f % 8 ? cfg(f % 8 - 1, reg & 0xff) | (u32)(f >> 3 & 3) << 8 : (u32)take(in, 2) << 8 | reg;
 
     switch (what & 7) {
     case 0: REQUIRE(vpci_ecam_read(&m.bus, address, size) <= full); break;
     case 1 ... 3: vpci_ecam_write(&m.bus, address, size, value); break;
     case 4:
-        vpci_address_write(&m.bus, (what & 0x80 ? 0 : 0x80000000) | (address & 0xfffff000) >> 4 | (reg & 0xff));
+        vpci_address_write(&m.bus, (what & 0x80 ? 0 : 0x80000000) | (u32)(what >> 5 & 3) << 24 |
+                                       (address & 0xfffff000) >> 4 | (reg & 0xff));
         reg %= 5 - size;
         REQUIRE(vpci_data_read(&m.bus, reg, size) <= full);
         vpci_data_write(&m.bus, reg, size, value);
@@ -104,9 +161,15 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     start_machine(&m, FUNCTIONS);
     if (at >= 0x40 / 4) { /* a device need not be sane */
         poke32(&m, spoiled % FUNCTIONS, (at & 0x7f) * 4, (u32)take(&in, 4));
+        for (u32 n = spoiled >> 4 & 7; n; n--) { /* a function may have every kind of list */
+            u32 where = 0x100 + ((u32)take(&in, 2) % (PCI_EXTENDED_BYTES - 0x100) & ~3u);
+
+            poke32(&m, spoiled % FUNCTIONS, where, (u32)take(&in, 4));
+        }
         vpci_init(&m.bus, m.fn, FUNCTIONS, &m.host);
     }
     before = m;
     while (in.left >= 8) step(&in);
+    check_extended(spoiled % FUNCTIONS);
     return 0;
 }

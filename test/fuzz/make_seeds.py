@@ -295,6 +295,10 @@ def pci():
              + access(1, 2, 0x50, 0x80000000) + access(7, 0, 0, 0))
     seed("vpci", "driver", bytes(2) + steps)
     seed("vpci", "insane", bytes([1, 0x50]) + struct.pack("<I", 0x00FF5011) + steps)
+    # A list of extended capabilities: hidden, vendor's, errors and back to the second; registers written.
+    spoilt = struct.pack("<IHIHIHIHI", 0x2001001E, 0x100, 0x2801000B, 0x104, 0xFFF00001, 0x180, 0x20020001, 0x188, 0x5A5A5A5A)
+    seed("vpci", "extended", bytes([0x41, 0xC0]) + spoilt + access(1, 0x16, 0x88, 0xFFFFFFFF) + access(1, 0x16, 0x84, 0xFFFFFFFF)
+         + access(0x44, 0x16, 0x94, 0) + access(0, 0x16, 0x8C, 0) + access(7, 0, 0, 0))
 
 
 def pci_ids():

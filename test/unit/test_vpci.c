@@ -314,18 +314,6 @@ static void test_pcie(void **state) {
     assert_int_equal(0, m.writes);
 }
 
-/* PCI Express, Extended Capabilities: the first is absent, so there are none (AER, serial number, ACS, SR-IOV). */
-static void test_extended(void **state) {
-    (void)state;
-    start_machine(&m, FUNCTIONS);
-    for (u32 f = 0; f < FUNCTIONS; f++)
-        for (u32 at = 0x100; at < PCI_EXTENDED_BYTES; at += 4) {
-            wr(&m, f, at, 0xffffffff);
-            assert_int_equal(0, rd(&m, f, at));
-        }
-    assert_int_equal(0, m.writes);
-}
-
 static void check_power_up(u32 f) {
     assert_int_equal(0, rd(&m, f, 0x04) & 0xffff);
     assert_int_equal(0xff, rd(&m, f, 0x3c) & 0xff);
@@ -385,7 +373,7 @@ int main(void) {
         cmocka_unit_test(test_bar_sizes), cmocka_unit_test(test_bar_homes), cmocka_unit_test(test_decode),
         cmocka_unit_test(test_moves),     cmocka_unit_test(test_line),      cmocka_unit_test(test_capabilities),
         cmocka_unit_test(test_hidden),    cmocka_unit_test(test_power),     cmocka_unit_test(test_pcie),
-        cmocka_unit_test(test_extended),  cmocka_unit_test(test_flr),       cmocka_unit_test(test_af),
+        cmocka_unit_test(test_flr),       cmocka_unit_test(test_af),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
