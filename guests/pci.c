@@ -1,7 +1,7 @@
 /* A partition's PCI bus as a guest finds it: names every function, moves memory BARs and looks where the registers
- * answer, writes to functions that are not there, and drives two small devices: QEMU's edu and Intel's 82540EM. Prints
- * one line per check. Options: dma (edu), rounds= interrupts of each kind (20), fresh (82540EM: nothing is left of an
- * earlier run), loop: resets the partition once all is done. */
+ * answer, writes to functions that are not there and to extended space, and drives two small devices: QEMU's edu and
+ * Intel's 82540EM. Prints one line per check. Options: dma (edu), rounds= interrupts of each kind (20), fresh (82540EM:
+ * nothing is left of an earlier run), loop: resets the partition once all is done. */
 #include "core/base/bits.h"
 #include "core/base/pci.h"
 #include "core/base/string.h"
@@ -50,7 +50,7 @@ static void check(const char *name, u32 slot, bool good, u64 detail) {
 /* --- configuration space --- */
 
 static void select(u32 bus, u32 slot, u32 offset) {
-    out32(ADDRESS, 0x80000000u | bus << 16 | slot << 11 | (offset & ~3u));
+    out32(ADDRESS, 0x80000000u | (offset & 0xf00) << 16 | bus << 16 | slot << 11 | (offset & 0xfc));
 }
 static u32 get(u32 slot, u32 offset) {
     select(0, slot, offset);
@@ -129,8 +129,39 @@ static void check_foreign(u32 mine) {
 static void check_ecam(u32 slot) {
     u32 different = 0;
 
-    for (u32 at = 0; at < PCI_CONFIG_BYTES; at += 4) different += ecam(slot, at) != get(slot, at);
+    for (u32 at = 0; at < PCI_EXTENDED_BYTES; at += 4) different += ecam(slot, at) != get(slot, at);
     check("ecam", slot, different == 0, different);
+}
+
+/* The list of extended capabilities, and what their registers say. */
+static void show_extended(u32 slot) {
+    u32 header = get(slot, PCI_REG_EXTENDED), at = PCI_REG_EXTENDED;
+
+    for (u32 i = 0; i < PCI_EXTENDED_BYTES / 8 && header; i++) {
+        print("pci: extended %02x at 0x%x: %04x v%u\n", slot, at, header & 0xffff, header >> 16 & 15);
+        if ((header & 0xffff) == PCI_EXT_SERIAL)
+            print("pci: serial %02x %08x%08x\n", slot, get(slot, at + 8), get(slot, at + 4));
+        at = header >> 20;
+        header = at ? get(slot, at) : 0;
+    }
+}
+
+/* Extended space can be written, by both ways, and stays what it is but for masks and severity of errors, which are
+ * put back. Conventional PCI has none: ones. */
+static void check_extended(u32 slot) {
+    u32 express = capability(slot, PCI_CAP_PCIE), wrong = 0;
+
+    for (u32 at = PCI_REG_EXTENDED; at < PCI_EXTENDED_BYTES; at += 4) {
+        u32 old = get(slot, at), first = get(slot, PCI_REG_EXTENDED) & 0xffff, offset = at - PCI_REG_EXTENDED;
+        bool kept = express && first == PCI_EXT_AER && (offset == 8 || offset == 0xc || offset == 0x14);
+
+        put(slot, at, ~old);
+        wrong += (get(slot, at) != old) != kept || (!express && old != ~0u);
+        mmio_write32(ECAM + (slot << 15) + at, old);
+        wrong += get(slot, at) != old;
+    }
+    if (express) show_extended(slot);
+    check("extended", slot, wrong == 0, wrong);
 }
 
 /* A register of BAR 0 that holds what is written, or its complement. */
@@ -316,7 +347,10 @@ void guest_main(void) {
     check("host-bridge", 0, get(0, PCI_REG_REVISION) >> 16 == 0x0600, get(0, PCI_REG_REVISION));
     check_foreign(mine);
     for (u32 slot = 0; slot < 32; slot++)
-        if (mine & BIT(slot)) check_ecam(slot);
+        if (mine & BIT(slot)) {
+            check_ecam(slot);
+            if (slot) check_extended(slot);
+        }
     for (u32 slot = 1; slot < 32; slot++) {
         u32 ids = get(slot, 0);
 

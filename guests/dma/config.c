@@ -24,7 +24,7 @@ static const struct {
     const char *name;
     read_fn read;
     write_fn write;
-    u32 bytes, buses;
+    u32 others, buses; /* registers of functions that are not there */
 } ways[] = {{"port", config_read, config_write, ALL_BYTES, 256}, {"ecam", ecam_read, ecam_write, WIDE_BYTES, 1}};
 
 static bool is_ours(u32 id) {
@@ -45,7 +45,7 @@ static u32 value_of(u32 kind) { return kind == 0 ? ~0u : kind == 1 ? 0 : (u32)no
 
 static void write_all(const struct function *f, u32 way, u32 kind) {
     for (u32 size = 1; size <= 4; size *= 2)
-        for (u32 reg = 0; reg < ways[way].bytes; reg += size) {
+        for (u32 reg = 0; reg < WIDE_BYTES; reg += size) {
             if (reg >= ALL_BYTES && size < 4 && reg % 64 >= 8 && !option_given("long")) continue;
             ways[way].write(f->id, reg, size, value_of(kind));
         }
@@ -98,13 +98,15 @@ static u32 foreign_value(u32 id, u32 reg) {
 
 /* Registers from first on: noise in all sizes, after which they read as ever. */
 static void write_foreign(u32 way, u32 id, u32 first, u32 step) {
-    for (u32 reg = first; reg < ways[way].bytes; reg += step) {
+    u32 bytes = of_machine(id) ? WIDE_BYTES : ways[way].others;
+
+    for (u32 reg = first; reg < bytes; reg += step) {
         u32 size = BIT(noise() % 3);
 
         ways[way].write(id, reg | ((u32)noise() & 3 & -size), size, (u32)noise());
         if (of_machine(id)) ways[way].write(id, reg, 4, ~0u);
     }
-    for (u32 reg = first; reg < ways[way].bytes; reg += step)
+    for (u32 reg = first; reg < bytes; reg += step)
         check(ways[way].read(id, reg, 4) == foreign_value(id, reg), "%s: 0x%x has changed at 0x%x", ways[way].name, id,
               reg);
 }

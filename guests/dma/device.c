@@ -28,12 +28,12 @@ static u8 results[MAX_EDUS][PAGE_4K] __attribute__((aligned(4096)));
 /* --- configuration space */
 
 u32 config_read(u32 id, u32 reg, u32 size) {
-    out32(0xcf8, 0x80000000u | id << 8 | (reg & 0xfc));
+    out32(0xcf8, 0x80000000u | (reg & 0xf00) << 16 | id << 8 | (reg & 0xfc));
     return size == 1 ? in8((u16)(0xcfc + (reg & 3))) : size == 2 ? in16((u16)(0xcfc + (reg & 2))) : in32(0xcfc);
 }
 
 void config_write(u32 id, u32 reg, u32 size, u32 value) {
-    out32(0xcf8, 0x80000000u | id << 8 | (reg & 0xfc));
+    out32(0xcf8, 0x80000000u | (reg & 0xf00) << 16 | id << 8 | (reg & 0xfc));
     if (size == 1) out8((u16)(0xcfc + (reg & 3)), (u8)value);
     if (size == 2) out16((u16)(0xcfc + (reg & 2)), (u16)value);
     if (size == 4) out32(0xcfc, value);

@@ -87,7 +87,7 @@ def assert_steps(machine, name, steps, timeout=300, stage=1):
 def test_linux_drives_devices(boot, modules, served, disk, iommu):
     """Two network cards, three disks, one of them behind USB: data goes and comes back whole."""
     folder, _ = served
-    steps = ["disk:nvme0n1", "disk:vda", "disk:sda", "net:e1000e", "net:virtio_net"]
+    steps = ["extended:e1000e", "disk:nvme0n1", "disk:vda", "disk:sda", "net:e1000e", "net:virtio_net"]
     extra = (IOMMUS[iommu] + nvme(disk, "n0", 5) + network("net0", folder, "e1000e,addr=6")
              + disk("v0") + ["-device", f"virtio-blk-pci,drive=v0,addr=7,{VIRTIO}"]
              + network("net1", folder, f"virtio-net-pci,addr=8,{VIRTIO}")
@@ -97,7 +97,26 @@ def test_linux_drives_devices(boot, modules, served, disk, iommu):
                  ",".join(steps), served, more='pci-reset = "optional"')
     machine = boot(file, modules, cpus=1, memory=768, extra=extra)
     assert_steps(machine, "linux", steps)
+    assert_extended(machine, 0)
     machine.wait_for(r"^\[linux\] init: power off\n")
+    assert_all_ended(machine)
+
+
+def assert_extended(machine, by_ports):
+    """Errors and serial number of QEMU's e1000e, which makes the number of its address."""
+    told = re.findall(r"^\[linux\] pci: extended(?: e1000e)?: (.*)\n", machine.text(), re.M)
+    assert told == ["100 0001 v2", "140 0003 v1 525400ffff123456", f"4096 bytes, ports {by_ports}"]
+
+
+@pytest.mark.only_svm
+def test_linux_extended_by_ports(boot, modules):
+    """Linux that may not use the mapped space reads extended registers by bits 27:24 of port 0xcf8, as it does on every
+    processor of AMD from family 10h on."""
+    steps = ["extended:e1000e"]
+    file = linux("linux", 0, ["00:06.0"], ",".join(steps), words="pci=nommconf", more='pci-reset = "optional"')
+    machine = boot(file, modules, cpus=1, memory=768, cpu="EPYC,+svm,+npt", extra=IOMMUS["intel"] + ["-device", "e1000e,addr=6"])
+    assert_steps(machine, "linux", steps)
+    assert_extended(machine, 1)
     assert_all_ended(machine)
 
 
@@ -140,15 +159,19 @@ def assert_good(text, name, wanted):
     assert wanted <= {check for check, _ in told}
 
 
-COMMON = {"host-bridge", "foreign-reads", "foreign-writes", "ecam", "move", "move-often", "over-memory"}
+COMMON = {"host-bridge", "foreign-reads", "foreign-writes", "ecam", "extended", "move", "move-often", "over-memory"}
 
 
 @pytest.mark.only_svm
 def test_bare_guest(boot, guest, iommu):
     """edu with MSI and DMA, edu by its line, an 82540EM by its line. q35 has INTA of slot s at pin
-    20 + s mod 4 of its I/O APIC."""
-    extra = IOMMUS[iommu] + ["-device", "edu,addr=5", "-device", "e1000,addr=6", "-device", "edu,addr=7"]
-    machine = boot(bus("one", 0, ["00:05.0", "00:06.0 irq 22", "00:07.0 irq 23"], "dma rounds=10 loop",
+    20 + s mod 4 of its I/O APIC. Extended space: an 82574 has errors and a serial number, an NVMe controller that can
+    make others ARI and SR-IOV, which are hidden; the others are conventional."""
+    extra = (IOMMUS[iommu] + ["-device", "edu,addr=5", "-device", "e1000,addr=6", "-device", "edu,addr=7"]
+             + ["-device", "e1000e,addr=8,mac=52:54:00:ab:cd:ef", "-device", "nvme-subsys,id=ss0", "-device",
+                "nvme,serial=1,subsys=ss0,addr=9,max_ioqpairs=10,msix_qsize=9,sriov_max_vfs=4,sriov_vq_flexible=8,"
+                "sriov_vi_flexible=4"])
+    machine = boot(bus("one", 0, ["00:05.0", "00:06.0 irq 22", "00:07.0 irq 23", "00:08.0", "00:09.0"], "dma rounds=10 loop",
                        'restart = { on = "reset", limit = 1 }'),
                    {"pci.elf": guest("pci.elf")}, cpus=1, extra=extra)
     assert_all_ended(machine, 120)
@@ -157,6 +180,8 @@ def test_bare_guest(boot, guest, iommu):
     first, second = machine.text().split("[mullion] one: restart 1 of 1\n")
     for text in first, second:
         assert_good(text, "one", wanted)
+        assert re.findall(r"pci: (?:extended|serial) (\w\w (?:at .*|\w{16}))\n", text) == [
+            "04 at 0x100: 0001 v2", "04 at 0x140: 0003 v1", "04 525400ffffabcdef"]
 
 
 @pytest.mark.only_svm
