@@ -93,6 +93,7 @@ $(O)/unit/test_core_%: $(O)/unit/test/unit/test_core_%.o $(UTOBJS) $(UTCORE)
 $(O)/unit/test_vtd $(O)/unit/test_vtd_ids: $(O)/unit/drivers/vtd.o
 $(O)/unit/test_uart: $(O)/unit/drivers/uart.o
 $(O)/unit/test_vendor_probe: $(O)/unit/svm/probe.o $(O)/unit/vmx/probe.o
+$(O)/unit/test_vmx_state: $(O)/unit/vmx/state.o
 $(O)/unit/test_screen: $(O)/unit/drivers/screen.o
 # An independent disassembler, for one test only.
 $(O)/unit/test_insn_capstone: UTLIBS := -lcapstone

@@ -219,6 +219,7 @@ static void make_vcpu(struct partition *p, u32 index) {
         .xcr0_allowed = machine.xcr0,
         .no_rdtscp = machine.caps.no_rdtscp,
         .no_invpcid = machine.caps.no_invpcid,
+        .la57 = machine.caps.la57,
     };
 
     v->partition = p;

@@ -180,11 +180,11 @@ static void on_timer(struct vcpu *v, const struct vm_exit *exit) {
 }
 
 /* SDM Vol 2B, MOV - Move to/from Control Registers: what the guest's CPUID does not offer is reserved; long mode needs
- * PAE; PCIDs begin in long mode, with none in CR3. */
+ * PAE, and keeps its number of levels; PCIDs begin in long mode, with none in CR3. */
 static bool cr4_allowed(struct vcpu *v, u64 value) {
     const struct vendor_ops *ops = machine.vendor;
     bool long_mode = ops->get_reg(&v->hw, REG_EFER) & EFER_LMA;
-    u64 set = value & ~ops->get_reg(&v->hw, REG_CR4);
+    u64 old = ops->get_reg(&v->hw, REG_CR4);
     u64 allowed = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
                   CR4_OSXMMEXCPT;
     const struct cpuid_regs *one = &v->cpuid.basic[1].regs;
@@ -193,9 +193,10 @@ static bool cr4_allowed(struct vcpu *v, u64 value) {
 
     allowed |= (one->ecx & BIT(17) ? CR4_PCIDE : 0) | (one->ecx & BIT(26) ? CR4_OSXSAVE : 0);
     allowed |= (seven->ebx & BIT(0) ? CR4_FSGSBASE : 0) | (seven->ebx & BIT(7) ? CR4_SMEP : 0) |
-               (seven->ebx & BIT(20) ? CR4_SMAP : 0) | (seven->ecx & BIT(2) ? CR4_UMIP : 0);
-    if (long_mode && !(value & CR4_PAE)) return false;
-    if ((set & CR4_PCIDE) && (!long_mode || (ops->get_reg(&v->hw, REG_CR3) & 0xfff))) return false;
+               (seven->ebx & BIT(20) ? CR4_SMAP : 0) | (seven->ecx & BIT(2) ? CR4_UMIP : 0) |
+               (seven->ecx & BIT(16) ? CR4_LA57 : 0);
+    if (long_mode && (!(value & CR4_PAE) || ((value ^ old) & CR4_LA57))) return false;
+    if ((value & ~old & CR4_PCIDE) && (!long_mode || (ops->get_reg(&v->hw, REG_CR3) & 0xfff))) return false;
     return !(value & ~allowed);
 }
 

@@ -81,12 +81,20 @@ static const struct insn_opcode opcodes[EXIT_REASONS] = {
     [EXIT_XSETBV] = {0xffffff, 0xd1010f, 3},
 };
 
+/* With five levels of tables the short way begins here, so that it costs nothing where there are four. */
 static __attribute__((noinline)) u32 decoded_length(struct vcpu *v, const struct vm_exit *exit) {
     struct vcpu_context c;
     struct insn_fault fault;
     struct insn insn;
-    int error = fetch_decode(v, &c, &insn, &fault);
+    const u8 *bytes = NULL;
+    u32 known = 0;
+    int error;
 
+    machine.vendor->get_context(&v->hw, &c);
+    if ((c.cr4 & CR4_LA57) && mode_of(&c) == INSN_64) bytes = walk_code(&v->partition->code, c.cr3, c.rip, true);
+    if (bytes) known = insn_known_length(bytes, &opcodes[exit->reason], true);
+    if (known) return known;
+    error = fetch_decode(v, &c, &insn, &fault);
     if (error == 0) return insn.length;
     fail(v, error, &fault, exit);
     return 0;
@@ -94,7 +102,7 @@ static __attribute__((noinline)) u32 decoded_length(struct vcpu *v, const struct
 
 u32 guest_instruction_length(struct vcpu *v, const struct vm_exit *exit) {
     struct code_address code = machine.vendor->code_address(&v->hw);
-    const u8 *bytes = code.la ? walk_code(&v->partition->code, code.cr3, code.la) : NULL;
+    const u8 *bytes = code.la ? walk_code(&v->partition->code, code.cr3, code.la, false) : NULL;
     u32 length;
 
     if (bytes) {
@@ -107,7 +115,7 @@ u32 guest_instruction_length(struct vcpu *v, const struct vm_exit *exit) {
 /* MOV to or from a control register in 64-bit code, without any prefix but REX: the usual case. */
 static bool quick_cr(struct vcpu *v, struct vm_exit *exit) {
     struct code_address code = machine.vendor->code_address(&v->hw);
-    const u8 *b = code.la ? walk_code(&v->partition->code, code.cr3, code.la) : NULL;
+    const u8 *b = code.la ? walk_code(&v->partition->code, code.cr3, code.la, false) : NULL;
     u8 rex = b && *b >> 4 == 4 ? *b++ : 0;
 
     if (!b || b[0] != 0x0f || (b[1] & 0xfd) != 0x20) return false;

@@ -155,7 +155,8 @@ static u64 *table_of(const struct pt *pt, u64 entry) { return pt->mem->virt(pt->
 /* True if every address from first to last has a place in the table. */
 static bool covers(const struct pt *pt, u64 first, u64 last) {
     if (last < first) return false;
-    if (pt->format->sign_extended) return is_canonical(first) && is_canonical(last) && first >> 63 == last >> 63;
+    if (pt->format->sign_extended)
+        return is_canonical(first, 48) && is_canonical(last, 48) && first >> 63 == last >> 63;
     return last < level_bytes(pt->format->levels + 1);
 }
 

@@ -16,11 +16,11 @@ bool svm_flush_by_asid __attribute__((section(".late")));
 bool svm_cr4_exits __attribute__((section(".late")));
 
 /* Has this processor a feature with a bit in CR4 that no guest's CPUID shows? APM Vol 3, CPUID Fn0000_0007: protection
- * keys, shadow stacks, 57-bit addresses, supervisor keys; IBT; FRED and what else subleaf 1 may bring. */
+ * keys, shadow stacks, supervisor keys; IBT; FRED and what else subleaf 1 may bring. */
 static bool has_hidden_cr4(void) {
     struct cpuid_result r = cpuid_has_leaf(7) ? cpuid(7, 0) : (struct cpuid_result){0};
 
-    return (r.ecx & (BIT(3) | BIT(7) | BIT(16) | BIT(31))) || (r.edx & BIT(20)) ||
+    return (r.ecx & (BIT(3) | BIT(7) | BIT(31))) || (r.edx & BIT(20)) ||
            (r.eax && (cpuid(7, 1).eax & (BIT(6) | BIT(17) | BIT(26))));
 }
 
@@ -50,6 +50,7 @@ int svm_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     *caps = (struct vendor_caps){
         .max_leaf = giant ? 3 : 2,
         .next_rip = svm_next_rip,
+        .la57 = true, /* whatever levels the host and its nested tables have: APM Vol 2, Nested Paging */
     };
     fmt(caps->summary, sizeof(caps->summary), "revision %u, %u asids, nested paging with pages up to %s%s%s",
         r.eax & 0xff, r.ebx, giant ? "1 GiB" : "2 MiB",

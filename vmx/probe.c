@@ -217,6 +217,8 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     /* SDM Vol 3C, Secondary Processor-Based VM-Execution Controls: without these a guest's are #UD. */
     caps->no_rdtscp = !(words[SECONDARY] & PROC2_RDTSCP);
     caps->no_invpcid = !(words[SECONDARY] & PROC2_INVPCID);
+    /* Tables of guest and host, and EPT, have levels of their own. SDM Vol 3D, VMX-Fixed Bits in CR4. */
+    caps->la57 = rdmsr(MSR_VMX_CR4_FIXED1) & CR4_LA57;
     summarize(caps, words);
     return 0;
 }

@@ -31,7 +31,7 @@ extern struct vmx_info vmx;
 /* CR4 bits that a guest may set where the processor has them; setting any other exits. */
 #define VMX_CR4_GUEST                                                                                                  \
     (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |             \
-     CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+     CR4_OSXMMEXCPT | CR4_UMIP | CR4_LA57 | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
 
 /* A field that this processor lacks, or no current VMCS: an error of ours. */
 void vmcs_failed(u32 field, const char *what) noreturn_fn __attribute__((cold));

@@ -21,6 +21,6 @@ static inline u64 max_u64(u64 a, u64 b) { return a > b ? a : b; }
 /* True if [a, a + a_len) and [b, b + b_len) share a byte. Neither range may wrap. */
 static inline bool ranges_overlap(u64 a, u64 a_len, u64 b, u64 b_len) { return a < b + b_len && b < a + a_len; }
 
-/* True if a linear address has bits 63:47 equal (four-level paging). SDM Vol 1, Canonical
- * Addressing. */
-static inline bool is_canonical(u64 la) { return (u64)((s64)(la << 16) >> 16) == la; }
+/* True if bits 63:bits - 1 of a linear address are equal: 48 with four-level paging, 57 with five levels. SDM Vol 1,
+ * Canonical Addressing. */
+static inline bool is_canonical(u64 la, u32 bits) { return (u64)((s64)(la << (64 - bits)) >> (64 - bits)) == la; }

@@ -6,18 +6,19 @@
  * Fetching the bytes of an intercepted instruction is part of the exit path on CPUs without
  * next-RIP: fetch_quick() does the common case, and entries are written only if they must be.
  *
- *   four levels      PML4E 47:39   PDPTE 38:30   PDE 29:21   PTE 20:12
- *   PAE                            PDPTE 31:30   PDE 29:21   PTE 20:12
- *   32-bit                                       PDE 31:22   PTE 21:12
+ *   five levels      PML5E 56:48   PML4E 47:39   PDPTE 38:30   PDE 29:21   PTE 20:12
+ *   four levels                    PML4E 47:39   PDPTE 38:30   PDE 29:21   PTE 20:12
+ *   PAE                                          PDPTE 31:30   PDE 29:21   PTE 20:12
+ *   32-bit                                                     PDE 31:22   PTE 21:12
  *
- * Not offered to guests and so not here: five levels, protection keys, shadow stacks. */
+ * Not offered to guests and so not here: protection keys, shadow stacks. */
 #include "core/insn/walk.h"
 
 #include "core/base/errors.h"
 #include "core/base/string.h"
 #include "core/base/x86.h"
 
-/* SDM Vol 3A, 4-Level Paging, formats of paging-structure entries. */
+/* SDM Vol 3A, 4-Level Paging and 5-Level Paging, formats of paging-structure entries. */
 #define PTE_PRESENT  BIT(0)
 #define PTE_WRITE    BIT(1)
 #define PTE_USER     BIT(2)
@@ -142,8 +143,8 @@ static int walk_levels(struct window *w, const struct walk_cpu *cpu, const struc
             page = (entry & 0xffc00000u) | bits_get(entry, 13, 8) << 32;
             bad |= (entry & BIT(21)) | (page & cpu->reserved);
         } else if (leaf && shift > 12) {
-            /* A large page has no address bits below its size (bit 12 is PAT); a PML4E is never one. */
-            bad |= shift == 39 ? 1 : entry & offset & ~0x1fffull;
+            /* A large page has no address bits below its size (bit 12 is PAT); a PML4E or PML5E is never one. */
+            bad |= shift >= 39 ? 1 : entry & offset & ~0x1fffull;
         }
         if (bad) return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
         if (leaf) {
@@ -192,7 +193,11 @@ static int translate(struct window *w, const struct walk_cpu *cpu, u64 la, u32 a
     struct paging p = {8, cpu->reserved | (cpu->efer & EFER_NXE ? 0 : PTE_NX), PTE_LARGE};
 
     if (__builtin_expect((cpu->efer & EFER_LMA) != 0, 1)) {
-        if (!is_canonical(la)) return not_canonical(fault);
+        if (__builtin_expect(cpu->cr4 & CR4_LA57, 0)) {
+            if (!is_canonical(la, 57)) return not_canonical(fault);
+            return walk_levels(w, cpu, &p, la, access, cpu->cr3 & PTE_ADDRESS, 48, out, fault);
+        }
+        if (!is_canonical(la, 48)) return not_canonical(fault);
         return walk_levels(w, cpu, &p, la, access, cpu->cr3 & PTE_ADDRESS, 39, out, fault);
     }
     la = (u32)la;
@@ -241,9 +246,10 @@ static inline bool quick_step(struct quick *q, u64 la, u32 shift) {
 
 /* Down to the leaf. Returns the page's size, or 0: nothing is known. An entry that does not look
  * like a table's must be a large page, alike but for one bit. */
-static inline u64 quick_leaf(struct quick *q, u64 la) {
+static inline u64 quick_leaf(struct quick *q, u64 la, bool five_levels) {
     u64 size;
 
+    if (five_levels && !quick_step(q, la, 45)) return 0;
     if (!quick_step(q, la, 36)) return 0;
     if (!quick_step(q, la, 27)) {
         size = PAGE_1G;
@@ -257,16 +263,17 @@ static inline u64 quick_leaf(struct quick *q, u64 la) {
     return size;
 }
 
-/* The common fetch: four levels, one page, tables and code in one region, every entry present,
+/* The common fetch: long mode, one page, tables and code in one region, every entry present,
  * accessed and executable, so that one comparison per level settles it. False: nothing is known,
  * take the long way. */
 static inline bool fetch_quick(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u8 *out, u32 max) {
     struct quick q = {.entry = cpu->cr3, .rights = PTE_USER};
+    bool five_levels = cpu->cr4 & CR4_LA57;
     u64 size, at = cpu->cr3 & PTE_ADDRESS;
     const struct region *r = mem->regions + mem->count; /* the largest tends to be last */
 
-    if (!(cpu->efer & EFER_LMA) || max - 8 > 8 || (la & (PAGE_4K - 1)) + max > PAGE_4K || !is_canonical(la))
-        return false;
+    if (!(cpu->efer & EFER_LMA) || max - 8 > 8 || (la & (PAGE_4K - 1)) + max > PAGE_4K) return false;
+    if (__builtin_expect(!is_canonical(la, 48), 0) && !(five_levels && is_canonical(la, 57))) return false;
     do {
         if (r == mem->regions) return false;
         r--;
@@ -277,7 +284,7 @@ static inline bool fetch_quick(const struct gmem *mem, const struct walk_cpu *cp
     q.host = (const u8 *)(r->hpa.v + mem->hva_offset);
     q.want = PTE_PRESENT | PTE_ACCESSED | (cpu->cpl == 3 ? PTE_USER : 0);
     q.mask = q.want | PTE_NX | PTE_LARGE | cpu->reserved;
-    size = quick_leaf(&q, la);
+    size = quick_leaf(&q, la, five_levels);
     if (size == 0 || (q.rights && cpu->cpl != 3 && (cpu->cr4 & CR4_SMEP))) return false;
     at = ((q.entry & PTE_ADDRESS & ~(size - 1)) | (la & (size - 1))) - q.base;
     if (at >= q.bytes) return false;

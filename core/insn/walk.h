@@ -1,4 +1,4 @@
-/* Guest linear to guest physical, in software: no paging, 32-bit, PAE, four-level. Pure.
+/* Guest linear to guest physical, in software: no paging, 32-bit, PAE, four and five levels. Pure.
  * Sets accessed and dirty bits as hardware does. Source: SDM Vol 3A, Paging; APM Vol 2, Page
  * Translation and Protection. */
 #pragma once

@@ -1,5 +1,6 @@
 /* The short way from rip to the bytes of an instruction that the processor has just fetched itself. Inline: it runs at
- * every exit of a processor that does not tell the next rip. Pure. Source: SDM Vol 3A, 4-Level Paging. */
+ * every exit of a processor that does not tell the next rip. Pure. Source: SDM Vol 3A, 4-Level Paging and
+ * 5-Level Paging. */
 #pragma once
 
 #include "core/base/bits.h"
@@ -17,8 +18,9 @@ struct code_window {
 };
 
 /* Where the code at linear address `la` lies, if tables and code are in the window and have been used before, and the
- * page does not end too soon; else NULL, and walk.h has the long way. Rights are not checked: the processor did. */
-static inline const u8 *walk_code(const struct code_window *w, u64 cr3, u64 la) {
+ * page does not end too soon; else NULL, and walk.h has the long way. Rights and canonicality are not checked: the
+ * processor did. five_levels: a constant, so that it costs nothing. */
+static inline const u8 *walk_code(const struct code_window *w, u64 cr3, u64 la, bool five_levels) {
     u64 entry = cr3, seen = ~(u64)0, page = PAGE_4K, offset;
 
     if ((la & (PAGE_4K - 1)) > PAGE_4K - WALK_CODE_BYTES) return NULL;
@@ -30,6 +32,9 @@ static inline const u8 *walk_code(const struct code_window *w, u64 cr3, u64 la) 
     entry = *(const volatile u64 *)(w->host + offset + (la >> ((shift)-3) & 0xff8));                                   \
     seen &= entry
 
+    if (five_levels) {
+        WALK_CODE_STEP(48);
+    }
     WALK_CODE_STEP(39);
     WALK_CODE_STEP(30);
     if (entry & WALK_CODE_LARGE) {

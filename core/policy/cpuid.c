@@ -76,6 +76,8 @@ static void feature_leaves(struct build *b) {
     b->t->basic[6].regs.eax = L6_EAX_ARAT;
 }
 
+static bool has_la57(const struct build *b) { return b->rq->la57 && host(b, 7, 0).ecx & L7_ECX_LA57; }
+
 static void leaf_7(struct build *b) {
     u64 xcr0 = b->rq->xcr0_allowed;
     bool avx = (xcr0 & XCR0_AVX) != 0, avx512 = (xcr0 & XCR0_AVX512) == XCR0_AVX512;
@@ -87,7 +89,8 @@ static void leaf_7(struct build *b) {
     add_sub(b, &b->t->basic[7],
             (struct cpuid_regs){
                 .ebx = (r.ebx & (L7_EBX_PLAIN | when(avx, L7_EBX_AVX) | when(avx512, L7_EBX_AVX512))) | L7_EBX_ALWAYS,
-                .ecx = r.ecx & (L7_ECX_PLAIN | when(avx, L7_ECX_AVX) | when(avx512, L7_ECX_AVX512)),
+                .ecx = r.ecx & (L7_ECX_PLAIN | when(has_la57(b), L7_ECX_LA57) | when(avx, L7_ECX_AVX) |
+                                when(avx512, L7_ECX_AVX512)),
                 .edx = r.edx & (L7_EDX_PLAIN | when(avx512, L7_EDX_AVX512)),
             });
 }
@@ -170,8 +173,8 @@ static void ext_leaves(struct build *b) {
         *ext(b, leaf) = host(b, leaf, 0);
     ext(b, EXT + 7)->edx = host(b, EXT + 7, 0).edx & E7_EDX_INVARIANT_TSC;
     r = host(b, EXT + 8, 0);
-    /* Stage 2 has four levels: addresses of 48 bits, whatever the machine has beyond. */
-    ext(b, EXT + 8)->eax = (u32)min_u64(r.eax & 0xff, 48) | 48u << 8;
+    /* Stage 2 has four levels: physical addresses of 48 bits, whatever the machine has beyond. */
+    ext(b, EXT + 8)->eax = (u32)min_u64(r.eax & 0xff, 48) | (has_la57(b) ? 57u : 48u) << 8;
     if (!b->amd) return;
     ext(b, EXT + 8)->ebx = r.ebx & E8_EBX_PLAIN;
     ext(b, EXT + 8)->ecx = (u32)min_u64(cores - 1, 255) | b->core_bits << 12;

@@ -51,6 +51,7 @@ struct cpuid_request {
     u64 xcr0_allowed; /* out of policy_xcr0() */
     bool no_rdtscp,
         no_invpcid; /* the processor has them, but would not let a guest execute them; no_rdtscp: nor RDPID */
+    bool la57;      /* 57-bit linear addresses may be shown, if the machine has them */
 };
 
 /* XCR0 bits that guests may use: x87, SSE, AVX, AVX-512 as the machine has them; never PKRU, MPX,

@@ -47,9 +47,9 @@
 #define L7_EBX_INVPCID B(10)
 #define L7_ECX_RDPID   B(22)
 #define L7_EBX_AVX512  (B(16) | B(17) | B(21) | B(26) | B(27) | B(28) | B(30) | B(31)) /* F DQ IFMA PF ER CD BW VL */
-/* Left out of ECX: PKU, OSPKE, WAITPKG, CET, LA57, MAWAU, bus lock, key locker, ENQCMD, SGX, PKS.
- */
+/* Left out of ECX: PKU, OSPKE, WAITPKG, CET, MAWAU, bus lock, key locker, ENQCMD, SGX, PKS. */
 #define L7_ECX_PLAIN  (B(2) | B(8) | B(22) | B(27) | B(28)) /* UMIP GFNI RDPID MOVDIRI MOVDIR64B */
+#define L7_ECX_LA57   B(16)
 #define L7_ECX_AVX    (B(9) | B(10))                        /* VAES VPCLMULQDQ */
 #define L7_ECX_AVX512 (B(1) | B(6) | B(11) | B(12) | B(14)) /* VBMI VBMI2 VNNI BITALG VPOPCNTDQ */
 /* Left out of EDX: all that SPEC_CTRL, PRED_CMD, FLUSH_CMD, ARCH_CAPABILITIES or CORE_CAPABILITIES

@@ -27,7 +27,7 @@ static void cr0(void) {
 }
 
 static void cr4(void) {
-    const u64 never = CR4_PAE | CR4_LA57 | CR4_VMXE | CR4_SMXE | CR4_CET;
+    const u64 never = CR4_PAE | CR4_LA57 /* in long mode */ | CR4_VMXE | CR4_SMXE | CR4_CET;
     const u64 harmless = 0xfff & ~(u64)CR4_PAE;
     u64 old = read_cr4();
 

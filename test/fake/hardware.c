@@ -58,12 +58,12 @@ void hardware_forget_console(void) { fake_hw.console_length = 0; }
 u64 rdmsr(u32 msr) { return msr == MSR_APIC_BASE ? FAKE_LAPIC_PA | APIC_BASE_ENABLE : 0; }
 void wrmsr(u32 msr, u64 value) { (void)msr, (void)value; }
 
-/* A processor with VMX, XSAVE, SMEP, SMAP, UMIP and 1 GiB pages. */
+/* A processor with VMX, XSAVE, SMEP, SMAP, UMIP, 57-bit linear addresses and 1 GiB pages. */
 struct cpuid_result cpuid(u32 leaf, u32 sub) {
     switch (leaf) {
     case 0: return (struct cpuid_result){0xd, 0x756e6547, 0x6c65746e, 0x49656e69};
     case 1: return (struct cpuid_result){0x000506e3, 0x00010800, 0x1c000000 | BIT(5), 0x1783fbff};
-    case 7: return (struct cpuid_result){0, sub ? 0 : BIT(0) | BIT(7) | BIT(20), sub ? 0 : BIT(2), 0};
+    case 7: return (struct cpuid_result){0, sub ? 0 : BIT(0) | BIT(7) | BIT(20), sub ? 0 : BIT(2) | BIT(16), 0};
     case 0xd:
         return sub ? (struct cpuid_result){sub == 2 ? 256 : 0, sub == 2 ? 576 : 0, 0, 0}
                    : (struct cpuid_result){7, 0x340, 0x340, 0};

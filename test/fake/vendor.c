@@ -23,8 +23,10 @@ static void must(bool truth) {
 
 static int probe(struct vendor_caps *caps, char *why, size_t why_size) {
     fmt(why, why_size, "the fake has nothing|take another");
-    *caps = (struct vendor_caps){
-        .max_leaf = fake_cpu.small_leaves ? 2 : 3, .timer = fake_cpu.timer, .longest_run = caps->longest_run};
+    *caps = (struct vendor_caps){.max_leaf = fake_cpu.small_leaves ? 2 : 3,
+                                 .timer = fake_cpu.timer,
+                                 .la57 = true,
+                                 .longest_run = caps->longest_run};
     fmt(caps->summary, sizeof(caps->summary), "scripted");
     return fake_cpu.refuse_probe ? -E_UNSUPPORTED : 0;
 }
@@ -107,7 +109,7 @@ static bool is_long(const struct fake_vcpu *f) { return f->seg[VSEG_CS].attribut
 static struct code_address code_address(struct vcpu_hw *hw) {
     const struct fake_vcpu *f = fake_of(hw);
 
-    if (!is_long(f) || !(f->reg[REG_EFER] & EFER_LMA)) return (struct code_address){0, 0};
+    if (!is_long(f) || !(f->reg[REG_EFER] & EFER_LMA) || f->reg[REG_CR4] & CR4_LA57) return (struct code_address){0, 0};
     return (struct code_address){f->reg[REG_RIP], f->reg[REG_CR3]};
 }
 

@@ -141,7 +141,7 @@ static void check_address(u64 va) {
     u32 rights;
 
     REQUIRE((found.leaf_level != 0) == (r != NULL));
-    if (w.pt.format == &pt_host ? !is_canonical(va) : va >> width() != 0)
+    if (w.pt.format == &pt_host ? !is_canonical(va, 48) : va >> width() != 0)
         return; /* the processor would not get as far as the table */
     walked = walk(va);
     REQUIRE(walked.present == (r != NULL));

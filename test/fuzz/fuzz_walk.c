@@ -1,4 +1,4 @@
-/* Arbitrary guest page tables under the software walk. Input: control registers, address and
+/* Arbitrary guest page tables, of five levels too, under the software walk. Input: control registers, address and
  * access, then the guest's memory: eight pages, of which two are read-only. Holds: no access
  * outside of it (it ends where its allocation ends); nothing but accessed and dirty bits changes,
  * and in read-only pages nothing; a translation keeps the offset in the page and comes out the same
@@ -65,12 +65,13 @@ static void walk(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     struct input in = {data, size};
     u64 modes = take(&in, 1), la;
-    u32 access = (u32)take(&in, 1) & (WALK_WRITE | WALK_FETCH | WALK_SYSTEM);
+    u32 how = (u32)take(&in, 1), access = how & (WALK_WRITE | WALK_FETCH | WALK_SYSTEM);
     struct walk_cpu cpu = {.cr0 = CR0_PE | (modes & 1 ? CR0_WP : 0) | (modes & 2 ? 0 : CR0_PG)};
     struct gmem mem;
 
     if (access & WALK_FETCH) access = WALK_FETCH;
-    cpu.cr4 = (modes & 4 ? 0 : CR4_PAE) | (modes & 8 ? CR4_PSE : 0) | (modes & 16 ? CR4_SMEP : 0);
+    cpu.cr4 =
+        (modes & 4 ? 0 : CR4_PAE) | (modes & 8 ? CR4_PSE : 0) | (modes & 16 ? CR4_SMEP : 0) | (how & 8 ? CR4_LA57 : 0);
     cpu.efer = (modes & 32 ? EFER_NXE : 0) | (modes & 68 ? 0 : EFER_LME | EFER_LMA);
     cpu.cpl = modes & 128 ? 3 : 0;
     cpu.cr3 = take(&in, 2) << 4;

@@ -1,4 +1,4 @@
-/* PAE paging as core has to know it: PDPTEs, and task switches with tables of their own. */
+/* Paging as core has to know it: PDPTEs, task switches with tables of their own, five levels. */
 #include "test/fake/core_fixture.h"
 
 static const char config[] = "[machine]\nconsole = \"com1\"\n"
@@ -13,6 +13,10 @@ static int setup(void **state) {
 
 static struct vm_exit write_cr0(u8 gpr) {
     return EXIT(CR, .length = 3, .cr = {.gpr = gpr, .write = true, .known = true});
+}
+
+static struct vm_exit write_cr4(u8 gpr) {
+    return EXIT(CR, .length = 3, .cr = {.number = 4, .gpr = gpr, .write = true, .known = true});
 }
 
 #define PDPT 0x9000 /* two of them, 32 bytes apart */
@@ -81,10 +85,91 @@ static void test_task_switch(void **state) {
     }
 }
 
+/* The number of levels changes outside long mode only. SDM Vol 2B, MOV - Move to/from Control Registers. */
+static void test_cr4_la57(void **state) {
+    struct cpuid_regs *seven = &v->cpuid.sub[v->cpuid.basic[7].first];
+
+    (void)state;
+    v->hw.gpr[AX] = 0x80000008;
+    play_skips(EXIT(CPUID, .length = 2), 2);
+    assert_int_equal(57, v->hw.gpr[AX] >> 8 & 0xff);
+    v->hw.gpr[1] = CR4_PAE | CR4_LA57;
+    play_faults(write_cr4(1), VEC_GP, 0);
+    assert_int_equal(CR4_PAE, f->reg[REG_CR4]);
+    f->reg[REG_CR4] = CR4_PAE | CR4_LA57;
+    v->hw.gpr[1] = CR4_PAE;
+    play_faults(write_cr4(1), VEC_GP, 0);
+    v->hw.gpr[1] = CR4_PAE | CR4_LA57 | CR4_PGE; /* others do change */
+    play_skips(write_cr4(1), 3);
+    assert_int_equal(CR4_PAE | CR4_LA57 | CR4_PGE, f->reg[REG_CR4]);
+    v->hw.gpr[1] = CR4_LA57;
+    play_faults(write_cr4(1), VEC_GP, 0); /* PAE stays */
+    f->seg[VSEG_CS].attributes = 0xc09b;  /* compatibility mode is long mode */
+    v->hw.gpr[1] = CR4_PAE;
+    play_faults(write_cr4(1), VEC_GP, 0);
+    f->reg[REG_CR0] = CR0_PE;
+    f->reg[REG_EFER] = EFER_LME;
+    play_skips(write_cr4(1), 3);
+    v->hw.gpr[1] = CR4_PAE | CR4_LA57;
+    play_skips(write_cr4(1), 3);
+    assert_int_equal(CR4_PAE | CR4_LA57, f->reg[REG_CR4]);
+    seven->ecx &= ~(u32)BIT(16); /* a processor without */
+    play_faults(write_cr4(1), VEC_GP, 0);
+    seven->ecx |= BIT(16);
+}
+
+#define PML5   0x9000ull
+#define ALIAS  BIT(48) /* PML5E 1: the boot tables again */
+#define IOAPIC 0xfec00000ull
+#define SI     6
+
+/* Lengths and operands through five levels. */
+static void test_five_levels(void **state) {
+    const struct vm_exit read = EXIT(STAGE2, .stage2 = {.at = {IOAPIC}, .access = ACCESS_READ});
+    const struct vm_exit out = EXIT(IO, .io = {.port = 0x21, .size = 1, .string = true});
+    u64 entry = f->reg[REG_CR3] | 3;
+
+    (void)state;
+    put(PML5 + 8, &entry, 8);
+    f->reg[REG_CR3] = PML5;
+    f->reg[REG_CR4] |= CR4_LA57;
+    put(f->reg[REG_RIP], "\x66\xf2\x0f\xa2", 4);
+    for (u32 accessed = 0; accessed < 2; accessed++) { /* the long way marks all entries, so the second time is short */
+        f->reg[REG_RIP] = FAKE_KERNEL_AT + ALIAS;
+        play_skips(EXIT(CPUID), 4);
+        assert_int_equal(0, gmem_read(&fake_partition(0)->memory, gpa(PML5 + 8), &entry, 8));
+        assert_true(entry & 0x20);
+    }
+    f->reg[REG_RIP] = FAKE_KERNEL_AT; /* PML5E 0 is not there */
+    play_faults(EXIT(CPUID), VEC_PF, PF_FETCH);
+    f->reg[REG_RIP] = BIT(56);
+    play_faults(EXIT(CPUID), VEC_GP, 0);
+    /* mov (%rbx), %eax from the I/O APIC; and a string to a port. */
+    put(FAKE_KERNEL_AT, "\x8b\x03\x6e", 3);
+    f->reg[REG_RIP] = FAKE_KERNEL_AT + ALIAS;
+    v->hw.gpr[BX] = BIT(56);
+    play_faults(read, VEC_GP, 0);
+    v->hw.gpr[BX] = 0x00fffffffffffff0;
+    play_faults(read, VEC_PF, 0);
+    assert_int_equal(0x00fffffffffffff0, f->reg[REG_CR2]);
+    v->hw.gpr[BX] = IOAPIC + ALIAS;
+    v->hw.gpr[AX] = ~0ull;
+    play_skips(read, 2);
+    assert_int_equal(0, v->hw.gpr[AX]);
+    v->hw.gpr[DX] = 0x21;
+    v->hw.gpr[SI] = ~BIT(56);
+    play_faults(out, VEC_GP, 0);
+    v->hw.gpr[SI] = FAKE_KERNEL_AT + ALIAS;
+    play_skips(out, 1);
+    assert_int_equal(FAKE_KERNEL_AT + ALIAS + 1, v->hw.gpr[SI]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_pdptes, fresh),
         cmocka_unit_test_setup(test_task_switch, fresh),
+        cmocka_unit_test_setup(test_cr4_la57, fresh),
+        cmocka_unit_test_setup(test_five_levels, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

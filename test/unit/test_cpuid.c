@@ -20,6 +20,8 @@ struct machine {
     u32 caches;
     u32 phys_bits;
     u32 leaf1_ecx, ext1_ecx;
+    bool no_la57; /* by CPUID; and by VMX */
+    bool vmx_without;
     bool asked_beyond; /* a leaf that the machine does not have was asked for */
 };
 
@@ -36,6 +38,7 @@ static void cpu(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
         memcpy(&r.ecx, m->amd ? "cAMD" : "ntel", 4);
         break;
     case 1: r.ecx = m->leaf1_ecx; break;
+    case 7: r.ecx = m->no_la57 ? ~(u32)BIT(16) : ONES; break;
     case 2: r = (struct cpuid_regs){0xff01, 2, 3, 4}; break;
     case 4:
     case EXT + 0x1d:
@@ -62,15 +65,16 @@ static void cpu(void *ctx, u32 leaf, u32 sub, struct cpuid_regs *out) {
     *out = r;
 }
 
-static const struct machine intel = {false, 0x20, EXT + 8, ONES, 4, 46, ONES, ONES, false};
-static const struct machine amd = {true, 0x10, EXT + 0x28, ONES, 3, 52, ONES, ONES, false};
+static const struct machine intel = {false, 0x20, EXT + 8, ONES, 4, 46, ONES, ONES, false, false, false};
+static const struct machine amd = {true, 0x10, EXT + 0x28, ONES, 3, 52, ONES, ONES, false, false, false};
 
 static struct cpuid_table table;
 
 static bool no_rdtscp, no_invpcid; /* what the vendor says of the next table */
 
 static void build(struct machine m, u32 vcpu, u32 count, u64 tsc_hz) {
-    struct cpuid_request rq = {cpu, &m, vcpu, vcpu, count, tsc_hz, policy_xcr0(cpu, &m), no_rdtscp, no_invpcid};
+    struct cpuid_request rq = {cpu,       &m,         vcpu,          vcpu, count, tsc_hz, policy_xcr0(cpu, &m),
+                               no_rdtscp, no_invpcid, !m.vmx_without};
 
     memset(&table, 0xee, sizeof(table));
     assert_int_equal(0, cpuid_table_build(&table, &rq));
@@ -106,7 +110,7 @@ static void test_basic(void **state) {
     check(3, 0, 0, 0, 0, 0);
     check(5, 0, 0, 0, 0, 0); /* MONITOR */
     check(6, 0, 4, 0, 0, 0); /* ARAT */
-    check(7, 0, 0, 0xfdbf27eb, 0x18405f46, 0x0080451c);
+    check(7, 0, 0, 0xfdbf27eb, 0x18415f46, 0x0080451c);
     check(7, 1, 0, 0, 0, 0);
     check(9, 0, 0, 0, 0, 0);
     check(0xa, 0, 0, 0, 0, 0); /* performance counters */
@@ -176,7 +180,7 @@ static void test_xsave(void **state) {
     check(0xd, 0, 7, 832, 832, 0);
     check(0xd, 3, 0, 0, 0, 0);
     assert_int_equal(0x219c27eb, ask(7, 0).ebx);
-    assert_int_equal(0x18400704, ask(7, 0).ecx);
+    assert_int_equal(0x18410704, ask(7, 0).ecx);
     assert_int_equal(0x4410, ask(7, 0).edx);
     /* SSE only: nothing that needs the upper halves. */
     m.xcr0 = 0xe3;
@@ -200,6 +204,28 @@ static void test_xsave(void **state) {
     check(0xb, 1, 1, 2, 0x201, 0);
 }
 
+/* 57-bit linear addresses, if the processor has them and lets a guest have them; their size goes with the bit, whatever
+ * the machine says of it. */
+static void test_la57(void **state) {
+    struct machine m;
+
+    (void)state;
+    for (u32 i = 0; i < 8; i++) {
+        bool has = !(i & 3);
+
+        m = i & 4 ? amd : intel;
+        m.no_la57 = i & 1;
+        m.vmx_without = i & 2;
+        build(m, 0, 1, 1000000000);
+        assert_int_equal(has, ask(7, 0).ecx >> 16 & 1);
+        assert_int_equal(has ? 57 : 48, ask(EXT + 8, 0).eax >> 8);
+    }
+    m = intel;
+    m.max_basic = 5;
+    build(m, 0, 1, 1000000000);
+    assert_int_equal(48, ask(EXT + 8, 0).eax >> 8);
+}
+
 static void test_ext_intel(void **state) {
     (void)state;
     build(intel, 0, 2, 1000000000);
@@ -207,7 +233,7 @@ static void test_ext_intel(void **state) {
     check(EXT + 1, 0, ONES, 0, 0x000109e1, 0x2c500800);
     assert_int_equal(0x74736554, ask(EXT + 2, 0).eax);
     check(EXT + 7, 0, 0, 0, 0, 0x100);
-    check(EXT + 8, 0, 46 | 48 << 8, 0, 0, 0);
+    check(EXT + 8, 0, 46 | 57 << 8, 0, 0, 0);
     check(EXT + 0x1d, 0, 0, 0, 0, 0);
     check(EXT + 0x1e, 0, 0, 0, 0, 0);
 }
@@ -219,7 +245,7 @@ static void test_ext_amd(void **state) {
     build(m, 3, 4, 1000000000);
     assert_int_equal(EXT + 0x21, ask(EXT, 0).eax);
     check(EXT + 1, 0, ONES, 0, 0x000109e1 | BIT(1) | BIT(22), 0x2dd3fbff);
-    check(EXT + 8, 0, 48 | 48 << 8, 5, 3 | 2 << 12, 0);
+    check(EXT + 8, 0, 48 | 57 << 8, 5, 3 | 2 << 12, 0);
     check(EXT + 0xa, 0, 0, 0, 0, 0); /* SVM */
     check(EXT + 0x19, 0, ONES, ONES, ONES, ONES);
     check(EXT + 0x1a, 0, 7, 0, 0, 0);
@@ -290,7 +316,7 @@ static void test_refused_instructions(void **state) {
 /* Eight caches of either kind fit; the table never runs over. */
 static void test_full(void **state) {
     struct machine m = amd;
-    struct cpuid_request rq = {cpu, &m, 0, 0, 1, 1000000000, 0xe7, false, false};
+    struct cpuid_request rq = {cpu, &m, 0, 0, 1, 1000000000, 0xe7, false, false, false};
 
     (void)state;
     m.caches = 100;
@@ -302,15 +328,11 @@ static void test_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basic),
-        cmocka_unit_test(test_state),
-        cmocka_unit_test(test_topology),
-        cmocka_unit_test(test_xsave),
-        cmocka_unit_test(test_ext_intel),
-        cmocka_unit_test(test_ext_amd),
-        cmocka_unit_test(test_refused_instructions),
-        cmocka_unit_test(test_hypervisor),
-        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_basic),      cmocka_unit_test(test_state),
+        cmocka_unit_test(test_topology),   cmocka_unit_test(test_xsave),
+        cmocka_unit_test(test_la57),       cmocka_unit_test(test_ext_intel),
+        cmocka_unit_test(test_ext_amd),    cmocka_unit_test(test_refused_instructions),
+        cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

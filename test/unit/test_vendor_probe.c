@@ -19,8 +19,9 @@
 
 static struct {
     u32 pin[2], proc[2], secondary[2], exit[2], entry[2]; /* must be 1; may be 1 */
-    u64 ept, vm_cr;
+    u64 ept, vm_cr, cr4_fixed1;
     u32 svm_edx, leaf_1_ecx;
+    struct cpuid_result leaf_7, leaf_7_1;
     bool true_msrs, svm_leaf, locked;
 } machine;
 
@@ -45,6 +46,7 @@ u64 rdmsr(u32 msr) {
     case 0x490: return pair(machine.entry);
     case EPT_VPID: return machine.ept;
     case MSR_VMX_CR0_FIXED1: return ~0u;
+    case MSR_VMX_CR4_FIXED1: return machine.cr4_fixed1;
     case MSR_VM_CR: return machine.vm_cr;
     default: return 0;
     }
@@ -53,7 +55,7 @@ u64 rdmsr(u32 msr) {
 bool cpuid_has_leaf(u32 leaf) { return leaf != 0x8000000a || machine.svm_leaf; }
 
 struct cpuid_result cpuid(u32 leaf, u32 sub) {
-    (void)sub;
+    if (leaf == 7) return sub ? machine.leaf_7_1 : machine.leaf_7;
     if (leaf == 1) return (struct cpuid_result){.ecx = machine.leaf_1_ecx};
     if (leaf == 0x8000000a) return (struct cpuid_result){.eax = 1, .ebx = 16, .edx = machine.svm_edx};
     return (struct cpuid_result){0};
@@ -78,6 +80,7 @@ static void whole(void) {
     memcpy(machine.exit, any, sizeof(any));
     memcpy(machine.entry, any, sizeof(any));
     machine.ept = ~0ull;
+    machine.cr4_fixed1 = ~0u;
     machine.svm_edx = machine.leaf_1_ecx = ~0u;
     machine.true_msrs = machine.svm_leaf = true;
 }
@@ -244,6 +247,41 @@ static void test_svm(void **state) {
     assert_non_null(strstr(caps.summary, "no flush by asid"));
 }
 
+/* SDM Vol 3D, VMX-Fixed Bits in CR4: what is 0 there can be 1 in no guest. Else the bit is the guest's own. */
+static void test_vmx_la57(void **state) {
+    (void)state;
+    whole();
+    assert_int_equal(0, asked(vmx_probe));
+    assert_true(caps.la57);
+    machine.cr4_fixed1 = ~(u32)CR4_LA57;
+    assert_int_equal(0, asked(vmx_probe));
+    assert_false(caps.la57);
+}
+
+/* CR4 is intercepted where it has a bit that no guest is shown. APM Vol 3, CPUID Fn0000_0007: PKU, CET_SS, PKS in ECX,
+ * IBT in EDX. */
+static void test_svm_cr4(void **state) {
+    const u32 ecx = (u32)(BIT(3) | BIT(7) | BIT(31)), edx = (u32)BIT(20), sub_eax = (u32)(BIT(6) | BIT(17) | BIT(26));
+
+    (void)state;
+    whole();
+    for (u32 bit = 0; bit < 32; bit++) {
+        const u32 one = (u32)BIT(bit);
+
+        machine.leaf_7 = (struct cpuid_result){.ecx = one};
+        assert_int_equal(0, asked(svm_probe));
+        assert_true(caps.la57);
+        assert_int_equal((ecx & one) != 0, svm_cr4_exits);
+        machine.leaf_7 = (struct cpuid_result){.edx = one};
+        assert_int_equal(0, asked(svm_probe));
+        assert_int_equal((edx & one) != 0, svm_cr4_exits);
+        machine.leaf_7 = (struct cpuid_result){.eax = 1};
+        machine.leaf_7_1 = (struct cpuid_result){.eax = one};
+        assert_int_equal(0, asked(svm_probe));
+        assert_int_equal((sub_eax & one) != 0, svm_cr4_exits);
+    }
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vmx_controls),
@@ -253,6 +291,8 @@ int main(void) {
         cmocka_unit_test(test_vmx_no_instruction),
         cmocka_unit_test(test_vmx_halves),
         cmocka_unit_test(test_svm),
+        cmocka_unit_test(test_vmx_la57),
+        cmocka_unit_test(test_svm_cr4),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,8 @@
  * pages. */
 #include "test/unit/walk_guest.h"
 
+#include "core/insn/walk_code.h"
+
 static void test_no_paging(void **state) {
     struct walk_cpu cpu = {.cr0 = CR0_PE, .cpl = 3};
 
@@ -43,6 +45,107 @@ static void test_canonical(void **state) {
     memset(&fault, 0xaa, sizeof(fault));
     expect_error(&cpu, 0xffff7fffffffffff, WALK_FETCH, -E_FAULT);
     assert_int_equal(VEC_GP, fault.vector);
+}
+
+/* SDM Vol 3A, 4-Level Paging and 5-Level Paging: PML5E 56:48. */
+static void test_five_levels(void **state) {
+    static const u64 tables[] = {L5, L4, L3, L2, L1};
+    struct walk_cpu cpu = five_levels();
+
+    (void)state;
+    map_five(W);
+    expect(&cpu, LA_FIVE + 0x123, WALK_READ, DATA + 0x123);
+    for (u32 i = 0; i < 5; i++) assert_int_equal(A, get(tables[i] + 8) & (A | D));
+    expect(&cpu, LA_FIVE + 0x123, WALK_FETCH, DATA + 0x123);
+    expect(&cpu, LA_FIVE, WALK_WRITE, DATA);
+    for (u32 i = 0; i < 5; i++) assert_int_equal(i == 4 ? A | D : A, get(tables[i] + 8) & (A | D));
+    put(L2, 1, 0x40000000 | P | W | PS);
+    expect(&cpu, LA_FIVE, WALK_READ, 0x40001000);
+    put(L3, 1, 0x80000000 | P | W | PS);
+    expect(&cpu, LA_FIVE, WALK_FETCH, 0x80201000);
+    /* Both ends of either half. */
+    put(L5, 255, L4 | P);
+    expect(&cpu, LA_FIVE | 254ull << 48, WALK_READ, 0x80201000);
+    put(L5, 256, L4 | P);
+    expect(&cpu, 0xff00008040201000, WALK_READ, 0x80201000);
+    put(L5, 0, L4 | P);
+    put(L4, 256, L3 | P);
+    expect(&cpu, 0x0000800040201000, WALK_FETCH, 0x80201000); /* not canonical with four levels */
+    for (u32 i = 0; i < 5; i++) {
+        map_five(W | U);
+        put(tables[i], 1, ~P);
+        expect_pf(&cpu, LA_FIVE + 5, WALK_WRITE, PF_WRITE);
+        expect_pf(&cpu, LA_FIVE + 5, WALK_FETCH, PF_FETCH);
+        map_five(W | U | A);
+        put(tables[i], 1, get(tables[i] + 8) & ~(u64)W);
+        expect_pf(&cpu, LA_FIVE, WALK_WRITE, PF_PRESENT | PF_WRITE);
+        put(tables[i], 1, get(tables[i] + 8) | NX);
+        expect_pf(&cpu, LA_FIVE, WALK_FETCH, PF_PRESENT | PF_FETCH);
+    }
+    /* No page is as large as 256 TiB or 512 GiB. */
+    for (u32 i = 0; i < 2; i++) {
+        map_five(W | A);
+        put(tables[i], 1, get(tables[i] + 8) | PS);
+        expect_pf(&cpu, LA_FIVE, WALK_READ, PF_PRESENT | PF_RESERVED);
+        expect_pf(&cpu, LA_FIVE, WALK_FETCH, PF_PRESENT | PF_RESERVED | PF_FETCH);
+    }
+    map_five(W);
+    put(L5, 1, 0x7ffff000 | P);
+    expect_error(&cpu, LA_FIVE, WALK_READ, -E_RANGE);
+    /* Outside long mode the bit of CR4 means nothing. */
+    cpu = narrow();
+    cpu.cr4 |= CR4_LA57;
+    put32(L2, 1, 0x12400000 | P | W | PS);
+    expect(&cpu, 0x654321, WALK_WRITE, 0x12654321);
+}
+
+static void test_canonical_57(void **state) {
+    static const u64 bad[] = {BIT(56), ~BIT(56), BIT(63), BIT(57) | 0x1000, BIT(62)};
+    struct walk_cpu cpu = five_levels();
+    u8 bytes[8];
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+        memset(&fault, 0xaa, sizeof(fault));
+        expect_error(&cpu, bad[i], WALK_READ, -E_FAULT);
+        assert_int_equal(VEC_GP, fault.vector);
+        assert_int_equal(0, fault.error);
+        assert_int_equal(-E_FAULT, walk_fetch(&mem, &cpu, bad[i] & ~7ull, bytes, sizeof(bytes), &fault));
+        assert_int_equal(VEC_GP, fault.vector);
+    }
+    /* Canonical, and nothing there. */
+    expect_pf(&cpu, 0x00ffffffffffffff, WALK_READ, 0);
+    expect_pf(&cpu, 0xff00000000000000, WALK_READ, 0);
+    expect_pf(&cpu, 0x0000800000000000, WALK_READ, 0);
+    expect_pf(&cpu, 0xffff7fffffffffff, WALK_READ, 0);
+}
+
+/* The short way to code: the same place as the long one, or none. */
+static void test_code(void **state) {
+    static const u64 tables[] = {L5, L4, L3, L2, L1};
+    const struct code_window w = {host, 0, ROM_PAGE * PAGE_4K};
+
+    (void)state;
+    map_five(A);
+    assert_ptr_equal(host + DATA + 0x123, walk_code(&w, L4 | 0xfff, LA_LONG + 0x123, false));
+    assert_ptr_equal(host + DATA + 0x123, walk_code(&w, L5 | 0xfff, LA_FIVE + 0x123, true));
+    assert_null(walk_code(&w, L5, LA_FIVE + PAGE_4K - WALK_CODE_BYTES + 1, true));
+    for (u32 i = 0; i < 5; i++) {
+        map_five(A);
+        put(tables[i], 1, get(tables[i] + 8) & ~(u64)P);
+        assert_null(walk_code(&w, L5, LA_FIVE, true));
+        map_five(A);
+        put(tables[i], 1, get(tables[i] + 8) & ~(u64)A);
+        assert_null(walk_code(&w, L5, LA_FIVE, true));
+        put(tables[i], 1, ROM_GPA | P | A);
+        assert_null(walk_code(&w, L5, LA_FIVE, true));
+    }
+    map_five(A);
+    put(L2, 1, P | A | PS);
+    assert_ptr_equal(host + 0x9123, walk_code(&w, L5, LA_FIVE + 0x8123, true));
+    put(L3, 1, P | A | PS);
+    assert_ptr_equal(host + 0x9123, walk_code(&w, L5, LA_FIVE - 0x200000 + 0x8123, true));
+    assert_null(walk_code(&w, ROM_GPA, LA_FIVE, true));
 }
 
 static void test_not_present(void **state) {
@@ -289,9 +392,10 @@ static void test_fetch_real_mode(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_no_paging), TEST(test_long_sizes),     TEST(test_canonical),   TEST(test_not_present),
-        TEST(test_reserved),  TEST(test_accessed_dirty), TEST(test_pae),         TEST(test_narrow),
-        TEST(test_outside),   TEST(test_fetch),          TEST(test_fetch_large), TEST(test_fetch_real_mode),
+        TEST(test_no_paging),   TEST(test_long_sizes),     TEST(test_canonical),   TEST(test_not_present),
+        TEST(test_reserved),    TEST(test_accessed_dirty), TEST(test_pae),         TEST(test_narrow),
+        TEST(test_outside),     TEST(test_fetch),          TEST(test_fetch_large), TEST(test_fetch_real_mode),
+        TEST(test_five_levels), TEST(test_canonical_57),   TEST(test_code),
     };
 
     return cmocka_run_group_tests_name("guest page walk", tests, NULL, NULL);

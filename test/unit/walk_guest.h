@@ -26,6 +26,7 @@
 #define ROM_PAGE 48u /* host page behind ROM_GPA */
 
 /* Where the tables lie in guest memory. */
+#define L5   0x5000ull
 #define L4   0x1000ull
 #define L3   0x2000ull
 #define L2   0x3000ull
@@ -83,7 +84,16 @@ static inline struct walk_cpu narrow(void) {
     return (struct walk_cpu){.cr0 = CR0_PE | CR0_PG | CR0_WP, .cr3 = L2, .cr4 = CR4_PSE};
 }
 
+static inline struct walk_cpu five_levels(void) {
+    struct walk_cpu cpu = long_mode();
+
+    cpu.cr3 = L5;
+    cpu.cr4 |= CR4_LA57;
+    return cpu;
+}
+
 /* Index 1 at each level. */
+#define LA_FIVE 0x1008040201000ull
 #define LA_LONG 0x8040201000ull
 #define LA_PAE  0x40201000ull
 #define LA_32   0x401000ull
@@ -93,6 +103,11 @@ static inline void map_long(u64 rights) {
     put(L3, 1, L2 | P | rights);
     put(L2, 1, L1 | P | rights);
     put(L1, 1, DATA | P | rights);
+}
+
+static inline void map_five(u64 rights) {
+    put(L5, 1, L4 | P | rights);
+    map_long(rights);
 }
 
 /* A fetch of the same bytes. The walk before it has set the accessed bits, so this one goes the

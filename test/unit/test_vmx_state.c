@@ -1,0 +1,87 @@
+/* vmx/state.c over a VMCS that is an array: how CR4 and rip go in and come out where linear addresses have 57 bits,
+ * which no emulator of VMX has. SDM Vol 3C, Guest-State Area; Guest/Host Masks and Read Shadows for CR0 and CR4. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "core/base/cpu.h"
+#include "core/base/panic.h"
+#include "core/base/x86.h"
+#include "vmx/vmx.h"
+
+struct vmx_info vmx;
+
+static u64 fields[0x8000];
+static u32 flushes;
+static struct vcpu_hw hw;
+
+bool cpu_vmread(u64 field, u64 *value) {
+    *value = fields[field];
+    return true;
+}
+bool cpu_vmwrite(u64 field, u64 value) {
+    fields[field] = value;
+    return true;
+}
+u64 read_cr2(void) { return 0; }
+u64 read_dr6(void) { return 0; }
+void write_dr6(u64 v) { (void)v; }
+void vmx_flush_linear(struct vcpu_hw *of) { flushes += of == &hw; }
+void vmcs_failed(u32 field, const char *what) {
+    (void)field, (void)what;
+    abort();
+}
+void panic(const char *format, ...) {
+    (void)format;
+    abort();
+}
+
+static u64 cr4(void) { return fields[VMCS_GUEST_CR4.field]; }
+
+/* A guest owns the bit: it sets it without an exit, and the processor without LA57 refuses. What nobody has is not
+ * seen, and VMXE stays set behind it. */
+static void test_la57(void **state) {
+    struct vcpu_context c;
+
+    (void)state;
+    assert_true(VMX_CR4_GUEST & CR4_LA57);
+    assert_false(VMX_CR4_GUEST & (CR4_VMXE | CR4_SMXE | CR4_PKE | CR4_CET));
+    vmx_set_reg(&hw, REG_CR4, CR4_PAE | CR4_LA57);
+    assert_int_equal(CR4_PAE | CR4_LA57 | CR4_VMXE, cr4());
+    assert_int_equal(1, flushes);
+    assert_int_equal(CR4_PAE | CR4_LA57, vmx_get_reg(&hw, REG_CR4));
+    vmx_get_context(&hw, &c);
+    assert_int_equal(CR4_PAE | CR4_LA57, c.cr4);
+    vmx_set_reg(&hw, REG_CR4, CR4_PAE | CR4_VMXE | CR4_PKE);
+    assert_int_equal(CR4_PAE | CR4_VMXE, cr4());
+    assert_int_equal(CR4_PAE, vmx_get_reg(&hw, REG_CR4));
+}
+
+/* rip moves in 64 bits, over the end of the canonical half too: entry wants bits 63:N alike, N the processor's width,
+ * and the fetch then faults in the guest. SDM Vol 3C, Checks on Guest RIP, RFLAGS, and SSP. */
+static void test_skip(void **state) {
+    static const u64 from[] = {0x00ffffff00000000 - 2, 0x0100000000000000 - 2, 0x0000800000000000 - 2, 0xfffffffe};
+
+    (void)state;
+    fields[VMCS_GUEST_RFLAGS.field] = RFLAGS_FIXED;
+    fields[VMCS_GUEST_EFER.field] = EFER_LME | EFER_LMA;
+    fields[VMCS_GUEST_RIGHTS(VSEG_CS).field] = RIGHTS_CS_LONG;
+    for (u32 i = 0; i < ARRAY_SIZE(from); i++) {
+        fields[VMCS_GUEST_RIP.field] = from[i];
+        vmx_skip(&hw, 2);
+        assert_int_equal(from[i] + 2, fields[VMCS_GUEST_RIP.field]);
+    }
+    fields[VMCS_GUEST_RIGHTS(VSEG_CS).field] = 0; /* compatibility mode */
+    fields[VMCS_GUEST_RIP.field] = 0xfffffffe;
+    vmx_skip(&hw, 2);
+    assert_int_equal(0, fields[VMCS_GUEST_RIP.field]);
+}
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_la57), cmocka_unit_test(test_skip)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
