@@ -83,9 +83,9 @@ static u32 run_list(const struct check *list, u32 *failed) {
     return count;
 }
 
-static const struct check *const areas[] = {cpu_checks,  msr_checks,    mode_checks, user_checks,   interrupt_checks,
-                                            apic_checks, shadow_checks, mmio_checks, device_checks, timer_checks,
-                                            pic_checks,  smp_checks,    last_checks};
+static const struct check *const areas[] = {cpu_checks,       msr_checks,  mode_checks,   level_checks, user_checks,
+                                            interrupt_checks, apic_checks, shadow_checks, mmio_checks,  device_checks,
+                                            timer_checks,     pic_checks,  smp_checks,    last_checks};
 
 void guest_main(void) {
     u32 failed = 0, count = 0;

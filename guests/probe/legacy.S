@@ -91,8 +91,9 @@ legacy_run:
     popq    %rbx
     ret
 
-/* --- shared with tasks.S */
-    .globl  pointers, pointers_b, put, landing, landing_esp, scratch, gdt, idt, tss_a, tss_b, tss_16, stubs, task_stack, code16
+/* --- shared with tasks.S and five.S */
+    .globl  pointers, pointers_b, put, landing, landing_esp, saved_cr3, scratch, gdt, idt, tss_a, tss_b, tss_16, stubs
+    .globl  task_stack, code16
 
 /* --- helpers in 32-bit code -------------------------------------------------------------------------------------- */
     .code32

@@ -61,7 +61,7 @@ static bool cr4_long_mode(void) {
     value_of_try(set_cr4, (void *)(cr4 & ~CR4_PAE));
     if (!(cpuid(1, 0).ecx & BIT(17))) value_of_try(set_cr4, (void *)(cr4 | CR4_PCIDE));
     if (!(cpuid(7, 0).ecx & BIT(3))) value_of_try(set_cr4, (void *)(cr4 | BIT(22)));
-    if (!(cpuid(7, 0).ecx & BIT(16))) value_of_try(set_cr4, (void *)(cr4 | CR4_LA57));
+    value_of_try(set_cr4, (void *)(cr4 | CR4_LA57)); /* has it or not: not in long mode */
     value_of_try(set_cr4, (void *)(cr4 | BIT(15)));
     value_of_try(set_cr4, (void *)(cr4 | BIT(40)));
     return read_cr4() == cr4;

@@ -2,8 +2,6 @@
 #include "core/base/bits.h"
 #include "guests/probe/probe.h"
 
-#define NOT_CANONICAL 0x0000800000000000u
-
 struct msr_write {
     u32 msr;
     u64 value;
@@ -33,14 +31,15 @@ static void keep(u32 msr, u64 to) {
     wrmsr(msr, old);
 }
 
-/* SDM Vol 4: each of these wants a canonical address. */
+/* SDM Vol 4: each of these wants a canonical address; of the width that the processor has, which is not that of the
+ * paging mode. */
 static bool canonical(void) {
     static const u32 msrs[] = {MSR_FS_BASE, MSR_KERNEL_GS_BASE, MSR_LSTAR,
                                MSR_CSTAR,   MSR_SYSENTER_ESP,   MSR_SYSENTER_EIP};
 
     for (u32 i = 0; i < ARRAY_SIZE(msrs); i++) {
         keep(msrs[i], 0xffff800000001234);
-        keep(msrs[i], NOT_CANONICAL);
+        keep(msrs[i], BIT((cpuid(0x80000008, 0).eax >> 8 & 0xff) - 1));
     }
     return true;
 }

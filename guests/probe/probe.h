@@ -10,8 +10,9 @@ struct check {
 };
 
 /* Each list ends with an empty entry. */
-extern const struct check cpu_checks[], msr_checks[], mode_checks[], user_checks[], interrupt_checks[], apic_checks[],
-    shadow_checks[], mmio_checks[], device_checks[], timer_checks[], pic_checks[], smp_checks[], last_checks[];
+extern const struct check cpu_checks[], msr_checks[], mode_checks[], level_checks[], user_checks[], interrupt_checks[],
+    apic_checks[], shadow_checks[], mmio_checks[], device_checks[], timer_checks[], pic_checks[], smp_checks[],
+    last_checks[];
 
 /* What is compared with the bare machine: may be called several times. */
 void value(const char *format, ...) printf_like(1, 2);

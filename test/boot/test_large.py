@@ -147,3 +147,19 @@ def test_five_level_paging(boot, guest, tmp_path):
     debugger.socket.sendall(b"$c#63")
     machine.wait_for(r"^\[smp\] smp: ok 2 cpus\n", 300)
     assert_all_ended(machine)
+
+
+@pytest.mark.only_svm
+@pytest.mark.parametrize("cpu, says, exits", [
+    ("+la57", "57 bits #GP(0) #GP(0) 57 58 #GP(0) #GP(0)", True),
+    ("-pku,-pks", "57 bits #GP(0) #GP(0) 57 58 #GP(0) #GP(0)", False),
+    ("-la57", "48 bits #GP(0) #GP(0) none #GP(0)", True)], ids=["exits", "free", "none"])
+def test_five_levels_of_a_guest(boot, guest, cpu, says, exits):
+    """What the processor has, a guest has; whether its writes to CR4 exit, because of protection keys that it is not shown, or
+    not. The rest that the probe knows of it is compared with the bare machine by test_conform.py."""
+    machine = boot(partition("probe", [0], "probe.elf", "64M", cmdline="only=mode-la57"), {"probe.elf": guest("probe.elf")},
+                   cpus=1, cpu=f"{MODELS['svm']},{cpu}")
+    machine.wait_for(rf"^\[probe\] probe: mode-la57 ok {re.escape(says)}\n")
+    counts = machine.wait_for(r"^\[mullion\] probe: vcpu 0 exits: (.*)\n").group(1)
+    assert (" cr " in f" {counts}") == exits, counts
+    assert_all_ended(machine)

@@ -9,9 +9,10 @@ from partitions import control_loop, lines_of, partition
 MEMORY = 192  # MiB of the Linux partition
 
 
-def linux_and_loop(linux_cores, loop_core, period_us, report, more=""):
+def linux_and_loop(linux_cores, loop_core, period_us, report, linear):
+    """linear: bits of a linear address. Linux uses five levels of page tables where they are offered."""
     cmdline = (f"console=ttyS0 quiet mullion.test=check expect_cpus={len(linux_cores)} "
-               f"expect_mem={MEMORY} {more}")
+               f"expect_mem={MEMORY} expect_linear={linear}")
     return (partition("linux", linux_cores, "vmlinuz", memory=f"{MEMORY}M", cmdline=cmdline,
                       more='initrd = "initrd"')
             + control_loop(loop_core, period_us, report=report))
@@ -28,7 +29,7 @@ def assert_checked(machine, cpus, timeout):
     checks = dict(re.findall(r"^\[linux\] check: ([\w-]+) (ok|FAIL|skipped)\b.*\n", machine.text(),
                              re.M))
     told = "\n".join(line for line in lines_of(machine.text(), "linux") if "check:" in line)
-    wanted = {"cpus", "memory", "clocksource", "tsc", "calibration", "sleep", "avx",
+    wanted = {"cpus", "memory", "linear", "clocksource", "tsc", "calibration", "sleep", "avx",
               *(f"interrupts-cpu{n}" for n in range(cpus)), *(["ipi"] if cpus > 1 else [])}
     assert set(checks) == wanted, told
     assert set(checks.values()) == {"ok"}, told
@@ -47,7 +48,7 @@ def reports(machine):
 def test_one_vcpu_exact(boot, modules):
     """Time counted in instructions: through the whole life of Linux not one period of 1 ms is lost.
     QEMU's cores take turns, and a round begins with core 0: the loop has it."""
-    machine = boot(linux_and_loop([1], 0, period_us=1000, report=500), modules, cpus=2, icount=True)
+    machine = boot(linux_and_loop([1], 0, period_us=1000, report=500, linear=57), modules, cpus=2, icount=True)
     assert_checked(machine, 1, 900)
     told = reports(machine)
     assert len(told) >= 4, "the control loop fell silent"
@@ -58,7 +59,7 @@ def test_one_vcpu_exact(boot, modules):
 def test_two_vcpus_svm(boot, modules):
     """Three cores on as many threads. What the host's load does to the loop's time proves nothing
     here; that it goes on reporting does."""
-    machine = boot(linux_and_loop([0, 1], 2, period_us=10000, report=50), modules, cpus=3)
+    machine = boot(linux_and_loop([0, 1], 2, period_us=10000, report=50, linear=57), modules, cpus=3)
     assert_checked(machine, 2, 600)
     before = len(reports(machine))
     assert before >= 4, "the control loop fell silent"
@@ -68,7 +69,7 @@ def test_two_vcpus_svm(boot, modules):
 @pytest.mark.only_vmx
 def test_two_vcpus_vmx(boot, modules):
     """Bochs counts time in instructions as well: the loop beside two vCPUs loses no period."""
-    file = linux_and_loop([0, 1], 2, period_us=20000, report=50)
+    file = linux_and_loop([0, 1], 2, period_us=20000, report=50, linear=48)
     machine = boot(file, modules, cpus=3)
     assert_checked(machine, 2, 2400)
     told = reports(machine)
