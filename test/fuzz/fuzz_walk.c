@@ -2,13 +2,14 @@
  * access, then the guest's memory: eight pages, of which two are read-only. Holds: no access
  * outside of it (it ends where its allocation ends); nothing but accessed and dirty bits changes,
  * and in read-only pages nothing; a translation keeps the offset in the page and comes out the same
- * a second time; a fault is #PF of this address or #GP(0). */
+ * a second time; a fault is #PF of this address or #GP(0); the short way to code ends in the same place or nowhere. */
 #include <string.h>
 
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/x86.h"
 #include "core/insn/walk.h"
+#include "core/insn/walk_code.h"
 #include "test/fuzz/fuzz.h"
 
 #define PAGES   8u
@@ -42,6 +43,13 @@ static void check_fault(const struct insn_fault *f, u64 la) {
 
 static bool pdpte_reserves(const struct walk_cpu *cpu) { return (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LMA); }
 
+static void check_code(const struct walk_cpu *cpu, u64 la, gpa_t where) {
+    const struct code_window w = {host, 0, ROM * PAGE_4K};
+    const u8 *code = cpu->cr4 & CR4_LA57 ? walk_code(&w, cpu->cr3, la, true) : walk_code(&w, cpu->cr3, la, false);
+
+    REQUIRE(!code || code == host + where.v);
+}
+
 static void walk(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32 access) {
     struct insn_fault fault = {0};
     gpa_t first = gpa(0), again = gpa(0);
@@ -57,6 +65,7 @@ static void walk(const struct gmem *mem, const struct walk_cpu *cpu, u64 la, u32
          * itself may fault now. */
         if (pdpte_reserves(cpu) && rc == -E_FAULT) return;
         REQUIRE(rc == 0 && again.v == first.v);
+        if (cpu->efer & EFER_LMA) check_code(cpu, la, first);
     }
     rc = walk_fetch(mem, cpu, la, code, sizeof(code), &fault);
     REQUIRE(rc == -E_FAULT || rc == -E_RANGE || (rc >= 1 && rc <= INSN_MAX));

@@ -180,12 +180,12 @@ def pagetable():
 
 
 def walk():
-    for name, modes, flags in (("long", 0x21, 7), ("pae", 0x41, 7), ("narrow", 0x4D, 7),
-                               ("large", 0x21, 0x87), ("system", 1, 3)):
+    for name, modes, how, flags in (("long", 0x21, 1, 7), ("pae", 0x41, 1, 7), ("narrow", 0x4D, 1, 7),
+                                    ("large", 0x21, 1, 0x87), ("system", 1, 1, 3), ("five", 0x21, 8, 7)):
         memory = bytearray(0x1100)
         for at in range(0, 0x1000, 512):            # every table is this page: a table of itself
             struct.pack_into("<Q", memory, at, flags)
-        seed("walk", name, struct.pack("<BBHQ", modes, 1, 0, 0x123) + memory[:0x800])
+        seed("walk", name, struct.pack("<BBHQ", modes, how, 0, 0x123) + memory[:0x800])
 
 
 def frames():
