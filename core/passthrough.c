@@ -355,6 +355,7 @@ int passthrough_start(struct partition *p, char *why, size_t why_size) {
 
 int passthrough_stop(struct partition *p) {
     struct passthrough *t = p->pci;
+    char name[16];
     int error = 0;
 
     for (u32 i = 0; t && i < t->count; i++) {
@@ -364,7 +365,8 @@ int passthrough_stop(struct partition *p) {
         pass_silence(p, i);
         (void)!pci_reset(f, t->functions[i].bridge);
         if (pass.iommu && pass.iommu->detach(f->id)) {
-            log_line(LOG_ERROR "%s: the IOMMU does not confirm that function %u is closed", p->config->name, i);
+            pci_name(name, sizeof(name), f->id);
+            log_line(LOG_ERROR "%s: %s: the IOMMU does not confirm that its DMA is closed", p->config->name, name);
             error = -E_TIMEOUT;
         }
     }

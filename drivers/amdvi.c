@@ -70,7 +70,7 @@ struct function {
 };
 
 static struct state {
-    struct spinlock lock;
+    struct spinlock lock, fault_lock; /* whoever polls for faults does not wait for who waits for a unit */
     u32 function_count;
     struct function functions[MAX_FUNCTIONS];
     struct unit units[IOMMU_MAX_UNITS];
@@ -380,11 +380,12 @@ static bool next_event(struct unit *u, struct iommu_fault *out) {
 }
 
 static bool fault(struct iommu_fault *out) {
-    UNDER_LOCK;
+    bool found = false;
 
-    for (u32 i = 0; i < state->ivrs.unit_count; i++)
-        if (next_event(&state->units[i], out)) return true;
-    return false;
+    spin_lock(&state->fault_lock);
+    for (u32 i = 0; i < state->ivrs.unit_count && !found; i++) found = next_event(&state->units[i], out);
+    spin_unlock(&state->fault_lock);
+    return found;
 }
 
 static const struct pt_format *tables(void) { return &pt_amdvi; }

@@ -8,6 +8,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
+#include "core/base/log.h"
 #include "core/base/spinlock.h"
 #include "drivers/dmar.h"
 #include "drivers/iommu_hw.h"
@@ -31,7 +32,7 @@ struct function {
 };
 /* What is written after boot, and may be by every core that drives devices. */
 struct shared {
-    struct spinlock lock;
+    struct spinlock lock, fault_lock; /* whoever polls for faults does not wait for who waits for a unit */
     struct queue {
         u32 tail, sequence, done; /* done: written by the unit */
         bool broken;
@@ -82,17 +83,22 @@ static void put(const struct unit *u, struct queue *q, u64 low, u64 high) {
 static int invalidate(const struct unit *u, const u64 *what, u32 count) {
     struct queue *q = &shared->queues[u - units];
     u64 start = iommu_clock();
+    u32 status;
 
     if (!q->broken && u->cap & CAP_RWBF && command(u, GCMD_WBF, true)) q->broken = true;
     if (q->broken) return -E_TIMEOUT;
     for (u32 i = 0; i < count; i++) put(u, q, what[i], 0);
     put(u, q, INV_WAIT(++q->sequence), iommu_address(&q->done));
     iommu_write64(u->registers + VTD_IQT, q->tail * 16);
-    while (__atomic_load_n(&q->done, __ATOMIC_ACQUIRE) != q->sequence)
-        if (iommu_read32(u->registers + VTD_FSTS) & FSTS_QUEUE_ERRORS || iommu_clock() - start > TIMEOUT) {
-            q->broken = true;
-            return -E_TIMEOUT;
-        }
+    while (__atomic_load_n(&q->done, __ATOMIC_ACQUIRE) != q->sequence) {
+        status = iommu_read32(u->registers + VTD_FSTS);
+        if (!(status & FSTS_QUEUE_ERRORS) && iommu_clock() - start <= TIMEOUT) continue;
+        q->broken = true;
+        log_line(LOG_ERROR
+                 "VT-d: the unit at 0x%llx does not complete an invalidation, status 0x%x: its devices stay closed",
+                 (unsigned long long)u->registers, status);
+        return -E_TIMEOUT;
+    }
     return 0;
 }
 
@@ -361,9 +367,9 @@ static bool take_fault(u32 i, struct iommu_fault *out) {
 static bool vtd_fault(struct iommu_fault *out) {
     bool found = false;
 
-    spin_lock(&shared->lock);
+    spin_lock(&shared->fault_lock);
     for (u32 i = 0; i < dmar.unit_count && !found; i++) found = take_fault(i, out);
-    spin_unlock(&shared->lock);
+    spin_unlock(&shared->fault_lock);
     return found;
 }
 

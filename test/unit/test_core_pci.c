@@ -477,7 +477,7 @@ static void test_stuck(void **state) {
     fake_iommu.stuck = DISK;
     partition_end(p, END_RESET);
     assert_int_equal(STOP_HALT, fake_play(v, NULL, 0));
-    assert_true(said("one: the IOMMU does not confirm that function 1 is closed"));
+    assert_true(said("one: 00:04.0: the IOMMU does not confirm that its DMA is closed\r\n"));
     assert_true(p->over && secret());
     assert_int_equal(CONTROL_BROKEN, p->control->word); /* nor can another partition start it */
     assert_false(fake_partition(1)->over);

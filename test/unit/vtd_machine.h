@@ -3,11 +3,14 @@
  * told to ignore commands or never to complete an invalidation. VT-d 4.1, Register Descriptions. */
 #pragma once
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/bits.h"
 #include "core/base/errors.h"
+#include "core/base/log.h"
 #include "drivers/iommu_hw.h"
 #include "drivers/vtd.h"
 
@@ -41,6 +44,8 @@ struct machine {
 
 static struct machine machines[UNITS];
 static u64 now;
+static void (*on_clock)(void); /* what another core does while one waits */
+static char said[200];
 static bool has_clflush = true;
 static u8 *memory, *seen; /* what the driver was given, and what a unit that is not coherent sees of it */
 static u64 memory_used, registers_mapped;
@@ -58,7 +63,17 @@ static void machine_registers(u64 at, u64 bytes) {
     registers_mapped += bytes;
 }
 
-u64 iommu_clock(void) { return now += BIT(21); }
+u64 iommu_clock(void) {
+    if (on_clock) on_clock();
+    return now += BIT(21);
+}
+void log_line(const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(said, sizeof(said), format, args);
+    va_end(args);
+}
 bool iommu_can_flush(void) { return has_clflush; }
 void iommu_flush(const void *at) {
     u64 line = align_down((u64)((const u8 *)at - memory), 64);
