@@ -218,13 +218,16 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
     put(f->id, PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF);
     in_use = pci_sriov_in_use(&pci_machine, f);
     error = in_use ? 0 : start_reset(f, bridge);
-    for (u32 us = 0; !error; us += STEP_US) {
+    /* Each wait twice as long: where a core is another machine's thread, each one adds some time. */
+    for (u32 us = STEP_US; !error; us *= 2) {
         u32 ids = get(f->id, PCI_REG_VENDOR, 4);
 
         /* All ones: nobody answers. Vendor 1: come again later (Configuration Request Retry Status). */
         if (f->virtual || ((ids & 0xffff) != 0xffff && (ids & 0xffff) != 1)) break;
-        if (us >= READY_US) error = -E_TIMEOUT;
-        clock_wait_us(STEP_US);
+        if (us > READY_US)
+            error = -E_TIMEOUT;
+        else
+            clock_wait_us(us);
     }
     if (error != -E_TIMEOUT) pci_restore(f);
     if (!error && f->vfs.count && !in_use) restore_virtual(f);

@@ -153,6 +153,15 @@ static void test_bus(void **unused) {
     assert_int_equal(1, spaces[AT_BELOW].resets);
 }
 
+/* One that asks to come again, and goes on to ask. */
+static void test_busy(void **unused) {
+    (void)unused;
+    set(AT_BELOW, PCI_REG_VENDOR, 4, 0xffff0001);
+    assert_int_equal(-E_TIMEOUT, pci_reset(&below, &bridge));
+    assert_in_range(waited, READY_US, 2 * READY_US);
+    assert_int_equal(0, see(AT_BELOW, PCI_REG_BAR0, 4)); /* left alone */
+}
+
 /* --- virtual functions --- */
 
 static void assert_enabled(u32 command) {
@@ -252,9 +261,9 @@ static void test_other_device(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_bus, begin),          cmocka_unit_test_setup(test_physical, begin),
-        cmocka_unit_test_setup(test_use_waits, begin),    cmocka_unit_test_setup(test_reset_waits, begin),
-        cmocka_unit_test_setup(test_other_device, begin),
+        cmocka_unit_test_setup(test_bus, begin),         cmocka_unit_test_setup(test_physical, begin),
+        cmocka_unit_test_setup(test_busy, begin),        cmocka_unit_test_setup(test_use_waits, begin),
+        cmocka_unit_test_setup(test_reset_waits, begin), cmocka_unit_test_setup(test_other_device, begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
