@@ -4,14 +4,13 @@ five-level paging."""
 import os
 import pathlib
 import re
-import socket
 import subprocess
-import time
 
 import emulator
 import image
 import pytest
 from conftest import BUILD, MODELS, PATIENCE, SECONDS
+from gdbstub import GdbStub
 from partitions import assert_all_ended, partition
 
 # --- cores
@@ -91,31 +90,15 @@ def test_memory_in_pieces(request, vendor, tmp_path, guest, monkeypatch):
 
 # --- paging
 
-class Debugger:
-    """As much of gdb's remote protocol as this test needs, to a machine that has not begun."""
+class Debugger(GdbStub):
+    """With control registers."""
 
     CR4 = 30  # the number that QEMU gives it
 
-    def __init__(self, path):
-        deadline = time.monotonic() + 60 * PATIENCE
-        self.socket = socket.socket(socket.AF_UNIX)
-        while self.socket.connect_ex(path):
-            assert time.monotonic() < deadline, "the emulator does not listen"
-            time.sleep(0.1)
-        self.socket.settimeout(60 * PATIENCE)
-        self.buffer = b""
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self.ask("qSupported:xmlRegisters=i386")  # without it there are no control registers
         self.ask("qXfer:features:read:target.xml:0,ffb")
-
-    def ask(self, text):
-        self.socket.sendall(b"$%b#%02x" % (text.encode(), sum(text.encode()) & 0xff))
-        while not (answer := re.search(rb"\$([^#]*)#..", self.buffer)):
-            data = self.socket.recv(4096)
-            assert data, "the emulator has gone"
-            self.buffer += data
-        self.buffer = self.buffer[answer.end():]
-        self.socket.sendall(b"+")
-        return answer.group(1).decode()
 
     def cr4(self):
         value = bytes.fromhex(self.ask(f"p{self.CR4:x}"))
@@ -130,21 +113,17 @@ LA57 = 1 << 12  # of CR4: 57-bit linear addresses
 def test_five_level_paging(boot, guest, tmp_path):
     """On a processor that has it. UEFI firmware that runs with it hands CR4.LA57 over through GRUB, which switches
     paging off and leaves that bit: the hypervisor, and a guest, start with four levels all the same."""
-    symbols = subprocess.run(["nm", BUILD / "mullion.debug.elf"], check=True, capture_output=True, text=True).stdout
-    start = int(re.search(r"^(\w+) t _start$", symbols, re.M | re.I).group(1), 16) - 0xffffffff80000000
-    gdb = str(tmp_path / "gdb")
+    gdb = tmp_path / "gdb"
     machine = boot(partition("smp", [0, 1], "smp.elf"), {"smp.elf": guest("smp.elf")}, cpus=2, cpu=f"{MODELS['svm']},+la57",
-                   extra=["-S", "-chardev", f"socket,id=gdb,path={gdb},server=on,wait=off", "-gdb", "chardev:gdb"])
-    debugger = Debugger(gdb)
-    place = f"1,{0x100000 + start:x},1"  # GRUB takes the lowest place that the image's header allows
-    assert debugger.ask(f"Z{place}") == "OK"
-    assert debugger.ask("c").startswith("T05")
+                   extra=GdbStub.arguments(gdb))
+    debugger = Debugger(gdb, BUILD / "mullion.debug.elf", 60 * PATIENCE)
+    start = debugger.address("_start") - 0xffffffff80000000
+    debugger.stop_at(0x100000 + start)  # GRUB takes the lowest place that the image's header allows
     before = debugger.cr4()
     value = int.from_bytes(before, "little") | LA57
     assert debugger.ask(f"P{Debugger.CR4:x}={value.to_bytes(len(before), 'little').hex()}") == "OK"
     assert int.from_bytes(debugger.cr4(), "little") & LA57
-    assert debugger.ask(f"z{place}") == "OK"
-    debugger.socket.sendall(b"$c#63")
+    debugger.detach()
     machine.wait_for(r"^\[smp\] smp: ok 2 cpus\n", 300)
     assert_all_ended(machine)
 
