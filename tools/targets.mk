@@ -25,6 +25,18 @@ stock:
 	@O=$(O) tools/make-initrd plain stress pci
 	@tools/fetch-deb $(O)/packages/memtest memtest86+
 	@tools/fetch-deb $(O)/packages/loaders grub-coreboot-bin ipxe
+	-@$(MAKE) --no-print-directory qemu-newer # where it cannot be had, its tests say so
+## make qemu-newer    build/qemu-newer/qemu-system-x86_64, Debian's backport of a newer QEMU, for the tests that want it
+.PHONY: qemu-newer
+NEWER   := $(O)/packages/qemu-newer
+qemu-newer:
+	@SUITE=bookworm-backports tools/fetch-deb $(NEWER) qemu-system-x86 qemu-system-common qemu-system-data seabios
+	@mkdir -p $(O)/qemu-newer
+	@printf '%s\n' '#!/bin/sh' '# Its own programs and firmware, the machine'"'"'s libraries.' \
+	  'at=$$(dirname "$$(readlink -f "$$0")")/../$(NEWER:$(O)/%=%)/usr' 'export QEMU_MODULE_DIR="$$at/lib/x86_64-linux-gnu/qemu"' \
+	  'exec "$$at/bin/qemu-system-x86_64" -L "$$at/share/seabios" -L "$$at/share/qemu" -L /usr/lib/ipxe/qemu "$$@"' \
+	  >$(O)/qemu-newer/qemu-system-x86_64
+	@chmod +x $(O)/qemu-newer/qemu-system-x86_64
 # What goes into an ISO. A second make, so that set-up comes before the first compilation.
 images:
 	@$(MAKE) --no-print-directory -j$(shell nproc) all linux initrd

@@ -170,3 +170,15 @@ def boot(request, vendor, tmp_path):
     for machine in machines:
         counters.finish(machine, vendor, machine.log_path.with_suffix(".gcov"))
         machine.kill()
+
+
+@pytest.fixture
+def newer(boot):
+    """As `boot`, in the newer QEMU."""
+    binary = _need(BUILD / "qemu-newer/qemu-system-x86_64", "make qemu-newer")
+
+    def start(*arguments, **options):
+        return boot(*arguments, binary=str(binary), **options)
+
+    start.vendor = boot.vendor
+    return start
