@@ -186,3 +186,15 @@ class Ports:
 
     def config_write(self, function, offset, value):
         self._do(f"outw {self._select(function, offset):#x} {value:#x}")
+
+    def capability(self, function, wanted):
+        """Where it stands. PCI Local Bus 3.0, Capabilities List."""
+        at = self.config_read(function, 0x34) & 0xff
+        while self.config_read(function, at) & 0xff != wanted:
+            at = self.config_read(function, at) >> 8
+            assert at, f"{function} has no capability {wanted:#x}"
+        return at
+
+    def memory_write(self, at, value):
+        """32 bits, of a device's registers too."""
+        self._do(f"writel {at:#x} {value:#x}")

@@ -184,10 +184,7 @@ PORT, SLOT_CONTROL, POWER_OFF = "00:05.0", 0x18, 1 << 10  # PCI Express Base 4.0
 
 
 def switch_slot_off(ports):
-    at = ports.config_read(PORT, 0x34) & 0xff
-    while ports.config_read(PORT, at) & 0xff != 0x10:
-        at = ports.config_read(PORT, at) >> 8
-        assert at, "no PCI Express capability"
+    at = ports.capability(PORT, 0x10)
     ports.config_write(PORT, at + SLOT_CONTROL, ports.config_read(PORT, at + SLOT_CONTROL) | POWER_OFF)
     assert ports.config_read("01:00.0", 0) == 0xffff
 
