@@ -40,17 +40,22 @@ def pytest_configure(config):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--only", choices=("svm", "vmx"), help="what runs in Bochs (vmx), or all the rest (svm)")
+    parser.addoption("--only", choices=("svm", "vmx", "stock"),
+                     help="what runs in Bochs (vmx), other people's programs in QEMU (stock), or all the rest (svm)")
+
+
+def _part(item):
+    """Which value of --only the test belongs to."""
+    if hasattr(item, "callspec") and item.callspec.params.get("vendor") == "vmx":
+        return "vmx"
+    return "stock" if item.path.name in ("test_stock.py", "test_memtest.py", "test_loaders.py") else "svm"
 
 
 def pytest_collection_modifyitems(config, items):
     wanted = config.getoption("only")
     if wanted:
-        left_out = [item for item in items if (item.callspec.params.get("vendor") if hasattr(item, "callspec") else None) == "vmx"]
-        if wanted == "vmx":
-            left_out = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=[item for item in items if _part(item) != wanted])
+        items[:] = [item for item in items if _part(item) == wanted]
 
 
 def pytest_generate_tests(metafunc):

@@ -61,12 +61,22 @@ def ipxe_floppy(stock, tmp_path):
     return path
 
 
-@pytest.mark.long
-def test_ipxe(boot, ipxe_floppy):
-    """Banner, prompt, a command. Long, as the firmware reads the disk byte by byte, and each is an exit."""
+def reach_prompt(boot, ipxe_floppy):
+    """Banner, prompt, a command. The firmware reads the disk byte by byte, and each is an exit."""
     file = partition("pc", [0], "bios.bin", memory="32M", more='format = "firmware"\nmodules = ["ipxe.img"]')
     machine = boot(file, {"bios.bin": SEABIOS, "ipxe.img": ipxe_floppy})
     machine.wait_for(r"^\[pc\] iPXE initialising devices\.\.\.ok\n", 600)
     machine.wait_for(r"Press Ctrl-B for the iPXE command line")
     machine.send("\x02")
     Prompt(machine, r"iPXE> ").type("echo iPXE answers from ${platform}", r"^\[pc\] iPXE answers from pcbios\n")
+
+
+@pytest.mark.only_svm
+def test_ipxe_svm(boot, ipxe_floppy):
+    reach_prompt(boot, ipxe_floppy)
+
+
+@pytest.mark.long
+@pytest.mark.only_vmx
+def test_ipxe_vmx(boot, ipxe_floppy):
+    reach_prompt(boot, ipxe_floppy)

@@ -56,8 +56,7 @@ def assert_part(machine, name, steps):
     assert told == [(step, "ok") for step in steps]
 
 
-# Every day test_configs.py has the other one, by configs/sriov.toml.
-@pytest.mark.parametrize("iommu", [pytest.param("amd", marks=pytest.mark.long), "intel"])
+@pytest.mark.parametrize("iommu", IOMMUS)
 def test_virtual_functions(boot, modules, controller, iommu):
     """Three partitions share one controller, each with functions of its own. One of the two goes on after the
     controller's own partition has asked for a reset of it and ended."""

@@ -12,14 +12,7 @@ STRESSORS = {"cpu", "vm", "matrix", "vecwide", "sigfpe", "switch", "pipe", "fork
 # Instructions in a second of Bochs's. At its usual 20 million a sleeper of 5 microseconds is never woken in time, which is all that
 # the futex stressor counts, and a tick comes every 80,000 instructions.
 FAST = {"svm": {}, "vmx": {"ips": 400_000_000}}
-# What make test runs of all pairs of a kernel and a number of vCPUs; the others wait for make test-long.
-DAILY = {"svm": {("cloud", 4), ("stock", 2), ("rt", 1)}, "vmx": set()}
-
-
-def pairs(vendor):
-    return [pytest.param(kernel, cpus, id=f"{kernel}-{cpus}",
-                         marks=[] if (kernel, cpus) in DAILY[vendor] else [pytest.mark.long])
-            for kernel in KERNELS for cpus in (1, 2, 4)]
+PAIRS = [pytest.param(kernel, cpus, id=f"{kernel}-{cpus}") for kernel in KERNELS for cpus in (1, 2, 4)]
 
 
 def boot_stress(boot, stock, kernel, cpus):
@@ -47,13 +40,14 @@ def run(boot, stock, kernel, cpus):
 
 
 @pytest.mark.only_svm
-@pytest.mark.parametrize("kernel, cpus", pairs("svm"))
+@pytest.mark.parametrize("kernel, cpus", PAIRS)
 def test_stress_svm(boot, stock, kernel, cpus):
     run(boot, stock, kernel, cpus)
 
 
 @pytest.mark.only_vmx
-@pytest.mark.parametrize("kernel, cpus", pairs("vmx"))
+@pytest.mark.long
+@pytest.mark.parametrize("kernel, cpus", PAIRS)
 def test_stress_vmx(boot, stock, kernel, cpus):
     run(boot, stock, kernel, cpus)
 
