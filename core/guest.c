@@ -1,4 +1,5 @@
 #include "core/guest.h"
+#include "core/guest_impl.h"
 
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
@@ -7,22 +8,13 @@
 #include "core/base/string.h"
 #include "core/base/x86.h"
 #include "core/exits.h"
-#include "core/insn/insn.h"
 #include "core/insn/known.h"
-#include "core/insn/task.h"
-#include "core/insn/walk.h"
 #include "core/machine.h"
 #include "core/partition.h"
 
-#define DR6_BT    BIT(15) /* SDM Vol 3B, Debug Status Register: task switch */
-#define DR7_LOCAL 0x155   /* L0 to L3 and LE: SDM Vol 3A, Task Switching, clears them */
-
-#define PDPTE_PRESENT  BIT(0)
-#define PDPTE_RESERVED 0x1e6ull /* bits 2:1 and 8:5, below the address */
-
 /* --- fetch and decode --- */
 
-static enum insn_mode mode_of(const struct vcpu_context *c) {
+enum insn_mode guest_mode(const struct vcpu_context *c) {
     if ((c->efer & EFER_LMA) && c->cs_long) return INSN_64;
     return c->cs_big ? INSN_32 : INSN_16;
 }
@@ -33,21 +25,20 @@ static u64 fetch_address(const struct vcpu_context *c, enum insn_mode mode) {
     return (u32)(c->cs_base + (mode == INSN_16 && !(c->cr0 & CR0_PE) ? (u16)c->rip : (u32)c->rip));
 }
 
-static struct walk_cpu walk_of(const struct vcpu_context *c) {
+struct walk_cpu guest_walk(const struct vcpu_context *c) {
     return (struct walk_cpu){
         .cr0 = c->cr0, .cr3 = c->cr3, .cr4 = c->cr4, .efer = c->efer, .rflags = c->rflags, .cpl = c->cpl};
 }
 
-/* Fetches and decodes at rip. Returns what insn_decode returned; -E_FAULT with *fault; or -E_RANGE. */
-static int fetch_decode(struct vcpu *v, struct vcpu_context *c, struct insn *insn, struct insn_fault *fault) {
+int guest_fetch_decode(struct vcpu *v, struct vcpu_context *c, struct insn *insn, struct insn_fault *fault) {
     u8 bytes[INSN_MAX];
     struct walk_cpu walk;
     enum insn_mode mode;
     int count, error;
 
     machine.vendor->get_context(&v->hw, c);
-    mode = mode_of(c);
-    walk = walk_of(c);
+    mode = guest_mode(c);
+    walk = guest_walk(c);
     count = walk_fetch(&v->partition->memory, &walk, fetch_address(c, mode), bytes, INSN_MAX, fault);
     if (count < 0) return count;
     error = insn_decode(bytes, (size_t)count, mode, insn);
@@ -62,8 +53,7 @@ static void raise_fault(struct vcpu *v, const struct insn_fault *fault) {
     vcpu_raise(v, fault->vector, fault->has_error, fault->error);
 }
 
-/* What to do when an instruction could not be carried out. */
-static void fail(struct vcpu *v, int error, const struct insn_fault *fault, const struct vm_exit *exit) {
+void guest_fail(struct vcpu *v, int error, const struct insn_fault *fault, const struct vm_exit *exit) {
     if (error == -E_FAULT)
         raise_fault(v, fault);
     else if (error == -E_INVAL)
@@ -91,12 +81,12 @@ static __attribute__((noinline)) u32 decoded_length(struct vcpu *v, const struct
     int error;
 
     machine.vendor->get_context(&v->hw, &c);
-    if ((c.cr4 & CR4_LA57) && mode_of(&c) == INSN_64) bytes = walk_code(&v->partition->code, c.cr3, c.rip, true);
+    if ((c.cr4 & CR4_LA57) && guest_mode(&c) == INSN_64) bytes = walk_code(&v->partition->code, c.cr3, c.rip, true);
     if (bytes) known = insn_known_length(bytes, &opcodes[exit->reason], true);
     if (known) return known;
-    error = fetch_decode(v, &c, &insn, &fault);
+    error = guest_fetch_decode(v, &c, &insn, &fault);
     if (error == 0) return insn.length;
-    fail(v, error, &fault, exit);
+    guest_fail(v, error, &fault, exit);
     return 0;
 }
 
@@ -135,9 +125,9 @@ bool guest_decode_cr(struct vcpu *v, struct vm_exit *exit) {
     int error;
 
     if (quick_cr(v, exit)) return true;
-    error = fetch_decode(v, &c, &insn, &fault);
+    error = guest_fetch_decode(v, &c, &insn, &fault);
     if (error) {
-        fail(v, error, &fault, exit);
+        guest_fail(v, error, &fault, exit);
         return false;
     }
     /* Another vCPU may have changed the instruction since the exit: then it is run again. */
@@ -161,251 +151,10 @@ void guest_instruction_text(struct vcpu *v, char *out, size_t size) {
     int count;
 
     machine.vendor->get_context(&v->hw, &c);
-    walk = walk_of(&c);
-    count = walk_fetch(&v->partition->memory, &walk, fetch_address(&c, mode_of(&c)), bytes, INSN_MAX, &fault);
+    walk = guest_walk(&c);
+    count = walk_fetch(&v->partition->memory, &walk, fetch_address(&c, guest_mode(&c)), bytes, INSN_MAX, &fault);
     fmt(out, size, "unreadable");
     for (int i = 0; i < count; i++) at += fmt(out + at, size - at, "%02x ", bytes[i]);
-}
-
-/* --- emulation --- */
-
-struct access {
-    struct vcpu *v;
-    struct walk_cpu walk;
-};
-
-static u32 device_read(struct vcpu *v, u64 at, u32 size) {
-    if (at - GUEST_LAPIC_BASE < PAGE_4K) return vlapic_read(&v->lapic, (u32)(at - GUEST_LAPIC_BASE), vcpu_guest_tsc(v));
-    if (at - GUEST_IOAPIC_BASE < PAGE_4K) return partition_ioapic_read(v, (u32)(at - GUEST_IOAPIC_BASE), size);
-    return partition_memory_read(v, at, size);
-}
-
-static void device_write(struct vcpu *v, u64 at, u32 size, u32 value) {
-    struct vlapic_effect fx = {0};
-
-    if (at - GUEST_LAPIC_BASE < PAGE_4K) {
-        vlapic_write(&v->lapic, (u32)(at - GUEST_LAPIC_BASE), value, vcpu_guest_tsc(v), &fx);
-        vcpu_apic_effect(v, &fx);
-    } else if (at - GUEST_IOAPIC_BASE < PAGE_4K) {
-        partition_ioapic_write(v, (u32)(at - GUEST_IOAPIC_BASE), size, value);
-    } else {
-        partition_memory_write(v, at, size, value);
-    }
-}
-
-static int translate(struct access *a, u64 la, u32 access, gpa_t *at, struct insn_fault *fault) {
-    return walk_linear(&a->v->partition->memory, &a->walk, la, access, at, fault);
-}
-
-/* One access that does not cross a page. */
-static int read_piece(struct access *a, u64 la, u32 size, u64 *value, struct insn_fault *fault) {
-    const void *ram;
-    gpa_t at;
-    int error = translate(a, la, WALK_READ, &at, fault);
-
-    if (error) return error;
-    *value = 0;
-    ram = gmem_ptr(&a->v->partition->memory, at, size, false);
-    if (ram) {
-        memcpy(value, ram, size);
-        return 0;
-    }
-    if (partition_hpet(a->v, at.v, size, false, value)) return 0;
-    *value = device_read(a->v, at.v, size < 4 ? size : 4);
-    if (size == 8) *value |= (u64)device_read(a->v, at.v + 4, 4) << 32;
-    return 0;
-}
-
-static int write_piece(struct access *a, u64 la, u32 size, u64 value, struct insn_fault *fault) {
-    void *ram;
-    gpa_t at;
-    int error = translate(a, la, WALK_WRITE, &at, fault);
-
-    if (error) return error;
-    ram = gmem_ptr(&a->v->partition->memory, at, size, true);
-    if (ram) {
-        memcpy(ram, &value, size);
-        return 0;
-    }
-    if (partition_hpet(a->v, at.v, size, true, &value)) return 0;
-    device_write(a->v, at.v, size < 4 ? size : 4, (u32)value);
-    if (size == 8) device_write(a->v, at.v + 4, 4, (u32)(value >> 32));
-    return 0;
-}
-
-static u32 first_part(u64 la, u32 size) { return (u32)min_u64(size, PAGE_4K - (la & (PAGE_4K - 1))); }
-
-static int probe(void *ctx, u64 la, u32 size, u32 access, struct insn_fault *fault) {
-    u32 first = first_part(la, size);
-    gpa_t at;
-    int error = translate(ctx, la, access, &at, fault);
-
-    if (error || first == size) return error;
-    return translate(ctx, la + first, access, &at, fault);
-}
-
-static int probe_write(void *ctx, u64 la, u32 size, struct insn_fault *fault) {
-    return probe(ctx, la, size, WALK_WRITE, fault);
-}
-
-static int bus_read(void *ctx, u64 la, u32 size, u64 *value, struct insn_fault *fault) {
-    u32 first = first_part(la, size);
-    u64 byte = 0, all = 0;
-    int error;
-
-    if (first == size) return read_piece(ctx, la, size, value, fault);
-    error = probe(ctx, la, size, WALK_READ, fault); /* a device must not be read for nothing */
-    for (u32 i = 0; i < size && !error; i++) {
-        error = read_piece(ctx, la + i, 1, &byte, fault);
-        all |= (byte & 0xff) << (8 * i);
-    }
-    *value = all;
-    return error;
-}
-
-static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *fault) {
-    u32 first = first_part(la, size);
-    int error;
-
-    if (first == size) return write_piece(ctx, la, size, value, fault);
-    error = probe_write(ctx, la, size, fault);
-    for (u32 i = 0; i < size && !error; i++) error = write_piece(ctx, la + i, 1, value >> (8 * i) & 0xff, fault);
-    return error;
-}
-
-static int bus_in(void *ctx, u16 port, u32 size, u32 *value, struct insn_fault *fault) {
-    (void)fault;
-    *value = partition_port_in(((struct access *)ctx)->v, port, size);
-    return 0;
-}
-
-static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *fault) {
-    (void)fault;
-    partition_port_out(((struct access *)ctx)->v, port, size, value);
-    return 0;
-}
-
-/* Only the bases that the instruction can use: its own segment's, ES for the destination of a string, SS for the stack.
- */
-static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn *insn, struct insn_cpu *cpu) {
-    static const enum vcpu_seg order[SEG_COUNT] = {VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS};
-    struct segment s;
-
-    memcpy(cpu->gpr, v->hw.gpr, sizeof(cpu->gpr));
-    cpu->gpr[4] = machine.vendor->get_reg(&v->hw, REG_RSP);
-    cpu->rip = c->rip;
-    cpu->rflags = c->rflags;
-    cpu->mode = mode_of(c);
-    cpu->cpl = c->cpl;
-    for (u32 i = 0; i < SEG_COUNT; i++) {
-        cpu->seg_base[i] = 0;
-        if (i != insn->seg && i != SEG_ES && i != SEG_SS) continue;
-        /* In 64-bit mode only FS and GS have a base. */
-        if (cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS) continue;
-        machine.vendor->get_seg(&v->hw, order[i], &s);
-        cpu->seg_base[i] = s.base;
-    }
-}
-
-static void store_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn_cpu *cpu, u32 length) {
-    u64 rsp = machine.vendor->get_reg(&v->hw, REG_RSP);
-
-    memcpy(v->hw.gpr, cpu->gpr, sizeof(cpu->gpr));
-    if (cpu->gpr[4] != rsp) machine.vendor->set_reg(&v->hw, REG_RSP, cpu->gpr[4]);
-    if (cpu->rflags != c->rflags) machine.vendor->set_reg(&v->hw, REG_RFLAGS, cpu->rflags);
-    /* A string instruction that goes on stays where it is; a single step counts each round (SDM Vol 3B, Single-Step
-     * Exception Condition). */
-    machine.vendor->skip(&v->hw, cpu->rip != c->rip ? length : 0);
-}
-
-void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
-    struct access access = {.v = v};
-    /* Another vCPU may have changed the instruction since the exit. For memory the walk checks rights again; for ports
-     * only the processor has, and only when it was a port that made it exit. */
-    bool port = exit->reason == EXIT_IO;
-    const struct insn_bus bus = {
-        &access, bus_read, bus_write, probe_write, port ? bus_in : NULL, port ? bus_out : NULL};
-    struct vcpu_context c;
-    struct insn_fault fault;
-    struct insn_cpu cpu;
-    struct insn insn;
-    int error = fetch_decode(v, &c, &insn, &fault);
-
-    if (!error) {
-        access.walk = walk_of(&c);
-        load_cpu(v, &c, &insn, &cpu);
-        error = insn_execute(&insn, &cpu, &bus, &fault);
-    }
-    if (error)
-        fail(v, error, &fault, exit);
-    else
-        store_cpu(v, &c, &cpu, insn.length);
-}
-
-/* --- PDPTEs and task switches --- */
-
-bool guest_load_pdptes(struct vcpu *v, u64 cr3) {
-    u64 entries[4], reserved = PDPTE_RESERVED | ~(BIT(v->cpuid.ext[8].regs.eax & 0xff) - 1);
-
-    if (gmem_read(&v->partition->memory, gpa(cr3 & 0xffffffe0), entries, sizeof(entries))) return false;
-    for (u32 i = 0; i < ARRAY_SIZE(entries); i++)
-        if ((entries[i] & PDPTE_PRESENT) && (entries[i] & reserved)) return false;
-    for (u32 i = 0; i < ARRAY_SIZE(entries); i++) machine.vendor->set_reg(&v->hw, REG_PDPTE0 + i, entries[i]);
-    return true;
-}
-
-static bool use_cr3(void *ctx, u32 cr3) {
-    struct access *a = ctx;
-
-    a->walk.cr3 = cr3;
-    return !(a->walk.cr4 & CR4_PAE) || guest_load_pdptes(a->v, cr3);
-}
-
-static void store_task(struct vcpu *v, const struct vcpu_context *c, const struct task_cpu *cpu) {
-    const struct vendor_ops *ops = machine.vendor;
-
-    for (u32 i = 0; i < 8; i++) v->hw.gpr[i] = cpu->gpr[i];
-    ops->set_reg(&v->hw, REG_RSP, cpu->gpr[4]);
-    ops->set_reg(&v->hw, REG_RIP, cpu->eip);
-    ops->set_reg(&v->hw, REG_RFLAGS, cpu->eflags);
-    ops->set_reg(&v->hw, REG_CR0, c->cr0 | CR0_TS);
-    if (cpu->paging) ops->set_reg(&v->hw, REG_CR3, cpu->cr3);
-    ops->set_reg(&v->hw, REG_DR7, ops->get_reg(&v->hw, REG_DR7) & ~(u64)DR7_LOCAL);
-    ops->set_reg(&v->hw, REG_SHADOW, 0);
-    for (enum vcpu_seg i = VSEG_ES; i <= VSEG_TR; i++) ops->set_seg(&v->hw, i, &cpu->seg[i]);
-    v->hw.interrupted.type = EVENT_NONE;
-}
-
-void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
-    const struct vm_event *e = &v->hw.interrupted;
-    struct access access = {.v = v};
-    const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, NULL, NULL};
-    struct task_request rq = {exit->task.selector, exit->task.source, 0, e->has_error, e->error, use_cr3};
-    struct task_cpu cpu = {0};
-    struct vcpu_context c;
-    struct insn_fault fault;
-    bool switched;
-    int error;
-
-    machine.vendor->get_context(&v->hw, &c);
-    access.walk = walk_of(&c);
-    access.walk.cpl = 0;
-    rq.return_eip = (u32)c.rip + exit->length;
-    rq.has_error = e->type == EVENT_EXCEPTION && e->has_error;
-    for (u32 i = 0; i < 8; i++) cpu.gpr[i] = (u32)v->hw.gpr[i];
-    cpu.gpr[4] = (u32)machine.vendor->get_reg(&v->hw, REG_RSP);
-    cpu.eflags = (u32)c.rflags;
-    cpu.cr3 = (u32)c.cr3;
-    cpu.paging = c.cr0 & CR0_PG;
-    for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GDTR; i++) machine.vendor->get_seg(&v->hw, i, &cpu.seg[i]);
-    error = task_switch(&cpu, &rq, &bus, &switched, &fault);
-    if (switched) store_task(v, &c, &cpu);
-    if (error) {
-        fail(v, error, &fault, exit);
-    } else if (cpu.debug_trap) {
-        machine.vendor->set_reg(&v->hw, REG_DR6, machine.vendor->get_reg(&v->hw, REG_DR6) | DR6_BT);
-        vcpu_raise(v, VEC_DB, false, 0);
-    }
 }
 
 /* --- start --- */
