@@ -133,11 +133,9 @@ static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *
     return 0;
 }
 
-/* Only the bases that the instruction can use: its own segment's, ES for the destination of a string, SS for the stack.
- */
+/* Only the segments that the instruction can use: its own, ES for the destination of a string, SS for the stack. */
 static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn *insn, struct insn_cpu *cpu) {
     static const enum vcpu_seg order[SEG_COUNT] = {VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS};
-    struct segment s;
 
     memcpy(cpu->gpr, v->hw.gpr, sizeof(cpu->gpr));
     cpu->gpr[4] = machine.vendor->get_reg(&v->hw, REG_RSP);
@@ -145,13 +143,13 @@ static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct 
     cpu->rflags = c->rflags;
     cpu->mode = guest_mode(c);
     cpu->cpl = c->cpl;
+    cpu->protected = (c->cr0 & CR0_PE) && !(c->rflags & RFLAGS_VM);
+    cpu->align = (c->cr0 & CR0_AM) && (c->rflags & RFLAGS_AC) && c->cpl == 3;
     for (u32 i = 0; i < SEG_COUNT; i++) {
-        cpu->seg_base[i] = 0;
         if (i != insn->seg && i != SEG_ES && i != SEG_SS) continue;
         /* In 64-bit mode only FS and GS have a base. */
         if (cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS) continue;
-        machine.vendor->get_seg(&v->hw, order[i], &s);
-        cpu->seg_base[i] = s.base;
+        machine.vendor->get_seg(&v->hw, order[i], &cpu->seg[i]);
     }
 }
 

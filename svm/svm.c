@@ -108,9 +108,10 @@ static void svm_inject(struct vcpu_hw *hw, const struct vm_event *e) {
         [EVENT_SOFT_EXCEPTION] = 3,
     };
     struct vmcb *b = vmcb_of(hw);
+    bool error = e->has_error && (b->save.cr0 & CR0_PE); /* real mode has none: APM Vol 2, Error Codes */
 
     b->control.event_injection = EVENT_VALID | (u64)types[e->type] << EVENT_TYPE_SHIFT | e->vector |
-                                 (e->has_error ? EVENT_ERROR_VALID | (u64)e->error << 32 : 0);
+                                 (error ? EVENT_ERROR_VALID | (u64)e->error << 32 : 0);
     if (e->type == EVENT_NMI) {
         /* The IRET of its handler will end it: watch for that. */
         hw->nmi_blocked = true;

@@ -1,14 +1,21 @@
 /* Carries out one decoded instruction on registers and memory that arrive as parameters. Owns
  * nothing. Order within each instruction: everything that can fault first (probes, then reads, port
  * input last of the reads), then the one write, then registers; so a fault leaves no trace.
- * Segment limits and rights are not checked: the guest's CPU has tried the access already. A
- * read-modify-write is not atomic against other vCPUs: it is meant for device memory.
- * Source: SDM Vol 2, instruction reference; SDM Vol 1, Addressing. */
+ * Segments, alignment and, behind the bus, pages are checked for each operand: of an instruction with two the CPU may
+ * have tried one only, and of INS and OUTS none. SDM Vol 3C, Relative Priority of Faults and VM Exits; APM Vol 2, IOIO
+ * Intercepts: only IOPL and the TSS's bitmap come before the exit. A read-modify-write is not atomic against other
+ * vCPUs: it is meant for device memory. Source: SDM Vol 2, instruction reference; SDM Vol 1, Addressing. */
 #include "core/insn/insn.h"
 
+#include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/x86.h"
 #include "core/insn/alu.h"
+
+#define CODE        BIT(3) /* segment attributes. SDM Vol 3A, Code- and Data-Segment Descriptor Types */
+#define EXPAND_DOWN BIT(2) /* of data */
+#define ALLOWS      BIT(1) /* data: writing; code: reading */
+#define BIG         BIT(14)
 
 #define REG_A  0u
 #define REG_C  1u
@@ -41,14 +48,14 @@ static void reg_write(struct insn_cpu *cpu, u8 reg, bool high, u32 size, u64 val
         *r = (*r & ~mask) | ((value << shift) & mask);
 }
 
-/* In 64-bit mode only FS and GS have a base; elsewhere linear addresses have 32 bits. */
-static u64 linear_at(const struct insn_cpu *cpu, enum insn_seg seg, u64 offset) {
-    if (cpu->mode == INSN_64) return seg == SEG_FS || seg == SEG_GS ? cpu->seg_base[seg] + offset : offset;
-    return (u32)(cpu->seg_base[seg] + offset);
-}
+/* Where an operand lies. */
+struct place {
+    enum insn_seg seg;
+    u64 offset;
+};
 
 /* `add` goes into the effective address, before it is cut to the address size. */
-static u64 linear(const struct insn *insn, const struct insn_cpu *cpu, u64 add) {
+static struct place place_of(const struct insn *insn, const struct insn_cpu *cpu, u64 add) {
     u64 offset = (u64)insn->disp + add;
 
     if (insn->base == INSN_REG_RIP)
@@ -56,46 +63,98 @@ static u64 linear(const struct insn *insn, const struct insn_cpu *cpu, u64 add) 
     else if (insn->base != INSN_NO_REG)
         offset += cpu->gpr[insn->base & 15];
     if (insn->index != INSN_NO_REG) offset += cpu->gpr[insn->index & 15] * insn->scale;
-    return linear_at(cpu, insn->seg, offset & alu_mask(insn->address_size));
+    return (struct place){insn->seg, offset & alu_mask(insn->address_size)};
 }
 
-u64 insn_linear(const struct insn *insn, const struct insn_cpu *cpu) { return linear(insn, cpu, 0); }
+/* In 64-bit mode only FS and GS have a base; elsewhere linear addresses have 32 bits. */
+static u64 linear(const struct insn_cpu *cpu, struct place at) {
+    if (cpu->mode != INSN_64) return (u32)(cpu->seg[at.seg].base + at.offset);
+    return at.seg == SEG_FS || at.seg == SEG_GS ? cpu->seg[at.seg].base + at.offset : at.offset;
+}
 
-static int mem_read(const struct execution *x, u64 la, u32 size, u64 *value) {
-    int error = x->bus->read(x->bus->ctx, la, size, value, x->fault);
+u64 insn_linear(const struct insn *insn, const struct insn_cpu *cpu) { return linear(cpu, place_of(insn, cpu, 0)); }
 
-    if (!error) *value &= alu_mask(size);
+/* Outside 64-bit mode. SDM Vol 3A, Limit Checking; Type Checking; Null Segment Selector Checking. A segment of all 4
+ * GiB may be left at its end. Types count in protected mode only; limits do everywhere. */
+static bool reaches(const struct insn_cpu *cpu, const struct segment *s, u64 offset, u32 size, bool write) {
+    bool code = s->attributes & CODE;
+    u64 last = offset + size - 1;
+
+    if (cpu->protected) {
+        if (!s->usable || (write && code)) return false;
+        if ((write || code) && !(s->attributes & ALLOWS)) return false;
+    }
+    if (!code && (s->attributes & EXPAND_DOWN))
+        return offset > s->limit && last <= (s->attributes & BIG ? 0xffffffffu : 0xffffu);
+    return last <= s->limit || s->limit == 0xffffffff;
+}
+
+static int raise(const struct execution *x, u8 vector) {
+    *x->fault = (struct insn_fault){.vector = vector, .has_error = true};
+    return -E_FAULT;
+}
+
+/* The linear address of an operand that the instruction may reach; or the fault. */
+static int locate(const struct execution *x, struct place at, u32 size, bool write, u64 *la) {
+    const struct insn_cpu *cpu = x->cpu;
+
+    if (cpu->mode != INSN_64 && !reaches(cpu, &cpu->seg[at.seg], at.offset, size, write))
+        return raise(x, at.seg == SEG_SS ? VEC_SS : VEC_GP);
+    *la = linear(cpu, at);
+    return cpu->align && (*la & (size - 1)) ? raise(x, VEC_AC) : 0;
+}
+
+/* To the bus, an address that is not canonical is #GP whatever the segment. SDM Vol 3A, Interrupt 12. */
+static int blame(const struct execution *x, struct place at, int error) {
+    if (error == -E_FAULT && at.seg == SEG_SS && x->fault->vector == VEC_GP) x->fault->vector = VEC_SS;
     return error;
 }
 
-static int mem_write(const struct execution *x, u64 la, u32 size, u64 value) {
-    return x->bus->write(x->bus->ctx, la, size, value & alu_mask(size), x->fault);
+static int mem_read(const struct execution *x, struct place at, u32 size, u64 *value) {
+    u64 la;
+    int error = locate(x, at, size, false, &la);
+
+    if (error) return error;
+    error = x->bus->read(x->bus->ctx, la, size, value, x->fault);
+    if (!error) *value &= alu_mask(size);
+    return blame(x, at, error);
 }
 
-static int mem_probe(const struct execution *x, u64 la, u32 size) {
-    return x->bus->probe_write(x->bus->ctx, la, size, x->fault);
+static int mem_write(const struct execution *x, struct place at, u32 size, u64 value) {
+    u64 la;
+    int error = locate(x, at, size, true, &la);
+
+    if (error) return error;
+    return blame(x, at, x->bus->write(x->bus->ctx, la, size, value & alu_mask(size), x->fault));
 }
 
-static int rm_read(const struct execution *x, u64 la, u32 size, u64 *value) {
-    if (x->insn->memory) return mem_read(x, la, size, value);
+static int mem_probe(const struct execution *x, struct place at, u32 size) {
+    u64 la;
+    int error = locate(x, at, size, true, &la);
+
+    return error ? error : blame(x, at, x->bus->probe_write(x->bus->ctx, la, size, x->fault));
+}
+
+static int rm_read(const struct execution *x, struct place at, u32 size, u64 *value) {
+    if (x->insn->memory) return mem_read(x, at, size, value);
     *value = reg_read(x->cpu, x->insn->rm, x->insn->rm_high, size);
     return 0;
 }
 
-static int rm_write(const struct execution *x, u64 la, u32 size, u64 value) {
-    if (x->insn->memory) return mem_write(x, la, size, value);
+static int rm_write(const struct execution *x, struct place at, u32 size, u64 value) {
+    if (x->insn->memory) return mem_write(x, at, size, value);
     reg_write(x->cpu, x->insn->rm, x->insn->rm_high, size, value);
     return 0;
 }
 
 /* rm_read for an operand that will be written too. */
-static int rm_read_for_write(const struct execution *x, u64 la, u32 size, u64 *value) {
+static int rm_read_for_write(const struct execution *x, struct place at, u32 size, u64 *value) {
     if (x->insn->memory) {
-        int error = mem_probe(x, la, size);
+        int error = mem_probe(x, at, size);
 
         if (error) return error;
     }
-    return rm_read(x, la, size, value);
+    return rm_read(x, at, size, value);
 }
 
 static u64 other_operand(const struct execution *x) {
@@ -106,12 +165,13 @@ static u64 other_operand(const struct execution *x) {
 
 static int do_mov(const struct execution *x) {
     const struct insn *i = x->insn;
-    u64 la = linear(i, x->cpu, 0), value;
+    struct place at = place_of(i, x->cpu, 0);
+    u64 value;
     u32 from = i->op == INSN_MOV ? i->size : i->src_size;
     int error;
 
-    if (i->to_memory) return rm_write(x, la, i->size, other_operand(x));
-    error = rm_read(x, la, from, &value);
+    if (i->to_memory) return rm_write(x, at, i->size, other_operand(x));
+    error = rm_read(x, at, from, &value);
     if (error) return error;
     if (i->op == INSN_MOVSX) value = (u64)((s64)(value << (64 - 8 * from)) >> (64 - 8 * from));
     reg_write(x->cpu, i->reg, i->reg_high, i->size, value);
@@ -123,23 +183,24 @@ static int do_mov(const struct execution *x) {
 static int do_binary(const struct execution *x) {
     const struct insn *i = x->insn;
     bool keep = i->op != INSN_CMP && i->op != INSN_TEST;
-    u64 la = linear(i, x->cpu, 0), a, b, flags = x->cpu->rflags;
+    struct place at = place_of(i, x->cpu, 0);
+    u64 a, b, flags = x->cpu->rflags;
     int error = 0;
 
     if (i->to_memory) {
-        error = keep ? rm_read_for_write(x, la, i->size, &a) : rm_read(x, la, i->size, &a);
+        error = keep ? rm_read_for_write(x, at, i->size, &a) : rm_read(x, at, i->size, &a);
         b = other_operand(x);
     } else {
         a = reg_read(x->cpu, i->reg, i->reg_high, i->size);
         if (i->has_imm)
             b = i->imm;
         else
-            error = rm_read(x, la, i->size, &b);
+            error = rm_read(x, at, i->size, &b);
     }
     if (error) return error;
     a = alu_binary(i->op, a, b, i->size, &flags);
     if (keep && i->to_memory)
-        error = rm_write(x, la, i->size, a);
+        error = rm_write(x, at, i->size, a);
     else if (keep)
         reg_write(x->cpu, i->reg, i->reg_high, i->size, a);
     if (!error) x->cpu->rflags = flags;
@@ -148,12 +209,13 @@ static int do_binary(const struct execution *x) {
 
 static int do_unary(const struct execution *x) {
     const struct insn *i = x->insn;
-    u64 la = linear(i, x->cpu, 0), a, flags = x->cpu->rflags;
-    int error = rm_read_for_write(x, la, i->size, &a);
+    struct place at = place_of(i, x->cpu, 0);
+    u64 a, flags = x->cpu->rflags;
+    int error = rm_read_for_write(x, at, i->size, &a);
 
     if (error) return error;
     a = alu_unary(i->op, a, i->size, &flags);
-    error = rm_write(x, la, i->size, a);
+    error = rm_write(x, at, i->size, a);
     if (!error) x->cpu->rflags = flags;
     return error;
 }
@@ -162,14 +224,15 @@ static int do_unary(const struct execution *x) {
  * itself (the sum stays) and does not matter in XCHG. */
 static int do_exchange(const struct execution *x) {
     const struct insn *i = x->insn;
-    u64 la = linear(i, x->cpu, 0), old, value, flags = x->cpu->rflags;
-    int error = rm_read_for_write(x, la, i->size, &old);
+    struct place at = place_of(i, x->cpu, 0);
+    u64 old, value, flags = x->cpu->rflags;
+    int error = rm_read_for_write(x, at, i->size, &old);
 
     if (error) return error;
     value = reg_read(x->cpu, i->reg, i->reg_high, i->size);
     if (i->op == INSN_XADD) value = alu_binary(INSN_ADD, old, value, i->size, &flags);
     if (i->memory) {
-        error = mem_write(x, la, i->size, value);
+        error = mem_write(x, at, i->size, value);
         if (error) return error;
     }
     reg_write(x->cpu, i->reg, i->reg_high, i->size, old);
@@ -183,14 +246,15 @@ static int do_exchange(const struct execution *x) {
  * clear the upper half. */
 static int do_cmpxchg(const struct execution *x) {
     const struct insn *i = x->insn;
-    u64 la = linear(i, x->cpu, 0), old, flags = x->cpu->rflags, difference;
-    int error = rm_read_for_write(x, la, i->size, &old);
+    struct place at = place_of(i, x->cpu, 0);
+    u64 old, flags = x->cpu->rflags, difference;
+    int error = rm_read_for_write(x, at, i->size, &old);
     bool equal;
 
     if (error) return error;
     difference = alu_binary(INSN_CMP, reg_read(x->cpu, REG_A, false, i->size), old, i->size, &flags);
     equal = difference == 0;
-    if (i->memory || equal) error = rm_write(x, la, i->size, equal ? other_operand(x) : old);
+    if (i->memory || equal) error = rm_write(x, at, i->size, equal ? other_operand(x) : old);
     if (error) return error;
     if (!equal) reg_write(x->cpu, REG_A, false, i->size, old);
     x->cpu->rflags = flags;
@@ -202,7 +266,8 @@ static int do_cmpxchg(const struct execution *x) {
 static int do_bit(const struct execution *x) {
     const struct insn *i = x->insn;
     u32 width = 8u * i->size, bit;
-    u64 offset = other_operand(x), add = 0, la, value, flags = x->cpu->rflags;
+    struct place at;
+    u64 offset = other_operand(x), add = 0, value, flags = x->cpu->rflags;
     int error;
 
     if (i->memory && !i->has_imm) {
@@ -212,31 +277,33 @@ static int do_bit(const struct execution *x) {
         add = (u64)(wide >> (i->size == 2 ? 4 : i->size == 4 ? 5 : 6)) * i->size;
     }
     bit = (u32)offset & (width - 1);
-    la = linear(i, x->cpu, add);
+    at = place_of(i, x->cpu, add);
     if (i->op == INSN_BT)
-        error = rm_read(x, la, i->size, &value);
+        error = rm_read(x, at, i->size, &value);
     else
-        error = rm_read_for_write(x, la, i->size, &value);
+        error = rm_read_for_write(x, at, i->size, &value);
     if (error) return error;
     value = alu_bit(i->op, value, bit, &flags);
-    if (i->op != INSN_BT) error = rm_write(x, la, i->size, value);
+    if (i->op != INSN_BT) error = rm_write(x, at, i->size, value);
     if (!error) x->cpu->rflags = flags;
     return error;
 }
 
-/* The stack pointer is as wide as the mode: right for every flat stack. */
-static u32 stack_width(const struct insn_cpu *cpu) { return cpu->mode == INSN_64 ? 8 : cpu->mode == INSN_32 ? 4 : 2; }
+/* Outside 64-bit mode the stack segment says how wide its pointer is. SDM Vol 1, Address-Size Attributes for Stack. */
+static u32 stack_width(const struct insn_cpu *cpu) {
+    return cpu->mode == INSN_64 ? 8 : cpu->seg[SEG_SS].attributes & BIG ? 4 : 2;
+}
 
 static int do_push(const struct execution *x) {
     const struct insn *i = x->insn;
     u32 width = stack_width(x->cpu);
     u64 sp = (x->cpu->gpr[REG_SP] - i->size) & alu_mask(width), value = i->imm;
-    u64 at = linear_at(x->cpu, SEG_SS, sp);
+    struct place at = {SEG_SS, sp};
     int error = 0;
 
     if (!i->has_imm) {
         if (i->memory) error = mem_probe(x, at, i->size);
-        if (!error) error = rm_read(x, linear(i, x->cpu, 0), i->size, &value);
+        if (!error) error = rm_read(x, place_of(i, x->cpu, 0), i->size, &value);
     }
     if (!error) error = mem_write(x, at, i->size, value);
     if (!error) reg_write(x->cpu, REG_SP, false, width, sp);
@@ -249,12 +316,13 @@ static int do_pop(const struct execution *x) {
     const struct insn *i = x->insn;
     u32 width = stack_width(x->cpu);
     u64 sp = x->cpu->gpr[REG_SP] & alu_mask(width);
-    u64 la = linear(i, x->cpu, i->base == REG_SP ? i->size : 0), value;
+    struct place at = place_of(i, x->cpu, i->base == REG_SP ? i->size : 0);
+    u64 value;
     int error = 0;
 
-    if (i->memory) error = mem_probe(x, la, i->size);
-    if (!error) error = mem_read(x, linear_at(x->cpu, SEG_SS, sp), i->size, &value);
-    if (!error && i->memory) error = mem_write(x, la, i->size, value);
+    if (i->memory) error = mem_probe(x, at, i->size);
+    if (!error) error = mem_read(x, (struct place){SEG_SS, sp}, i->size, &value);
+    if (!error && i->memory) error = mem_write(x, at, i->size, value);
     if (error) return error;
     reg_write(x->cpu, REG_SP, false, width, sp + i->size);
     if (!i->memory) reg_write(x->cpu, i->rm, false, i->size, value);
@@ -281,8 +349,7 @@ static int string_element(const struct execution *x) {
     const struct insn *i = x->insn;
     struct insn_cpu *cpu = x->cpu;
     u64 mask = alu_mask(i->address_size), a = 0, b = 0;
-    u64 source = linear_at(cpu, i->seg, cpu->gpr[REG_SI] & mask);
-    u64 target = linear_at(cpu, SEG_ES, cpu->gpr[REG_DI] & mask);
+    struct place source = {i->seg, cpu->gpr[REG_SI] & mask}, target = {SEG_ES, cpu->gpr[REG_DI] & mask};
     u16 port = (u16)cpu->gpr[REG_D];
     u32 value = 0;
     int error;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/base/types.h"
+#include "core/base/vendor.h"
 
 #define INSN_MAX 15
 
@@ -110,9 +111,11 @@ int insn_decode(const u8 *bytes, size_t count, enum insn_mode mode, struct insn 
 struct insn_cpu {
     u64 gpr[16];
     u64 rip, rflags;
-    u64 seg_base[SEG_COUNT];
+    struct segment seg[SEG_COUNT]; /* in 64-bit mode only the bases of FS and GS count */
     enum insn_mode mode;
     u32 cpl;
+    bool protected; /* segments have types: not real mode, not virtual-8086 mode */
+    bool align;     /* alignment is checked: CR0.AM, RFLAGS.AC, CPL 3 */
 };
 
 /* An exception that emulation raised. */

@@ -91,9 +91,9 @@ legacy_run:
     popq    %rbx
     ret
 
-/* --- shared with tasks.S and five.S */
-    .globl  pointers, pointers_b, put, landing, landing_esp, saved_cr3, scratch, gdt, idt, tss_a, tss_b, tss_16, stubs
-    .globl  task_stack, code16
+/* --- shared with five.S, tasks.S, real.S and segments.S */
+    .globl  pointers, pointers_b, put, landing, landing_esp, saved_cr3, scratch, gdt, idt, idt_pointer, tss_a, tss_b
+    .globl  tss_16, stubs, task_stack, code16
 
 /* --- helpers in 32-bit code -------------------------------------------------------------------------------------- */
     .code32
@@ -152,7 +152,7 @@ caught:
     jmp     *landing
 
 /* --- the functions ----------------------------------------------------------------------------------------------- */
-    .globl  legacy_unpaged, legacy_two_levels, legacy_pae, legacy_code16, legacy_real, legacy_v8086
+    .globl  legacy_unpaged, legacy_two_levels, legacy_pae, legacy_code16
 legacy_unpaged:
     movl    $MSR_EFER, %ecx
     rdmsr
@@ -236,15 +236,9 @@ code16:
     lretl
     .code32
 
-/* Real mode below 1 MiB, with interrupts by the vector table. */
-legacy_real:
-    movl    $low_code, %esi
-    movl    $LOW, %edi
-    movl    $low_code_end - low_code, %ecx
-    rep movsb
-    lidt    real_idt
-    pushl   %ebp
-    movl    %esp, real_esp
+/* Real mode, at LOW. */
+    .globl  real_mode
+real_mode:
     ljmp    $SEL_CODE16, $to_real - code16
     .code16
 to_real:
@@ -256,118 +250,6 @@ to_real:
     andl    $~1, %eax
     movl    %eax, %cr0
     ljmpl   $0, $LOW
-    .code32
-from_real:
-    movl    $SEL_DATA, %eax
-    movw    %ax, %ds
-    movw    %ax, %es
-    movw    %ax, %ss
-    movl    real_esp, %esp
-    popl    %ebp
-    lidt    idt_pointer
-    PUT     LOW+low_ebx-low_code
-    PUT     LOW+low_port-low_code
-    PUT     LOW+low_string-low_code
-    PUT     LOW+low_count-low_code
-    PUT     LOW+low_flags-low_code
-    ret
-
-    .code16
-low_code:
-    xorw    %ax, %ax
-    movw    %ax, %ss
-    movw    $LOW, %sp
-    movw    $LOW >> 4, %ax
-    movw    %ax, %ds
-    movw    %ax, %es
-    xorl    %eax, %eax
-    cpuid
-    movl    %ebx, low_ebx - low_code
-    xorl    %eax, %eax
-    inb     $0x21, %al
-    movl    %eax, low_port - low_code
-    /* Strings by 16-bit addresses, through ES. */
-    cld
-    movw    $low_string - low_code, %di
-    movw    $3, %cx
-    movw    $0x21, %dx
-    rep insb
-    movzwl  %cx, %eax
-    shll    $16, %eax
-    movw    %di, %ax
-    subw    $low_string - low_code, %ax
-    movl    %eax, low_count - low_code
-    /* INT 40h by the table at 0. */
-    xorw    %ax, %ax
-    movw    %ax, %es
-    movl    %es:0x100, %ebx
-    movw    $low_handler - low_code, %es:0x100
-    movw    $LOW >> 4, %es:0x102
-    int     $0x40
-    movl    %ebx, %es:0x100
-    xorw    %ax, %ax
-    movw    %ax, %ds
-    lgdtl   LOW + low_gdt - low_code
-    movl    %cr0, %eax
-    orb     $1, %al
-    movl    %eax, %cr0
-    ljmpl   $SEL_CODE32, $from_real
-low_handler:
-    pushfl
-    popl    %eax
-    andl    $0x200, %eax
-    orl     $0x40, %eax
-    movl    %eax, low_flags - low_code
-    iretw
-/* What runs in virtual-8086 mode, at its own segment: CPUID, a port, then a call for help. */
-low_v8086:
-    xorl    %eax, %eax
-    cpuid
-    xorl    %eax, %eax
-    inb     $0x21, %al
-    movl    %eax, %ecx
-    pushfl
-    popl    %edx
-    hlt                                 /* #GP: CPL is 3 */
-    .balign 4
-low_gdt: .word  gdt_end - gdt - 1
-    .long   gdt
-    .balign 4
-low_ebx: .long  0
-low_port: .long 0
-low_string: .long 0xaa000000
-low_count: .long 0
-low_flags: .long 0
-low_code_end:
-
-    .code32
-legacy_v8086:
-    movl    $low_code, %esi
-    movl    $LOW, %edi
-    movl    $low_code_end - low_code, %ecx
-    rep movsb
-    andb    $~2, gdt + SEL_TSS_A + 5
-    movl    %esp, tss_a + 4
-    subl    $256, tss_a + 4
-    movl    $SEL_TSS_A, %eax
-    ltr     %ax
-    movl    %esp, landing_esp
-    movl    $1f, landing
-    pushl   $0                          /* gs, fs, ds, es, ss, esp, eflags with VM and IOPL 3, cs, eip */
-    pushl   $0
-    pushl   $LOW >> 4
-    pushl   $LOW >> 4
-    pushl   $LOW >> 4
-    pushl   $0xff0
-    pushl   $0x23002
-    pushl   $LOW >> 4
-    pushl   $low_v8086 - low_code
-    iretl
-1:  PUT     %ebx                        /* kept by `caught` */
-    PUT     %ecx
-    movl    %edx, %eax
-    andl    $0x33000, %eax
-    jmp     put
 
     .globl  legacy_init
     .code64
@@ -432,6 +314,9 @@ gdt:
     .quad   0x0000090000000067          /* 0x48: not present */
     .quad   0x0000890000000040          /* 0x50: 104 bytes are the least */
     .quad   0x0000850000380000          /* 0x58: task gate */
+    .quad   0x0040930000009003          /* 0x60: data up to LOW + 3 */
+    .quad   0x00cf91000000ffff          /* 0x68: read-only data */
+    .quad   0x0040970000008fff          /* 0x70: data from LOW on, expanding down */
 gdt_end:
 gdt_pointer:
     .word   gdt_end - gdt - 1
@@ -440,9 +325,6 @@ gdt_pointer:
 idt_pointer:
     .word   33 * 8 - 1
     .quad   idt
-real_idt:
-    .word   0x3ff
-    .long   0
     .balign 8
 idt:
     .fill   33, 8, 0
@@ -474,7 +356,6 @@ scratch:    .long 0, 0, 0
 saved_cr3:  .long 0
 saved_gs:   .quad 0
 saved_rsp:  .quad 0
-real_esp:   .long 0
 saved_gdt:  .fill 10, 1, 0
 saved_idt:  .fill 10, 1, 0
 

@@ -3,7 +3,7 @@
 #include "core/base/bits.h"
 #include "guests/probe/probe.h"
 
-/* legacy.S */
+/* legacy.S, tasks.S, real.S, segments.S */
 extern u32 legacy_results[], legacy_count;
 void legacy_init(void);
 void legacy_run(void (*function)(void));
@@ -12,6 +12,8 @@ void legacy_two_levels(void);
 void legacy_pae(void);
 void legacy_code16(void);
 void legacy_real(void);
+void legacy_real_limit(void);
+void legacy_segments(void);
 void legacy_v8086(void);
 void legacy_tasks(void);
 void legacy_task_gate(void);
@@ -31,6 +33,8 @@ static bool two_levels(void) { return legacy(legacy_two_levels); }
 static bool pae(void) { return legacy(legacy_pae); }
 static bool code16(void) { return legacy(legacy_code16); }
 static bool real_mode(void) { return legacy(legacy_real); }
+static bool real_limit(void) { return legacy(legacy_real_limit); }
+static bool segments(void) { return legacy(legacy_segments); }
 static bool v8086(void) { return legacy(legacy_v8086); }
 static bool tasks(void) { return legacy(legacy_tasks); }
 static bool task_gate(void) { return legacy(legacy_task_gate); }
@@ -329,6 +333,8 @@ const struct check mode_checks[] = {
     {"mode-pae", pae},
     {"mode-code16", code16},
     {"mode-real", real_mode},
+    {"string-real-limit", real_limit},
+    {"string-segments", segments},
     {"mode-v8086", v8086},
     {"tasks", tasks},
     {"task-gate", task_gate},

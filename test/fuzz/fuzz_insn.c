@@ -107,7 +107,12 @@ static void execute(const struct insn *insn, enum insn_mode mode, const u8 *scri
     int error;
 
     for (u32 i = 0; i < 16 && i < left; i++) cpu.gpr[i] = script[i] * 0x9e3779b97f4a7c15ull;
-    for (u32 i = 0; i < SEG_COUNT; i++) cpu.seg_base[i] = (u64)i << 16;
+    cpu.protected = left & 1;
+    for (u32 i = 0; i < SEG_COUNT; i++)
+        cpu.seg[i] = (struct segment){.base = (u64)i << 16,
+                                      .attributes = (u16)(0x4090 | (left >> i & 15)),
+                                      .usable = left & 0x60,
+                                      .limit = left & 0x80 ? 0xffffffff : 0x7fffffff};
     before = cpu;
     error = insn_execute(insn, &cpu, &bus, &fault);
     CHECK(error == 0 || error == -E_FAULT || error == -E_UNSUPPORTED);

@@ -1,128 +1,23 @@
-/* core/insn/execute.c: addresses in 16-bit and 32-bit modes, ports, the stack, and that a fault
- * leaves no trace. Flags and 64-bit arithmetic: test_insn_native.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-#include <cmocka.h>
+/* core/insn/execute.c: addresses in 16-bit and 32-bit modes, ports, the stack, and that a fault leaves no
+ * trace. Segments: test_insn_segment.c; flags and 64-bit arithmetic: test_insn_native.c. */
+#include "test/unit/insn_bench.h"
 
-#include "core/base/errors.h"
-#include "core/base/x86.h"
-#include "core/insn/insn.h"
-
-#define RAX 0
-#define RCX 1
-#define RDX 2
-#define RBX 3
-#define RSP 4
-#define RBP 5
-#define RSI 6
-#define RDI 7
-
-/* A bus that writes down what happens on it. Memory is a small window at `base`. */
-struct bench {
-    struct insn_cpu cpu;
-    struct insn insn;
-    struct insn_fault fault;
-    u64 base;
-    u8 data[256];
-    u32 calls, fail_at; /* fail_at: the call, from 1, that faults; 0: none */
-    char log[16];       /* r, w, p, i, o in order */
-    u64 last_la;
-    u16 port;
-    u32 out, in;
-};
-
-static int step(struct bench *b, char what, struct insn_fault *fault) {
-    assert_true(b->calls < sizeof(b->log) - 1);
-    b->log[b->calls++] = what;
-    if (b->calls != b->fail_at) return 0;
-    *fault = (struct insn_fault){.vector = VEC_PF, .has_error = true, .error = 2, .cr2 = 0x1234};
-    return -E_FAULT;
-}
-
-static u8 *at(struct bench *b, u64 la, u32 size) {
-    assert_true(la >= b->base && la + size <= b->base + sizeof(b->data));
-    b->last_la = la;
-    return b->data + (la - b->base);
-}
-
-static int bus_read(void *ctx, u64 la, u32 size, u64 *value, struct insn_fault *fault) {
-    struct bench *b = ctx;
-    int error = step(b, 'r', fault);
-
-    *value = ~0ull; /* the emulator must not trust the upper bytes */
-    memcpy(value, at(b, la, size), size);
-    return error;
-}
-
-static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *fault) {
-    struct bench *b = ctx;
-    int error = step(b, 'w', fault);
-
-    if (!error) memcpy(at(b, la, size), &value, size);
-    return error;
-}
-
-static int bus_probe(void *ctx, u64 la, u32 size, struct insn_fault *fault) {
-    struct bench *b = ctx;
-
-    at(b, la, size);
-    return step(b, 'p', fault);
-}
-
-static int bus_in(void *ctx, u16 port, u32 size, u32 *value, struct insn_fault *fault) {
-    struct bench *b = ctx;
-
-    (void)size;
-    b->port = port;
-    *value = b->in;
-    return step(b, 'i', fault);
-}
-
-static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *fault) {
-    struct bench *b = ctx;
-    int error = step(b, 'o', fault);
-
-    (void)size;
-    if (!error) {
-        b->port = port;
-        b->out = value;
-    }
-    return error;
-}
-
-static struct bench bench(enum insn_mode mode, const char *bytes, size_t count) {
-    struct bench b = {.cpu = {.mode = mode, .rip = 0x1000, .rflags = RFLAGS_FIXED | RFLAGS_RF}, .base = 0x8000};
-
-    assert_int_equal(0, insn_decode((const u8 *)bytes, count, mode, &b.insn));
-    assert_int_equal(count, b.insn.length);
-    return b;
-}
-
-static int execute(struct bench *b) {
-    struct insn_bus bus = {
-        .ctx = b, .read = bus_read, .write = bus_write, .probe_write = bus_probe, .in = bus_in, .out = bus_out};
-
-    return insn_execute(&b->insn, &b->cpu, &bus, &b->fault);
-}
-
-#define BENCH(mode, s) bench(mode, s, sizeof(s) - 1)
-
+/* SDM Vol 1, Specifying an Offset; Specifying a Segment Selector; Canonical Addressing; Vol 3A, Segmentation in IA-32e
+ * Mode. */
 static void test_addresses(void **state) {
     struct bench b = BENCH(INSN_16, "\x8b\x40\x10"); /* mov 0x10(%bx,%si),%ax */
 
     (void)state;
     b.cpu.gpr[RBX] = 0xabcd8000;
     b.cpu.gpr[RSI] = 0xfff0;
-    b.cpu.seg_base[SEG_DS] = 0x40;
+    b.cpu.seg[SEG_DS].base = 0x40;
     assert_int_equal(0x8040, insn_linear(&b.insn, &b.cpu));
-    b.cpu.seg_base[SEG_DS] = 0xffff8040; /* linear addresses wrap at 4 GiB */
+    b.cpu.seg[SEG_DS].base = 0xffff8040; /* linear addresses wrap at 4 GiB */
     assert_int_equal(0x40, insn_linear(&b.insn, &b.cpu));
 
     b = BENCH(INSN_16, "\x8b\x46\xff"); /* mov -1(%bp),%ax: SS */
     b.cpu.gpr[RBP] = 0;
-    b.cpu.seg_base[SEG_SS] = 0x10000;
+    b.cpu.seg[SEG_SS].base = 0x10000;
     assert_int_equal(0x1ffff, insn_linear(&b.insn, &b.cpu));
 
     b = BENCH(INSN_32, "\x8b\x84\x8b\xff\xff\xff\xff"); /* mov -1(%ebx,%ecx,4),%eax */
@@ -136,15 +31,16 @@ static void test_addresses(void **state) {
     assert_int_equal(0xfffffff7, insn_linear(&b.insn, &b.cpu));
     b = BENCH(INSN_64, "\x65\x8b\x01"); /* mov %gs:(%rcx),%eax */
     b.cpu.gpr[RCX] = 0xffffffffffffff00;
-    b.cpu.seg_base[SEG_GS] = 0xffff888000000100;
-    b.cpu.seg_base[SEG_DS] = 0x5555; /* no base in 64-bit mode */
+    b.cpu.seg[SEG_GS].base = 0xffff888000000100;
+    b.cpu.seg[SEG_DS].base = 0x5555; /* no base in 64-bit mode */
     assert_int_equal(0xffff888000000000, insn_linear(&b.insn, &b.cpu));
     b = BENCH(INSN_64, "\x8b\x01");
     b.cpu.gpr[RCX] = 0x8000;
-    b.cpu.seg_base[SEG_DS] = 0x5555;
+    b.cpu.seg[SEG_DS].base = 0x5555;
     assert_int_equal(0x8000, insn_linear(&b.insn, &b.cpu));
 }
 
+/* SDM Vol 2B, MOV; MOVSX/MOVSXD; Vol 1, General-Purpose Registers in 64-Bit Mode. */
 static void test_moves(void **state) {
     struct bench b = BENCH(INSN_64, "\xc7\x03\x78\x56\x34\x92"); /* movl $0x92345678,(%rbx) */
 
@@ -221,15 +117,7 @@ static const struct order_case orders[] = {
     ORDER("\x40\xb7\x01", ""),    /* mov $1,%dil */
 };
 
-static void point(struct bench *b) {
-    b->cpu.gpr[RBX] = 0x8010;
-    b->cpu.gpr[RSI] = 0x8020;
-    b->cpu.gpr[RDI] = 0x8030;
-    b->cpu.gpr[RSP] = 0x8050;
-    b->cpu.gpr[RCX] = 2;
-    for (u32 i = 0; i < sizeof(b->data); i++) b->data[i] = (u8)(i * 5);
-}
-
+/* SDM Vol 3A, Restarting Instructions: Exception Classifications, Faults. */
 static void test_faults(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
@@ -256,6 +144,7 @@ static void test_faults(void **state) {
     }
 }
 
+/* SDM Vol 2A, IN; INS; Vol 2B, OUT; OUTS. */
 static void test_ports(void **state) {
     struct bench b = BENCH(INSN_64, "\xe5\xf8"); /* in $0xf8,%eax */
     struct insn_bus deaf = {.ctx = &b};
@@ -286,7 +175,7 @@ static void test_ports(void **state) {
     point(&b);
     b.cpu.gpr[RDX] = 0xcfc;
     b.cpu.gpr[RSI] = 0x20;
-    b.cpu.seg_base[SEG_ES] = 0x8000;
+    b.cpu.seg[SEG_ES].base = 0x8000;
     assert_int_equal(0, execute(&b));
     assert_int_equal(0x1000, b.cpu.rip); /* once more */
     assert_int_equal(1, b.cpu.gpr[RCX]);
@@ -301,6 +190,7 @@ static void test_ports(void **state) {
     assert_int_equal(0x28, b.cpu.gpr[RSI]);
 }
 
+/* SDM Vol 2B, MOVS; STOS; SCAS; REP/REPE/REPZ/REPNE/REPNZ. */
 static void test_strings(void **state) {
     struct bench b = BENCH(INSN_16, "\xf3\xa5"); /* rep movsw */
 
@@ -308,8 +198,8 @@ static void test_strings(void **state) {
     point(&b);
     /* Only cx, si and di take part; si wraps within 64 KiB. */
     b.base = 0x17ff0;
-    b.cpu.seg_base[SEG_DS] = 0x8000;
-    b.cpu.seg_base[SEG_ES] = 0x17ff0;
+    b.cpu.seg[SEG_DS].base = 0x8000;
+    b.cpu.seg[SEG_ES].base = 0x17ff0;
     b.cpu.gpr[RCX] = 0xaaaa0001;
     b.cpu.gpr[RSI] = 0xbbbbfffe;
     b.cpu.gpr[RDI] = 0xcccc0020;
@@ -341,6 +231,7 @@ static void test_strings(void **state) {
     assert_int_equal(RFLAGS_ZF, b.cpu.rflags & RFLAGS_ZF);
 }
 
+/* SDM Vol 2B, PUSH; POP. */
 static void test_stack(void **state) {
     struct bench b = BENCH(INSN_64, "\xff\x33"); /* pushq (%rbx) */
 
@@ -368,12 +259,13 @@ static void test_stack(void **state) {
     b = BENCH(INSN_16, "\x6a\xff"); /* push $-1 */
     b.cpu.gpr[RSP] = 0xdead0000;
     b.base = 0x1fff0;
-    b.cpu.seg_base[SEG_SS] = 0x10000;
+    b.cpu.seg[SEG_SS].base = 0x10000;
     assert_int_equal(0, execute(&b));
     assert_int_equal(0xdeadfffe, b.cpu.gpr[RSP]);
     assert_memory_equal("\xff\xff\0", b.data + 0xe, 3);
 }
 
+/* SDM Vol 2A, BT; BTS; Vol 1, Bit Strings. */
 static void test_bits(void **state) {
     struct bench b = BENCH(INSN_64, "\x0f\xab\x03"); /* bts %eax,(%rbx) */
 
