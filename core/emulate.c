@@ -4,15 +4,19 @@
 #include "core/guest_impl.h"
 
 #include "core/base/bits.h"
+#include "core/base/cpu.h"
 #include "core/base/errors.h"
 #include "core/base/string.h"
 #include "core/base/x86.h"
 #include "core/insn/task.h"
 #include "core/machine.h"
 #include "core/partition.h"
+#include "core/vector.h"
 
 #define DR6_BT    BIT(15) /* SDM Vol 3B, Debug Status Register: task switch */
 #define DR7_LOCAL 0x155   /* L0 to L3 and LE: SDM Vol 3A, Task Switching, clears them */
+
+#define XCR0_YMM (BIT(1) | BIT(2))
 
 #define PDPTE_PRESENT  BIT(0)
 #define PDPTE_RESERVED 0x1e6ull /* bits 2:1 and 8:5, below the address */
@@ -133,10 +137,23 @@ static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *
     return 0;
 }
 
+/* The processor has found SSE to be on, but another vCPU may have put a VEX prefix there since. */
+static int bus_vector(void *ctx, const struct insn *insn, u64 data[4]) {
+    bool wide = insn->size > 16;
+
+    (void)ctx;
+    if (insn->vex && (!machine.xcr0 || (xgetbv0() & XCR0_YMM) != XCR0_YMM)) return -E_INVAL;
+    if (insn->to_memory)
+        vector_move(wide ? VECTOR_STORE_WIDE : VECTOR_STORE, insn->reg, data);
+    else
+        vector_move(wide ? VECTOR_LOAD_WIDE : insn->vex ? VECTOR_LOAD_VEX : VECTOR_LOAD, insn->reg, data);
+    return 0;
+}
+
+static const enum vcpu_seg seg_order[SEG_COUNT] = {VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS};
+
 /* Only the segments that the instruction can use: its own, ES for the destination of a string, SS for the stack. */
 static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn *insn, struct insn_cpu *cpu) {
-    static const enum vcpu_seg order[SEG_COUNT] = {VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS};
-
     memcpy(cpu->gpr, v->hw.gpr, sizeof(cpu->gpr));
     cpu->gpr[4] = machine.vendor->get_reg(&v->hw, REG_RSP);
     cpu->rip = c->rip;
@@ -146,11 +163,36 @@ static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct 
     cpu->protected = (c->cr0 & CR0_PE) && !(c->rflags & RFLAGS_VM);
     cpu->align = (c->cr0 & CR0_AM) && (c->rflags & RFLAGS_AC) && c->cpl == 3;
     for (u32 i = 0; i < SEG_COUNT; i++) {
-        if (i != insn->seg && i != SEG_ES && i != SEG_SS) continue;
+        bool named = insn->op == INSN_MOV_FROM_SEG && i == insn->reg;
+
+        if (!named && i != insn->seg && i != SEG_ES && i != SEG_SS) continue;
         /* In 64-bit mode only FS and GS have a base. */
-        if (cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS) continue;
-        machine.vendor->get_seg(&v->hw, order[i], &cpu->seg[i]);
+        if (!named && cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS) continue;
+        machine.vendor->get_seg(&v->hw, seg_order[i], &cpu->seg[i]);
     }
+}
+
+/* The rest of a MOV to a segment register. In real mode its selector and base change, nothing else. Descriptors are
+ * read with the rights of CPL 0. SDM Vol 2B, MOV; Vol 3B, Real-Address Mode: Address Translation. */
+static int load_segment(struct access *a, const struct vcpu_context *c, const struct insn *insn,
+                        const struct insn_cpu *cpu, const struct insn_bus *bus, struct insn_fault *fault) {
+    const struct vendor_ops *ops = machine.vendor;
+    enum vcpu_seg seg = seg_order[insn->reg];
+    struct task_cpu loaded = {.eflags = (u32)c->rflags};
+    int error;
+
+    ops->get_seg(&a->v->hw, seg, &loaded.seg[seg]);
+    loaded.seg[seg].selector = cpu->selector;
+    loaded.seg[seg].base = (u64)cpu->selector << 4;
+    if (c->cr0 & CR0_PE) {
+        ops->get_seg(&a->v->hw, VSEG_GDTR, &loaded.seg[VSEG_GDTR]);
+        ops->get_seg(&a->v->hw, VSEG_LDTR, &loaded.seg[VSEG_LDTR]);
+        a->walk.cpl = 0;
+        error = task_load_segment(&loaded, seg, cpu->selector, c->cpl, cpu->mode == INSN_64, bus, fault);
+        if (error) return error;
+    }
+    ops->set_seg(&a->v->hw, seg, &loaded.seg[seg]);
+    return 0;
 }
 
 static void store_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn_cpu *cpu, u32 length) {
@@ -170,7 +212,7 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
      * only the processor has, and only when it was a port that made it exit. */
     bool port = exit->reason == EXIT_IO;
     const struct insn_bus bus = {
-        &access, bus_read, bus_write, probe_write, port ? bus_in : NULL, port ? bus_out : NULL};
+        &access, bus_read, bus_write, probe_write, port ? bus_in : NULL, port ? bus_out : NULL, bus_vector};
     struct vcpu_context c;
     struct insn_fault fault;
     struct insn_cpu cpu;
@@ -182,10 +224,13 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
         load_cpu(v, &c, &insn, &cpu);
         error = insn_execute(&insn, &cpu, &bus, &fault);
     }
-    if (error)
+    if (!error && insn.op == INSN_MOV_TO_SEG) error = load_segment(&access, &c, &insn, &cpu, &bus, &fault);
+    if (error) {
         guest_fail(v, error, &fault, exit);
-    else
-        store_cpu(v, &c, &cpu, insn.length);
+        return;
+    }
+    store_cpu(v, &c, &cpu, insn.length);
+    if (insn.op == INSN_MOV_TO_SEG && insn.reg == SEG_SS) machine.vendor->set_reg(&v->hw, REG_SHADOW, 1);
 }
 
 /* --- PDPTEs and task switches --- */
@@ -225,7 +270,7 @@ static void store_task(struct vcpu *v, const struct vcpu_context *c, const struc
 void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
     const struct vm_event *e = &v->hw.interrupted;
     struct access access = {.v = v};
-    const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, NULL, NULL};
+    const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, NULL, NULL, NULL};
     struct task_request rq = {exit->task.selector, exit->task.source, 0, e->has_error, e->error, use_cr3};
     struct task_cpu cpu = {0};
     struct vcpu_context c;

@@ -200,8 +200,9 @@ void guest_set_start_state(struct vcpu *v, const struct start_state *s) {
     v->hw.gpr[7] = s->rdi;
 }
 
-/* The one place where the hypervisor touches vector state: in assembly, since its C uses general registers only. The
- * restore image has an empty XSTATE_BV, so every component goes to its initial state (SDM Vol 1, Operation of XRSTOR).
+/* Vector state, which the hypervisor touches here and in vector.S: in assembly, since its C uses general registers
+ * only. The restore image has an empty XSTATE_BV, so every component goes to its initial state (SDM Vol 1, Operation of
+ * XRSTOR).
  */
 void guest_reset_extended_state(void) {
     static const u8 image[576] __attribute__((aligned(64))) = {

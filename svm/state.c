@@ -197,7 +197,7 @@ void svm_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out) {
     *out = (struct segment){
         .selector = s->selector,
         .attributes = (u16)((s->attributes & 0xff) | (s->attributes & 0xf00) << 4),
-        .usable = s->attributes & BIT(7),
+        .usable = seg >= VSEG_GDTR || (s->attributes & BIT(7)),
         .limit = s->limit,
         .base = s->base,
     };

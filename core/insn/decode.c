@@ -4,33 +4,14 @@
  * Source: SDM Vol 2A, Instruction Format; APM Vol 3, Instruction Encoding. */
 #include "core/insn/insn.h"
 
-#include "core/base/errors.h"
-#include "core/insn/decode_table.h"
+#include "core/insn/decode_impl.h"
 
 _Static_assert(INSN_16 == 0 && INSN_32 == 1 && INSN_64 == 2, "address size is 2 << mode");
-
-#define REX_B 1u
-#define REX_X 2u
-#define REX_R 4u
-#define REX_W 8u
 
 #define REG_SP 4u
 #define REG_BP 5u
 #define REG_SI 6u
 #define REG_DI 7u
-
-struct cursor {
-    const u8 *bytes;
-    u32 limit, pos; /* bytes that may be looked at, and that were */
-    enum insn_mode mode;
-    u32 prefixes; /* PREFIX_* */
-    u8 rex;       /* 0 if none */
-    u8 seg;       /* override, SEG_COUNT if none */
-};
-
-/* What to say when the bytes run out: with 15 of them the instruction is too long (#GP). */
-static int too_short(u32 limit) { return limit == INSN_MAX ? -E_INVAL : -E_TRUNCATED; }
-static int out_of_bytes(const struct cursor *c) { return too_short(c->limit); }
 
 /* Reads `bytes` (1, 2, 4, 8) as a signed number. False if they are not there. */
 static bool take(struct cursor *c, u32 bytes, s64 *out) {
@@ -127,7 +108,7 @@ static u8 byte_register(const struct cursor *c, u8 reg, bool *high) {
     return reg & 3;
 }
 
-static int form_rm(struct cursor *c, struct insn *out, u32 flags, bool with_reg) {
+int decode_rm(struct cursor *c, struct insn *out, u32 flags, bool with_reg) {
     u8 modrm, mod, rm;
 
     if (c->pos == c->limit) return out_of_bytes(c);
@@ -144,6 +125,7 @@ static int form_rm(struct cursor *c, struct insn *out, u32 flags, bool with_reg)
         if (out->src_size == 4 && out->size == 2) out->src_size = 2;
     }
     if (mod == 3) {
+        if (flags & OP_MEMORY) return -E_INVAL;
         out->rm = (u8)(rm | ((c->rex & REX_B) << 3));
         if (out->size == 1 || out->src_size == 1) out->rm = byte_register(c, out->rm, &out->rm_high);
         return 0;
@@ -189,16 +171,16 @@ static int form_system(struct cursor *c, struct insn *out) {
             out->to_memory = true;
             if (modrm < 0xc0) /* memory gets 16 bits whatever the prefixes say */
                 out->size = 2;
-            return form_rm(c, out, 0, false);
+            return decode_rm(c, out, 0, false);
         case 6:
             out->op = INSN_LMSW;
             out->size = 2;
-            return form_rm(c, out, 0, false);
+            return decode_rm(c, out, 0, false);
         case 7:
             if (modrm >= 0xc0) return -E_UNSUPPORTED;
             out->op = INSN_INVLPG;
             out->size = 1;
-            return form_rm(c, out, 0, false);
+            return decode_rm(c, out, 0, false);
         default: return -E_UNSUPPORTED;
         }
     }
@@ -218,6 +200,16 @@ static int form_xchg_acc(const struct cursor *c, struct insn *out) {
     out->op = INSN_PAUSE;
     out->to_memory = false;
     return 0;
+}
+
+/* Memory gets and gives 16 bits. There are six segment registers, and MOV does not load CS. SDM Vol 2B, MOV. */
+static int form_segment(struct cursor *c, struct insn *out) {
+    int error = decode_rm(c, out, 0, true);
+
+    out->reg &= 7; /* whatever REX says */
+    if (out->memory || !out->to_memory) out->size = 2;
+    if (error) return error;
+    return out->reg >= SEG_COUNT || (!out->to_memory && out->reg == SEG_CS) ? -E_INVAL : 0;
 }
 
 static void form_opreg(const struct cursor *c, struct insn *out, u8 opcode) {
@@ -242,8 +234,8 @@ static int operands(struct cursor *c, struct insn *out, const struct opcode *e, 
     switch ((enum insn_form)e->form) {
     case FORM_RM_LONG:
         if (c->mode != INSN_64) return -E_UNSUPPORTED;
-        return form_rm(c, out, flags, true);
-    case FORM_RM: return form_rm(c, out, flags, true);
+        return decode_rm(c, out, flags, true);
+    case FORM_RM: return decode_rm(c, out, flags, true);
     case FORM_OPREG: form_opreg(c, out, c->bytes[c->pos - 1]); return 0;
     case FORM_ACC: out->reg = 0; return 0;
     case FORM_MOFFS:
@@ -255,6 +247,11 @@ static int operands(struct cursor *c, struct insn *out, const struct opcode *e, 
     case FORM_XCHG_ACC: return form_xchg_acc(c, out);
     case FORM_CONTROL: return form_control(c, out);
     case FORM_SYSTEM: return form_system(c, out);
+    case FORM_SEGMENT: return form_segment(c, out);
+    case FORM_DIRECT: return decode_direct(c, out);
+    case FORM_VECTOR: return decode_vector(c, out, e->op);
+    case FORM_38: return decode_38(c, out);
+    case FORM_VEX: return decode_vex(c, out);
     case FORM_PLAIN: return 0;
     default: return -E_INVAL;
     }
@@ -288,7 +285,7 @@ static int decode_operands(struct cursor *c, struct insn *out, const struct opco
     out->op = (enum insn_op)e->op;
     out->size = operand_size(c->mode, c->prefixes, c->rex, flags);
     out->to_memory = flags & OP_TO_RM;
-    error = group && e->form == FORM_RM ? form_rm(c, out, flags, false) : operands(c, out, e, flags);
+    error = group && e->form == FORM_RM ? decode_rm(c, out, flags, false) : operands(c, out, e, flags);
     if (error) return error;
     if (out->lock && !((flags & OP_LOCKABLE) && out->memory)) return -E_INVAL;
     return flags & OP_IMM ? immediate(c, out, flags) : 0;
@@ -322,6 +319,8 @@ static inline void clear(struct insn *out) {
     out->rep = false;
     out->repne = false;
     out->lock = false;
+    out->aligned = false;
+    out->vex = false;
     out->seg = SEG_DS;
     out->base = INSN_NO_REG;
     out->index = INSN_NO_REG;

@@ -11,6 +11,8 @@ _Static_assert(sizeof(struct opcode) == 4, "the tables take one KiB each");
 #define SEGMENT(seg, what) OP(seg, FORM_PREFIX, what)
 #define PLAIN(op_)         OP(op_, FORM_PLAIN, 0)
 
+#define VECTOR(code) [0x##code] = OP(VECTOR_##code, FORM_VECTOR, 0)
+
 /* The six encodings that ADD, OR, ADC, SBB, AND, SUB, XOR and CMP share. LOCK is legal only where
  * memory is written. */
 #define ALU(base, op_, flags_)                                                                                         \
@@ -67,6 +69,8 @@ const struct opcode insn_one_byte[256] = {
     PAIR(0x86, INSN_XCHG, FORM_RM, OP_TO_RM | OP_LOCKABLE),
     PAIR(0x88, INSN_MOV, FORM_RM, OP_TO_RM),
     PAIR(0x8a, INSN_MOV, FORM_RM, 0),
+    [0x8c] = OP(INSN_MOV_FROM_SEG, FORM_SEGMENT, OP_TO_RM),
+    [0x8e] = OP(INSN_MOV_TO_SEG, FORM_SEGMENT, 0),
     [0x8f] = OP(GROUP_POP, FORM_GROUP, OP_STACK),
     [0x90] = OP(INSN_XCHG, FORM_XCHG_ACC, OP_TO_RM),
     [0x91 ... 0x97] = OP(INSN_XCHG, FORM_OPREG, OP_TO_RM),
@@ -82,6 +86,7 @@ const struct opcode insn_one_byte[256] = {
     PAIR(0xae, INSN_SCAS, FORM_STRING, OP_RDI),
     [0xb0 ... 0xb7] = OP(INSN_MOV, FORM_OPREG, OP_BYTE | OP_TO_RM | OP_IMM8),
     [0xb8 ... 0xbf] = OP(INSN_MOV, FORM_OPREG, OP_TO_RM | OP_IMMV),
+    [0xc4 ... 0xc5] = OP(INSN_UNKNOWN, FORM_VEX, 0),
     [0xc6] = OP(GROUP_MOV, FORM_GROUP, OP_BYTE | OP_IMM8),
     [0xc7] = OP(GROUP_MOV, FORM_GROUP, OP_IMMZ),
     [0xcc] = PLAIN(INSN_INT3),
@@ -109,18 +114,28 @@ const struct opcode insn_two_byte[256] = {
     [0x08] = PLAIN(INSN_INVD),
     [0x09] = PLAIN(INSN_WBINVD), /* with F3 WBNOINVD, which an older CPU runs as WBINVD */
     [0x0a ... 0x0c] = INVALID,   /* 0B is UD2 */
+    VECTOR(10),
+    VECTOR(11),
     [0x20] = OP(INSN_MOV_FROM_CR, FORM_CONTROL, OP_TO_RM),
     [0x21] = OP(INSN_MOV_FROM_DR, FORM_CONTROL, OP_TO_RM),
     [0x22] = OP(INSN_MOV_TO_CR, FORM_CONTROL, 0),
     [0x23] = OP(INSN_MOV_TO_DR, FORM_CONTROL, 0),
     [0x24 ... 0x27] = INVALID,
+    VECTOR(28),
+    VECTOR(29),
+    VECTOR(2B),
     [0x30] = PLAIN(INSN_WRMSR),
     [0x31] = PLAIN(INSN_RDTSC),
     [0x32] = PLAIN(INSN_RDMSR),
     [0x33] = PLAIN(INSN_RDPMC),
     [0x36] = INVALID,
+    [0x38] = OP(INSN_UNKNOWN, FORM_38, 0),
     [0x39] = INVALID,
     [0x3b ... 0x3f] = INVALID,
+    VECTOR(6E),
+    VECTOR(6F),
+    VECTOR(7E),
+    VECTOR(7F),
     [0xa2] = PLAIN(INSN_CPUID),
     [0xa3] = OP(INSN_BT, FORM_RM, OP_TO_RM),
     [0xa6 ... 0xa7] = INVALID,
@@ -135,8 +150,12 @@ const struct opcode insn_two_byte[256] = {
     [0xbe] = OP(INSN_MOVSX, FORM_RM, OP_SRC8),
     [0xbf] = OP(INSN_MOVSX, FORM_RM, OP_SRC16),
     PAIR(0xc0, INSN_XADD, FORM_RM, OP_TO_RM | OP_LOCKABLE),
+    [0xc3] = OP(INSN_MOV, FORM_DIRECT, OP_TO_RM),             /* MOVNTI */
     [0xc7] = OP(INSN_UNKNOWN, FORM_UNSUPPORTED, OP_LOCKABLE), /* CMPXCHG8B */
-    [0xff] = INVALID,                                         /* UD0 */
+    VECTOR(D6),
+    VECTOR(E7),
+    VECTOR(F0),
+    [0xff] = INVALID, /* UD0 */
 };
 
 #define MEMBER(op_, flags_) OP(op_, FORM_RM, OP_TO_RM | (flags_))

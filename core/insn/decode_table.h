@@ -1,5 +1,5 @@
 /* Opcode tables of the decoder: what each opcode of the one-byte and the 0F map is, and how its
- * operands are encoded. Read-only data, for decode.c alone.
+ * operands are encoded. Read-only data, for the decoder alone.
  * Source: SDM Vol 2, Opcode Map; APM Vol 3, Opcode and Operand Encodings. */
 #pragma once
 
@@ -21,6 +21,11 @@ enum insn_form {
     FORM_GROUP,    /* ModRM.reg selects from insn_groups[op] */
     FORM_CONTROL,  /* MOV to and from CRn, DRn */
     FORM_SYSTEM,   /* 0F 01 */
+    FORM_SEGMENT,  /* ModRM: segment register and register or memory */
+    FORM_DIRECT,   /* ModRM: register to memory, no prefix but REX */
+    FORM_VECTOR,   /* enum insn_vector in op */
+    FORM_38,       /* 0F 38 */
+    FORM_VEX,      /* C4, C5; or LES, LDS */
 };
 
 #define OP_BYTE     0x0001u /* operands of one byte; else by prefix and mode */
@@ -35,6 +40,7 @@ enum insn_form {
 #define OP_SRC8     0x0200u /* the source has 1, 2, 4 bytes and is widened */
 #define OP_SRC16    0x0400u
 #define OP_SRC32    0x0800u
+#define OP_MEMORY   0x1000u /* #UD with a register in ModRM.rm */
 #define OP_PORT     0x2000u /* operands of at most 4 bytes */
 #define OP_RDI      0x4000u /* string: the memory operand is es:[rdi] */
 /* FORM_PREFIX: which one. Segment overrides have the segment in op. */
@@ -64,6 +70,24 @@ enum insn_group {
     GROUP_INC,   /* FF */
     GROUP_BT,    /* 0F BA */
     GROUP_COUNT
+};
+
+/* By opcode. */
+enum insn_vector {
+    VECTOR_10,
+    VECTOR_11,
+    VECTOR_28,
+    VECTOR_29,
+    VECTOR_2B,
+    VECTOR_6E,
+    VECTOR_6F,
+    VECTOR_7E,
+    VECTOR_7F,
+    VECTOR_D6,
+    VECTOR_E7,
+    VECTOR_F0,
+    VECTOR_38_2A,
+    VECTOR_COUNT
 };
 
 extern const struct opcode insn_one_byte[256];

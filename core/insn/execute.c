@@ -11,6 +11,7 @@
 #include "core/base/errors.h"
 #include "core/base/x86.h"
 #include "core/insn/alu.h"
+#include "core/insn/execute_impl.h"
 
 #define CODE        BIT(3) /* segment attributes. SDM Vol 3A, Code- and Data-Segment Descriptor Types */
 #define EXPAND_DOWN BIT(2) /* of data */
@@ -23,13 +24,6 @@
 #define REG_SP 4u
 #define REG_SI 6u
 #define REG_DI 7u
-
-struct execution {
-    const struct insn *insn;
-    struct insn_cpu *cpu;
-    const struct insn_bus *bus;
-    struct insn_fault *fault;
-};
 
 static u64 reg_read(const struct insn_cpu *cpu, u8 reg, bool high, u32 size) {
     return (cpu->gpr[reg & 15] >> (high ? 8 : 0)) & alu_mask(size);
@@ -48,14 +42,7 @@ static void reg_write(struct insn_cpu *cpu, u8 reg, bool high, u32 size, u64 val
         *r = (*r & ~mask) | ((value << shift) & mask);
 }
 
-/* Where an operand lies. */
-struct place {
-    enum insn_seg seg;
-    u64 offset;
-};
-
-/* `add` goes into the effective address, before it is cut to the address size. */
-static struct place place_of(const struct insn *insn, const struct insn_cpu *cpu, u64 add) {
+struct place exec_place(const struct insn *insn, const struct insn_cpu *cpu, u64 add) {
     u64 offset = (u64)insn->disp + add;
 
     if (insn->base == INSN_REG_RIP)
@@ -67,12 +54,14 @@ static struct place place_of(const struct insn *insn, const struct insn_cpu *cpu
 }
 
 /* In 64-bit mode only FS and GS have a base; elsewhere linear addresses have 32 bits. */
-static u64 linear(const struct insn_cpu *cpu, struct place at) {
+u64 exec_linear(const struct insn_cpu *cpu, struct place at) {
     if (cpu->mode != INSN_64) return (u32)(cpu->seg[at.seg].base + at.offset);
     return at.seg == SEG_FS || at.seg == SEG_GS ? cpu->seg[at.seg].base + at.offset : at.offset;
 }
 
-u64 insn_linear(const struct insn *insn, const struct insn_cpu *cpu) { return linear(cpu, place_of(insn, cpu, 0)); }
+u64 insn_linear(const struct insn *insn, const struct insn_cpu *cpu) {
+    return exec_linear(cpu, exec_place(insn, cpu, 0));
+}
 
 /* Outside 64-bit mode. SDM Vol 3A, Limit Checking; Type Checking; Null Segment Selector Checking. A segment of all 4
  * GiB may be left at its end. Types count in protected mode only; limits do everywhere. */
@@ -89,7 +78,7 @@ static bool reaches(const struct insn_cpu *cpu, const struct segment *s, u64 off
     return last <= s->limit || s->limit == 0xffffffff;
 }
 
-static int raise(const struct execution *x, u8 vector) {
+int exec_raise(const struct execution *x, u8 vector) {
     *x->fault = (struct insn_fault){.vector = vector, .has_error = true};
     return -E_FAULT;
 }
@@ -99,9 +88,9 @@ static int locate(const struct execution *x, struct place at, u32 size, bool wri
     const struct insn_cpu *cpu = x->cpu;
 
     if (cpu->mode != INSN_64 && !reaches(cpu, &cpu->seg[at.seg], at.offset, size, write))
-        return raise(x, at.seg == SEG_SS ? VEC_SS : VEC_GP);
-    *la = linear(cpu, at);
-    return cpu->align && (*la & (size - 1)) ? raise(x, VEC_AC) : 0;
+        return exec_raise(x, at.seg == SEG_SS ? VEC_SS : VEC_GP);
+    *la = exec_linear(cpu, at);
+    return cpu->align && (*la & (size - 1)) ? exec_raise(x, VEC_AC) : 0;
 }
 
 /* To the bus, an address that is not canonical is #GP whatever the segment. SDM Vol 3A, Interrupt 12. */
@@ -110,7 +99,7 @@ static int blame(const struct execution *x, struct place at, int error) {
     return error;
 }
 
-static int mem_read(const struct execution *x, struct place at, u32 size, u64 *value) {
+int exec_read(const struct execution *x, struct place at, u32 size, u64 *value) {
     u64 la;
     int error = locate(x, at, size, false, &la);
 
@@ -120,7 +109,7 @@ static int mem_read(const struct execution *x, struct place at, u32 size, u64 *v
     return blame(x, at, error);
 }
 
-static int mem_write(const struct execution *x, struct place at, u32 size, u64 value) {
+int exec_write(const struct execution *x, struct place at, u32 size, u64 value) {
     u64 la;
     int error = locate(x, at, size, true, &la);
 
@@ -128,7 +117,7 @@ static int mem_write(const struct execution *x, struct place at, u32 size, u64 v
     return blame(x, at, x->bus->write(x->bus->ctx, la, size, value & alu_mask(size), x->fault));
 }
 
-static int mem_probe(const struct execution *x, struct place at, u32 size) {
+int exec_probe(const struct execution *x, struct place at, u32 size) {
     u64 la;
     int error = locate(x, at, size, true, &la);
 
@@ -136,13 +125,13 @@ static int mem_probe(const struct execution *x, struct place at, u32 size) {
 }
 
 static int rm_read(const struct execution *x, struct place at, u32 size, u64 *value) {
-    if (x->insn->memory) return mem_read(x, at, size, value);
+    if (x->insn->memory) return exec_read(x, at, size, value);
     *value = reg_read(x->cpu, x->insn->rm, x->insn->rm_high, size);
     return 0;
 }
 
 static int rm_write(const struct execution *x, struct place at, u32 size, u64 value) {
-    if (x->insn->memory) return mem_write(x, at, size, value);
+    if (x->insn->memory) return exec_write(x, at, size, value);
     reg_write(x->cpu, x->insn->rm, x->insn->rm_high, size, value);
     return 0;
 }
@@ -150,7 +139,7 @@ static int rm_write(const struct execution *x, struct place at, u32 size, u64 va
 /* rm_read for an operand that will be written too. */
 static int rm_read_for_write(const struct execution *x, struct place at, u32 size, u64 *value) {
     if (x->insn->memory) {
-        int error = mem_probe(x, at, size);
+        int error = exec_probe(x, at, size);
 
         if (error) return error;
     }
@@ -160,22 +149,38 @@ static int rm_read_for_write(const struct execution *x, struct place at, u32 siz
 static u64 other_operand(const struct execution *x) {
     const struct insn *i = x->insn;
 
+    if (i->op == INSN_MOV_FROM_SEG) return x->cpu->seg[i->reg].selector;
     return i->has_imm ? i->imm & alu_mask(i->size) : reg_read(x->cpu, i->reg, i->reg_high, i->size);
 }
 
+static u64 swapped(u64 value, u32 size) { return __builtin_bswap64(value) >> (64 - 8 * size); }
+
 static int do_mov(const struct execution *x) {
     const struct insn *i = x->insn;
-    struct place at = place_of(i, x->cpu, 0);
+    struct place at = exec_place(i, x->cpu, 0);
+    u32 from = i->op == INSN_MOVZX || i->op == INSN_MOVSX ? i->src_size : i->size;
     u64 value;
-    u32 from = i->op == INSN_MOV ? i->size : i->src_size;
     int error;
 
-    if (i->to_memory) return rm_write(x, at, i->size, other_operand(x));
+    if (i->to_memory) {
+        value = other_operand(x);
+        return rm_write(x, at, i->size, i->op == INSN_MOVBE ? swapped(value, i->size) : value);
+    }
     error = rm_read(x, at, from, &value);
     if (error) return error;
     if (i->op == INSN_MOVSX) value = (u64)((s64)(value << (64 - 8 * from)) >> (64 - 8 * from));
+    if (i->op == INSN_MOVBE) value = swapped(value, from);
     reg_write(x->cpu, i->reg, i->reg_high, i->size, value);
     return 0;
+}
+
+/* The descriptor is for the caller to find. */
+static int do_load_segment(const struct execution *x) {
+    u64 value;
+    int error = rm_read(x, exec_place(x->insn, x->cpu, 0), 2, &value);
+
+    if (!error) x->cpu->selector = (u16)value;
+    return error;
 }
 
 /* ADD to CMP, and TEST. The destination is rm (to_memory) or the register; with an immediate and no
@@ -183,7 +188,7 @@ static int do_mov(const struct execution *x) {
 static int do_binary(const struct execution *x) {
     const struct insn *i = x->insn;
     bool keep = i->op != INSN_CMP && i->op != INSN_TEST;
-    struct place at = place_of(i, x->cpu, 0);
+    struct place at = exec_place(i, x->cpu, 0);
     u64 a, b, flags = x->cpu->rflags;
     int error = 0;
 
@@ -209,7 +214,7 @@ static int do_binary(const struct execution *x) {
 
 static int do_unary(const struct execution *x) {
     const struct insn *i = x->insn;
-    struct place at = place_of(i, x->cpu, 0);
+    struct place at = exec_place(i, x->cpu, 0);
     u64 a, flags = x->cpu->rflags;
     int error = rm_read_for_write(x, at, i->size, &a);
 
@@ -224,7 +229,7 @@ static int do_unary(const struct execution *x) {
  * itself (the sum stays) and does not matter in XCHG. */
 static int do_exchange(const struct execution *x) {
     const struct insn *i = x->insn;
-    struct place at = place_of(i, x->cpu, 0);
+    struct place at = exec_place(i, x->cpu, 0);
     u64 old, value, flags = x->cpu->rflags;
     int error = rm_read_for_write(x, at, i->size, &old);
 
@@ -232,7 +237,7 @@ static int do_exchange(const struct execution *x) {
     value = reg_read(x->cpu, i->reg, i->reg_high, i->size);
     if (i->op == INSN_XADD) value = alu_binary(INSN_ADD, old, value, i->size, &flags);
     if (i->memory) {
-        error = mem_write(x, at, i->size, value);
+        error = exec_write(x, at, i->size, value);
         if (error) return error;
     }
     reg_write(x->cpu, i->reg, i->reg_high, i->size, old);
@@ -246,7 +251,7 @@ static int do_exchange(const struct execution *x) {
  * clear the upper half. */
 static int do_cmpxchg(const struct execution *x) {
     const struct insn *i = x->insn;
-    struct place at = place_of(i, x->cpu, 0);
+    struct place at = exec_place(i, x->cpu, 0);
     u64 old, flags = x->cpu->rflags, difference;
     int error = rm_read_for_write(x, at, i->size, &old);
     bool equal;
@@ -277,7 +282,7 @@ static int do_bit(const struct execution *x) {
         add = (u64)(wide >> (i->size == 2 ? 4 : i->size == 4 ? 5 : 6)) * i->size;
     }
     bit = (u32)offset & (width - 1);
-    at = place_of(i, x->cpu, add);
+    at = exec_place(i, x->cpu, add);
     if (i->op == INSN_BT)
         error = rm_read(x, at, i->size, &value);
     else
@@ -302,10 +307,10 @@ static int do_push(const struct execution *x) {
     int error = 0;
 
     if (!i->has_imm) {
-        if (i->memory) error = mem_probe(x, at, i->size);
-        if (!error) error = rm_read(x, place_of(i, x->cpu, 0), i->size, &value);
+        if (i->memory) error = exec_probe(x, at, i->size);
+        if (!error) error = rm_read(x, exec_place(i, x->cpu, 0), i->size, &value);
     }
-    if (!error) error = mem_write(x, at, i->size, value);
+    if (!error) error = exec_write(x, at, i->size, value);
     if (!error) reg_write(x->cpu, REG_SP, false, width, sp);
     return error;
 }
@@ -316,13 +321,13 @@ static int do_pop(const struct execution *x) {
     const struct insn *i = x->insn;
     u32 width = stack_width(x->cpu);
     u64 sp = x->cpu->gpr[REG_SP] & alu_mask(width);
-    struct place at = place_of(i, x->cpu, i->base == REG_SP ? i->size : 0);
+    struct place at = exec_place(i, x->cpu, i->base == REG_SP ? i->size : 0);
     u64 value;
     int error = 0;
 
-    if (i->memory) error = mem_probe(x, at, i->size);
-    if (!error) error = mem_read(x, (struct place){SEG_SS, sp}, i->size, &value);
-    if (!error && i->memory) error = mem_write(x, at, i->size, value);
+    if (i->memory) error = exec_probe(x, at, i->size);
+    if (!error) error = exec_read(x, (struct place){SEG_SS, sp}, i->size, &value);
+    if (!error && i->memory) error = exec_write(x, at, i->size, value);
     if (error) return error;
     reg_write(x->cpu, REG_SP, false, width, sp + i->size);
     if (!i->memory) reg_write(x->cpu, i->rm, false, i->size, value);
@@ -356,28 +361,28 @@ static int string_element(const struct execution *x) {
 
     switch (i->op) {
     case INSN_MOVS:
-        error = mem_probe(x, target, i->size);
-        if (!error) error = mem_read(x, source, i->size, &a);
-        return error ? error : mem_write(x, target, i->size, a);
-    case INSN_STOS: return mem_write(x, target, i->size, reg_read(cpu, REG_A, false, i->size));
+        error = exec_probe(x, target, i->size);
+        if (!error) error = exec_read(x, source, i->size, &a);
+        return error ? error : exec_write(x, target, i->size, a);
+    case INSN_STOS: return exec_write(x, target, i->size, reg_read(cpu, REG_A, false, i->size));
     case INSN_LODS:
-        error = mem_read(x, source, i->size, &a);
+        error = exec_read(x, source, i->size, &a);
         if (!error) reg_write(cpu, REG_A, false, i->size, a);
         return error;
     case INSN_CMPS:
-        error = mem_read(x, source, i->size, &a);
-        if (!error) error = mem_read(x, target, i->size, &b);
+        error = exec_read(x, source, i->size, &a);
+        if (!error) error = exec_read(x, target, i->size, &b);
         break;
     case INSN_SCAS:
         a = reg_read(cpu, REG_A, false, i->size);
-        error = mem_read(x, target, i->size, &b);
+        error = exec_read(x, target, i->size, &b);
         break;
     case INSN_INS:
-        error = mem_probe(x, target, i->size);
+        error = exec_probe(x, target, i->size);
         if (!error) error = x->bus->in(x->bus->ctx, port, i->size, &value, x->fault);
-        return error ? error : mem_write(x, target, i->size, value);
+        return error ? error : exec_write(x, target, i->size, value);
     default: /* OUTS */
-        error = mem_read(x, source, i->size, &a);
+        error = exec_read(x, source, i->size, &a);
         return error ? error : x->bus->out(x->bus->ctx, port, i->size, (u32)a, x->fault);
     }
     if (!error) alu_binary(INSN_CMP, a, b, i->size, &cpu->rflags);
@@ -414,7 +419,7 @@ static int do_string(const struct execution *x, bool *more) {
 
 static int dispatch(const struct execution *x, bool *more) {
     switch (x->insn->op) {
-    case INSN_MOV ... INSN_MOVSX: return do_mov(x);
+    case INSN_MOV ... INSN_MOV_FROM_SEG: return do_mov(x);
     case INSN_MOVS ... INSN_SCAS:
     case INSN_INS ... INSN_OUTS: return do_string(x, more);
     case INSN_ADD ... INSN_TEST: return do_binary(x);
@@ -427,6 +432,9 @@ static int dispatch(const struct execution *x, bool *more) {
     case INSN_POP: return do_pop(x);
     case INSN_IN:
     case INSN_OUT: return do_port(x);
+    case INSN_MOV_TO_SEG: return do_load_segment(x);
+    case INSN_VMOV: return exec_vector(x);
+    case INSN_MOVDIR64B: return exec_movdir64b(x);
     default: return -E_UNSUPPORTED;
     }
 }

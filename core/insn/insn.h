@@ -16,6 +16,8 @@ enum insn_op {
     INSN_MOV,
     INSN_MOVZX,
     INSN_MOVSX,
+    INSN_MOVBE,
+    INSN_MOV_FROM_SEG, /* reg is an enum insn_seg */
     INSN_MOVS,
     INSN_STOS,
     INSN_LODS,
@@ -47,6 +49,9 @@ enum insn_op {
     INSN_OUT,
     INSN_INS,
     INSN_OUTS,
+    INSN_MOV_TO_SEG,
+    INSN_VMOV,      /* vector register and memory, of which there always is one */
+    INSN_MOVDIR64B, /* to es:[reg] */
     INSN_MOV_FROM_CR,
     INSN_MOV_TO_CR,
     INSN_MOV_FROM_DR,
@@ -85,7 +90,7 @@ enum insn_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 struct insn {
     enum insn_op op;
     u8 length;       /* bytes, 1 to 15 */
-    u8 size;         /* operand bytes: 1, 2, 4, 8 */
+    u8 size;         /* operand bytes: 1, 2, 4, 8; INSN_VMOV: 4 to 32; INSN_MOVDIR64B: 64 */
     u8 src_size;     /* MOVZX, MOVSX: bytes read from the source */
     u8 address_size; /* 2, 4, 8 */
     u8 reg;          /* register operand (ModRM.reg, or accumulator), INSN_NO_REG if none */
@@ -96,6 +101,7 @@ struct insn {
     bool to_memory; /* direction: rm is the destination */
     bool has_imm;
     bool rep, repne, lock;
+    bool aligned, vex; /* INSN_VMOV: #GP(0) if not aligned; the register is cleared above what is loaded */
     enum insn_seg seg;
     u8 base, index, scale; /* base, index: register or INSN_NO_REG; scale 1, 2, 4, 8 */
     s64 disp;
@@ -116,6 +122,7 @@ struct insn_cpu {
     u32 cpl;
     bool protected; /* segments have types: not real mode, not virtual-8086 mode */
     bool align;     /* alignment is checked: CR0.AM, RFLAGS.AC, CPL 3 */
+    u16 selector;   /* out, of INSN_MOV_TO_SEG: what insn->reg is to be loaded with, by the caller */
 };
 
 /* An exception that emulation raised. */
@@ -138,11 +145,14 @@ struct insn_bus {
     int (*probe_write)(void *ctx, u64 la, u32 size, struct insn_fault *fault);
     int (*in)(void *ctx, u16 port, u32 size, u32 *value, struct insn_fault *fault);
     int (*out)(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *fault);
+    /* Vector register insn->reg: INSN_VMOV, in its direction. A load has the other bytes of 16 zero. -E_INVAL: the CPU
+     * has no such register now. NULL where none can come. */
+    int (*vector)(void *ctx, const struct insn *insn, u64 data[4]);
 };
 
 /* Carries out one instruction, or one iteration of a REP string instruction (then rip stays until
  * the count is used up). Updates gpr, rip and flags. Returns 0; -E_FAULT with *fault and cpu
- * unchanged; -E_UNSUPPORTED for operations that are not memory or string I/O (nothing changed). */
+ * unchanged; -E_INVAL: #UD; -E_UNSUPPORTED for operations that are not memory or string I/O (nothing changed). */
 int insn_execute(const struct insn *insn, struct insn_cpu *cpu, const struct insn_bus *bus,
                  struct insn_fault *fault) must_check;
 /* Linear address of the memory operand, before canonical and page checks. */

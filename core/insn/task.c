@@ -23,6 +23,8 @@ struct task {
     struct task_cpu *cpu;
     const struct insn_bus *bus;
     struct insn_fault *fault;
+    u8 vector; /* for a selector that will not do: #TS, or #GP in MOV */
+    u64 mask;  /* of linear addresses */
 };
 
 /* A TSS, 32 or 16 bits wide: in both EIP, EFLAGS, eight registers, the segments and the LDT follow each other. */
@@ -35,10 +37,10 @@ static struct layout layout_of(u32 type) {
 static u32 words_of(const struct layout *l) { return 2 + 8 + l->segments; }
 
 static int read(const struct task *t, u64 la, u32 size, u64 *value) {
-    return t->bus->read(t->bus->ctx, (u32)la, size, value, t->fault);
+    return t->bus->read(t->bus->ctx, la & t->mask, size, value, t->fault);
 }
 static int write(const struct task *t, u64 la, u32 size, u64 value) {
-    return t->bus->write(t->bus->ctx, (u32)la, size, value, t->fault);
+    return t->bus->write(t->bus->ctx, la & t->mask, size, value, t->fault);
 }
 
 static int raise(const struct task *t, u8 vector, u16 selector) {
@@ -62,7 +64,7 @@ static struct segment unpack(u16 selector, u64 d) {
 static int read_descriptor(const struct task *t, u16 selector, u64 *at, u64 *descriptor) {
     const struct segment *table = &t->cpu->seg[selector & SELECTOR_LDT ? VSEG_LDTR : VSEG_GDTR];
 
-    if (!table->usable || (selector | 7u) > table->limit) return raise(t, VEC_TS, selector);
+    if (!table->usable || (selector | 7u) > table->limit) return raise(t, t->vector, selector);
     *at = table->base + (selector & ~7u);
     return read(t, *at, 8, descriptor);
 }
@@ -74,10 +76,10 @@ static int load_ldt(const struct task *t, u16 selector) {
 
     *ldt = (struct segment){.selector = selector, .attributes = 0x82};
     if (!(selector & ~3u)) return 0;
-    if (selector & SELECTOR_LDT) return raise(t, VEC_TS, selector);
+    if (selector & SELECTOR_LDT) return raise(t, t->vector, selector);
     error = read_descriptor(t, selector, &at, &d);
     if (error) return error;
-    if ((d >> 40 & 0x9f) != 0x82) return raise(t, VEC_TS, selector); /* present, an LDT */
+    if ((d >> 40 & 0x9f) != 0x82) return raise(t, t->vector, selector); /* present, an LDT */
     *ldt = unpack(selector, d);
     return 0;
 }
@@ -101,13 +103,22 @@ static int load_segment(const struct task *t, enum vcpu_seg seg, u16 selector, u
         return 0;
     }
     *s = (struct segment){.selector = selector};
-    if (!(selector & ~3u)) return seg == VSEG_CS || seg == VSEG_SS ? raise(t, VEC_TS, selector) : 0;
+    if (!(selector & ~3u)) return seg == VSEG_CS || seg == VSEG_SS ? raise(t, t->vector, selector) : 0;
     error = read_descriptor(t, selector, &at, &d);
     if (error) return error;
-    if (!fits(seg, d >> 40 & 0x1f, d >> 45 & 3, selector & 3u, cpl)) return raise(t, VEC_TS, selector);
+    if (!fits(seg, d >> 40 & 0x1f, d >> 45 & 3, selector & 3u, cpl)) return raise(t, t->vector, selector);
     if (!(d >> 40 & PRESENT)) return raise(t, seg == VSEG_SS ? VEC_SS : VEC_NP, selector);
     *s = unpack(selector, d | (u64)ACCESSED << 40);
     return d >> 40 & ACCESSED ? 0 : write(t, at + 5, 1, (d >> 40 | ACCESSED) & 0xff);
+}
+
+int task_load_segment(struct task_cpu *cpu, enum vcpu_seg seg, u16 selector, u32 cpl, bool wide,
+                      const struct insn_bus *bus, struct insn_fault *fault) {
+    const struct task t = {cpu, bus, fault, VEC_GP, wide ? ~(u64)0 : 0xffffffff};
+
+    if (!wide || seg != VSEG_SS || selector || cpl) return load_segment(&t, seg, selector, cpl);
+    cpu->seg[seg] = (struct segment){0}; /* 64-bit mode has no need of a stack segment */
+    return 0;
 }
 
 /* The old task's registers into its TSS. An IRET leaves its NT flag behind. */
@@ -164,7 +175,7 @@ static int enter(const struct task *t, const struct task_request *rq, const stru
 
 int task_switch(struct task_cpu *cpu, const struct task_request *rq, const struct insn_bus *bus, bool *switched,
                 struct insn_fault *fault) {
-    const struct task t = {cpu, bus, fault};
+    const struct task t = {cpu, bus, fault, VEC_TS, 0xffffffff};
     u64 gdt = cpu->seg[VSEG_GDTR].base, at, descriptor, words[2 + 8 + SEGMENTS + 1], cr3 = cpu->cr3, trap = 0;
     struct layout l;
     struct segment tss;

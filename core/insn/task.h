@@ -28,3 +28,7 @@ struct task_cpu {
  * as the bus says. */
 int task_switch(struct task_cpu *cpu, const struct task_request *rq, const struct insn_bus *bus, bool *switched,
                 struct insn_fault *fault) must_check;
+/* MOV to a segment register in protected and virtual-8086 mode: cpu has eflags, GDTR and LDTR, and gets seg[seg]. wide:
+ * 64-bit mode. bus as above. Returns 0, or -E_FAULT with *fault. SDM Vol 2B, MOV. */
+int task_load_segment(struct task_cpu *cpu, enum vcpu_seg seg, u16 selector, u32 cpl, bool wide,
+                      const struct insn_bus *bus, struct insn_fault *fault) must_check;

@@ -95,7 +95,7 @@ static void tss_hole(void) {
 /* Legal instructions on device memory that nobody needs there: not carried out. */
 static void mmio_sse(void) {
     write_cr4(read_cr4() | CR4_OSFXSR);
-    __asm__ volatile("movups %%xmm0, (%0)" ::"r"(HOLE));
+    __asm__ volatile("addps (%0), %%xmm0" ::"r"(HOLE));
 }
 static void mmio_fxsave(void) {
     write_cr4(read_cr4() | CR4_OSFXSR);

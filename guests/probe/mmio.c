@@ -292,6 +292,87 @@ static bool crossing_data(void) {
     return true;
 }
 
+/* Moves that are not plain MOV. */
+static void load_es(void *argument) { __asm__ volatile("movw (%0), %%es" ::"r"(argument) : "memory"); }
+static u32 read_es(void) {
+    u32 es;
+    __asm__ volatile("movl %%es, %0" : "=r"(es));
+    return es;
+}
+
+static bool other_moves(void) {
+    u32 es = read_es(), ss;
+
+    if (!open_windows()) return true;
+    write_cr4(read_cr4() | CR4_OSFXSR);
+    FORM("movnti %%eax, (%%rbx)", 0, 0x12345678);
+    if (cpuid(1, 0).ecx & BIT(22)) {
+        FORM("movbe %%eax, (%%rbx)", 0, 0x12345678);
+        FORM("movbe (%%rbx), %%eax", 0x89abcdef, ~0ul);
+    }
+    FORM("movd %%eax, %%xmm9\n\tmovss %%xmm9, (%%rbx)", 0, 0x87654321);
+    FORM("movd (%%rbx), %%xmm1\n\tmovq %%xmm1, %%rax", 0x13572468, ~0ul);
+    __asm__ volatile("movl %%ss, %0" : "=r"(ss));
+    BYTE("movw %%ss, (%%rbx)", 0, 0);
+    *byte_index = 0;
+    value_of_try(load_es, (void *)(u64)INDEX);
+    value("%x", read_es());
+    *byte_index = (u8)ss;
+    value_of_try(load_es, (void *)(u64)INDEX);
+    value("%d", read_es() == ss);
+    *byte_index = 0xf0; /* beyond the table */
+    value_of_try(load_es, (void *)(u64)INDEX);
+    value("%d", read_es() == ss);
+    __asm__ volatile("movl %0, %%es" ::"r"(es));
+    *byte_index = 0;
+    close_windows();
+    return true;
+}
+
+/* Sixteen and thirty-two bytes where nobody answers: writes are lost, reads are ones; half of it in memory. */
+static u64 pattern[4] __attribute__((aligned(32))), left[4] __attribute__((aligned(32)));
+static void aligned_load(void *argument) { __asm__ volatile("movaps (%0), %%xmm0" ::"r"(argument) : "memory"); }
+
+/* text: what is done to the register, and with (%rbx). */
+#define WIDE(move, reg, where, text)                                                                                   \
+    do {                                                                                                               \
+        __asm__ volatile(move " (%0), " reg "\n\t" text "\n\t" move " " reg ", (%1)" ::"r"(pattern), "r"(left),        \
+                         "b"(where)                                                                                    \
+                         : "memory");                                                                                  \
+        value("%x/%x/%x", (u16)left[0], (u16)left[1], (u16)left[3]);                                                   \
+    } while (0)
+
+static bool vectors(void) {
+    u64 memory = (u64)page_pair & ~0x1ffffful, nobody = WINDOW2, across = WINDOW2 - 8;
+    volatile u64 *last = (volatile u64 *)(memory + 0x1ffff8);
+    u64 old = *last;
+
+    if (!open_windows()) return true;
+    write_cr4(read_cr4() | CR4_OSFXSR);
+    for (u32 i = 0; i < 4; i++) pattern[i] = 0x1111111111111111 * (i + 1), left[i] = 0;
+    set_entry(WINDOW, memory | 0x83);
+    set_entry(WINDOW2, 0xd0000000 | 0x9b);
+    WIDE("movups", "%%xmm3", nobody, "movaps %%xmm3, (%%rbx)");
+    WIDE("movups", "%%xmm14", nobody, "movdqa (%%rbx), %%xmm14");
+    WIDE("movups", "%%xmm3", nobody, "movsd (%%rbx), %%xmm3");
+    WIDE("movups", "%%xmm3", across, "movdqu %%xmm3, (%%rbx)");
+    value("%lx", *last);
+    WIDE("movups", "%%xmm3", across, "movups (%%rbx), %%xmm3");
+    value_of_try(aligned_load, (void *)across);
+    if ((cpuid(1, 0).ecx & BIT(26)) && (cpuid(1, 0).ecx & BIT(28))) {
+        write_cr4(read_cr4() | CR4_OSXSAVE);
+        __asm__ volatile("xsetbv" ::"c"(0), "a"(7), "d"(0));
+        WIDE("vmovups", "%%ymm5", nobody, "vmovaps %%ymm5, (%%rbx)");
+        WIDE("vmovups", "%%ymm5", nobody, "vmovdqa (%%rbx), %%ymm5");
+        WIDE("vmovups", "%%ymm5", nobody, "vmovdqu (%%rbx), %%xmm5"); /* clears the upper half */
+        WIDE("vmovups", "%%ymm5", nobody, "movups (%%rbx), %%xmm5");  /* does not */
+        WIDE("vmovups", "%%ymm13", across, "vmovups (%%rbx), %%ymm13");
+    }
+    close_windows();
+    *last = old;
+    return true;
+}
+
 static bool long_prefixes(void) {
     if (!open_windows()) return true;
     FORM(".byte 0x2e, 0x3e, 0x26, 0x36\n\tmovl %%ecx, (%%rbx)", 0, 0);
@@ -326,6 +407,8 @@ const struct check mmio_checks[] = {
     {"mmio-faults", faults},
     {"mmio-fetch", crossing_fetch},
     {"mmio-crossing", crossing_data},
+    {"mmio-moves", other_moves},
+    {"mmio-vectors", vectors},
     {"mmio-prefixes", long_prefixes},
     {"mmio-too-long", too_long_check},
     {0},

@@ -10,6 +10,7 @@
 #include "core/base/layout.h"
 #include "core/base/x86.h"
 #include "core/canary.h"
+#include "core/vector.h"
 #include "drivers/descriptors.h"
 #include "drivers/lapic.h"
 #include "drivers/power.h"
@@ -90,6 +91,18 @@ u64 read_dr1(void) { return fake_hw.dr[1]; }
 u64 read_dr2(void) { return fake_hw.dr[2]; }
 u64 read_dr3(void) { return fake_hw.dr[3]; }
 u64 xgetbv0(void) { return fake_hw.xcr0; }
+/* What core/vector.S does. */
+void vector_move(enum vector_move what, u32 reg, void *memory) {
+    bool wide = what == VECTOR_LOAD_WIDE || what == VECTOR_STORE_WIDE;
+    u8 *r = fake_hw.vectors[reg];
+
+    if (what == VECTOR_STORE || what == VECTOR_STORE_WIDE) {
+        memcpy(memory, r, wide ? 32 : 16);
+        return;
+    }
+    if (what != VECTOR_LOAD) memset(r, 0, 32);
+    memcpy(r, memory, wide ? 32 : 16);
+}
 void xsetbv0(u64 value) { fake_hw.xcr0 = value; }
 void cpu_cli(void) {}
 void cpu_take_nmi(void) { fake_hw.nmis_taken++; }

@@ -21,7 +21,8 @@ enum stop {
 };
 
 struct hardware {
-    u64 tsc, tsc_step; /* each rdtsc adds a step */
+    u64 tsc, tsc_step;  /* each rdtsc adds a step */
+    u8 vectors[16][32]; /* ymm0 to ymm15 */
     u64 xcr0, cr0, cr3, cr4, dr6, dr[4];
     u64 timer;                 /* host local APIC timer, TSC or NEVER */
     u32 kicks, eois, nmis;     /* what lapic_* was asked to do */

@@ -29,10 +29,11 @@ struct bench {
     u8 data[256];
     u32 calls, fail_at; /* fail_at: the call, from 1, that faults; 0: none */
     u8 fail_vector;     /* with this; 0: #PF */
-    char log[16];       /* r, w, p, i, o in order */
+    char log[32];       /* r, w, p, i, o in order */
     u64 last_la;
     u16 port;
     u32 out, in;
+    u64 vector[4]; /* of a store, or what a load has left */
 };
 
 static inline int step(struct bench *b, char what, struct insn_fault *fault) {
@@ -95,6 +96,16 @@ static inline int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_
     return error;
 }
 
+static inline int bus_vector(void *ctx, const struct insn *insn, u64 data[4]) {
+    struct bench *b = ctx;
+
+    if (insn->to_memory)
+        memcpy(data, b->vector, sizeof(b->vector));
+    else
+        memcpy(b->vector, data, sizeof(b->vector));
+    return 0;
+}
+
 /* Flat segments of protected mode, or, with 16 bits, those of real mode. */
 static inline struct bench bench(enum insn_mode mode, const char *bytes, size_t count) {
     struct bench b = {.cpu = {.mode = mode, .rip = 0x1000, .rflags = RFLAGS_FIXED | RFLAGS_RF}, .base = 0x8000};
@@ -109,8 +120,13 @@ static inline struct bench bench(enum insn_mode mode, const char *bytes, size_t 
 }
 
 static inline int execute(struct bench *b) {
-    struct insn_bus bus = {
-        .ctx = b, .read = bus_read, .write = bus_write, .probe_write = bus_probe, .in = bus_in, .out = bus_out};
+    struct insn_bus bus = {.ctx = b,
+                           .read = bus_read,
+                           .write = bus_write,
+                           .probe_write = bus_probe,
+                           .in = bus_in,
+                           .out = bus_out,
+                           .vector = bus_vector};
 
     return insn_execute(&b->insn, &b->cpu, &bus, &b->fault);
 }

@@ -23,11 +23,20 @@ static u64 rnd(void) {
 
 static const struct {
     enum insn_op op;
-    x86_insn id[8];
+    x86_insn id[32];
 } names[] = {
-    {INSN_MOV, {X86_INS_MOV, X86_INS_MOVABS}},
+    {INSN_MOV, {X86_INS_MOV, X86_INS_MOVABS, X86_INS_MOVNTI}},
     {INSN_MOVZX, {X86_INS_MOVZX}},
     {INSN_MOVSX, {X86_INS_MOVSX, X86_INS_MOVSXD}},
+    {INSN_MOVBE, {X86_INS_MOVBE}},
+    {INSN_MOV_FROM_SEG, {X86_INS_MOV}},
+    {INSN_MOV_TO_SEG, {X86_INS_MOV}},
+    {INSN_VMOV,
+     {X86_INS_MOVUPS,  X86_INS_MOVUPD,  X86_INS_MOVSS,    X86_INS_MOVSD,    X86_INS_MOVAPS,   X86_INS_MOVAPD,
+      X86_INS_MOVNTPS, X86_INS_MOVNTPD, X86_INS_MOVD,     X86_INS_MOVQ,     X86_INS_MOVDQA,   X86_INS_MOVDQU,
+      X86_INS_MOVNTDQ, X86_INS_LDDQU,   X86_INS_MOVNTDQA, X86_INS_VMOVUPS,  X86_INS_VMOVUPD,  X86_INS_VMOVSS,
+      X86_INS_VMOVSD,  X86_INS_VMOVAPS, X86_INS_VMOVAPD,  X86_INS_VMOVNTPS, X86_INS_VMOVNTPD, X86_INS_VMOVD,
+      X86_INS_VMOVQ,   X86_INS_VMOVDQA, X86_INS_VMOVDQU,  X86_INS_VMOVNTDQ, X86_INS_VLDDQU,   X86_INS_VMOVNTDQA}},
     {INSN_MOVS, {X86_INS_MOVSB, X86_INS_MOVSW, X86_INS_MOVSD, X86_INS_MOVSQ}},
     {INSN_STOS, {X86_INS_STOSB, X86_INS_STOSW, X86_INS_STOSD, X86_INS_STOSQ}},
     {INSN_LODS, {X86_INS_LODSB, X86_INS_LODSW, X86_INS_LODSD, X86_INS_LODSQ}},
@@ -88,7 +97,7 @@ static const struct {
 
 static bool same_op(enum insn_op op, unsigned id) {
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        for (size_t j = 0; names[i].op == op && j < 8; j++)
+        for (size_t j = 0; names[i].op == op && j < 32; j++)
             if (names[i].id[j] == id && id != X86_INS_INVALID) return true;
     return false;
 }
@@ -173,6 +182,7 @@ static bool beyond(const cs_x86 *detail) {
 
         if (detail->operands[i].type != X86_OP_REG) continue;
         if ((reg >= X86_REG_DR8 && reg <= X86_REG_DR15) || (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31)) return true;
+        if ((reg >= X86_REG_MM0 && reg <= X86_REG_MM7) || (reg >= X86_REG_YMM0 && reg <= X86_REG_YMM31)) return true;
         if (reg == X86_REG_CS || reg == X86_REG_DS || reg == X86_REG_ES || reg == X86_REG_FS || reg == X86_REG_GS ||
             reg == X86_REG_SS)
             return true;
@@ -183,19 +193,29 @@ static bool beyond(const cs_x86 *detail) {
     return false;
 }
 
+static bool is_late(enum insn_op op) { return op == INSN_VMOV || op == INSN_MOVBE || op == INSN_MOVDIR64B; }
+
 /* Where capstone is known to be wrong: it lets LOCK stand before anything; takes 66 with F2 or F3
- * for an SSE prefix; sees PAUSE as NOP when F3 is not alone, and XCHG with r8 as NOP; gets sizes of
- * XCHG, PUSH and POP wrong with 66 and REX; calls the destination of MOVSXD 64 bits wide. */
+ * for an SSE prefix, and such a one for none if another prefix follows it; sees PAUSE as NOP when F3 is not alone, and
+ * XCHG with r8 as NOP; gets sizes of XCHG, PUSH and POP wrong with 66 and REX; calls the destination of MOVSXD 64 bits
+ * wide. It knows neither MOVDIRI nor MOVDIR64B, lets prefixes before MOVNTI and MOVBE, and minds REX.R of a segment
+ * register. */
 static bool excused(const char *what, const u8 *bytes, const struct insn *ours, const cs_insn *theirs) {
     bool mixed = has(bytes, 0x66) && (has(bytes, 0xf2) || has(bytes, 0xf3));
+    bool prefixed = has(bytes, 0x66) || has(bytes, 0xf2) || has(bytes, 0xf3);
 
-    if (!strcmp(what, "refused")) return has(bytes, 0xf0) || beyond(&theirs->detail->x86);
-    if (!strcmp(what, "accepted")) return mixed;
+    if (!strcmp(what, "refused"))
+        return has(bytes, 0xf0) || beyond(&theirs->detail->x86) ||
+               (prefixed && (theirs->id == X86_INS_MOVNTI || theirs->id == X86_INS_MOVBE));
+    if (!strcmp(what, "accepted"))
+        return mixed || (ours->op == INSN_VMOV && prefixed) || ours->op == INSN_MOV_FROM_SEG ||
+               ours->op == INSN_MOV_TO_SEG || (ours->op == INSN_MOV && has(bytes, 0x38)) || is_late(ours->op);
     if (!strcmp(what, "length")) return mixed && ours->op == INSN_PUSH;
     if (!strcmp(what, "size"))
         return mixed || theirs->id == X86_INS_MOVSXD || ours->op == INSN_XCHG || ours->op == INSN_PUSH ||
                ours->op == INSN_POP;
-    return !strcmp(what, "op") && (ours->op == INSN_PAUSE || ours->op == INSN_XCHG);
+    return !strcmp(what, "op") &&
+           (ours->op == INSN_PAUSE || ours->op == INSN_XCHG || (ours->op == INSN_VMOV && prefixed));
 }
 
 static const char *difference(const struct insn *ours, const cs_insn *theirs) {

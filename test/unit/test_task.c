@@ -50,7 +50,7 @@ static bool use_cr3(void *ctx, u32 cr3) {
     cr3_seen = cr3;
     return cr3 != BAD_CR3;
 }
-static const struct insn_bus bus = {NULL, get, put, NULL, NULL, NULL};
+static const struct insn_bus bus = {.read = get, .write = put};
 
 static void poke(u64 at, u32 size, u64 value) { memcpy(memory + at, &value, size); }
 static u64 peek(u64 at, u32 size) {

@@ -1,0 +1,123 @@
+/* Moves to and from device memory that need more of the vCPU than its general registers: core/emulate.c. */
+#include "test/fake/core_fixture.h"
+
+static const char config[] = "[machine]\nconsole = \"com1\"\n"
+                             "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
+                             "load = 0x100000\nentry = 0x100000\nrestart = { on = \"always\" }\n";
+
+static int setup(void **state) {
+    (void)state;
+    hardware_make();
+    return fake_boot(config, 1, MIB(32)) == STOP_SCRIPT ? 0 : -1;
+}
+
+static struct vm_exit stage2(u64 at, u32 access, bool walk) {
+    return EXIT(STAGE2, .stage2 = {.at = {at}, .access = access, .walk = walk});
+}
+
+/* The instruction that was put there, once more. */
+static void again(void) { f->reg[REG_RIP] = FAKE_KERNEL_AT; }
+static void skips(u64 at, u32 access, u32 length) {
+    again();
+    play_skips(stage2(at, access, false), length);
+}
+static void faults(u64 at, u8 vector, int error) {
+    again();
+    play_faults(stage2(at, ACCESS_READ, false), vector, error);
+}
+
+/* Moves of vector registers where nobody answers; without AVX there is no VEX prefix. */
+static void test_vectors(void **state) {
+    u8 *xmm1 = fake_hw.vectors[1], ones[16];
+    u64 xcr0 = machine.xcr0;
+
+    (void)state;
+    memset(ones, 0xff, sizeof(ones));
+    memset(xmm1, 0x55, 32);
+    again();
+    CODE("\x0f\x29\x08"); /* movaps %xmm1,(%rax) */
+    v->hw.gpr[AX] = 0xd0000000;
+    skips(0xd0000000, ACCESS_WRITE, 3);
+    assert_true(xmm1[0] == 0x55 && xmm1[31] == 0x55);
+    again();
+    CODE("\xf3\x0f\x10\x08"); /* movss (%rax),%xmm1 */
+    skips(0xd0000000, ACCESS_READ, 4);
+    assert_true(xmm1[3] == 0xff && xmm1[4] == 0 && xmm1[15] == 0 && xmm1[16] == 0x55);
+    again();
+    CODE("\x0f\x28\x08"); /* movaps (%rax),%xmm1 */
+    skips(0xd0000000, ACCESS_READ, 3);
+    assert_memory_equal(ones, xmm1, 16);
+    assert_int_equal(0x55, xmm1[16]);
+    machine.xcr0 = fake_hw.xcr0 = 7;
+    again();
+    CODE("\xc5\xf8\x28\x08"); /* vmovaps (%rax),%xmm1 */
+    skips(0xd0000000, ACCESS_READ, 4);
+    assert_true(xmm1[15] == 0xff && xmm1[16] == 0 && xmm1[31] == 0);
+    again();
+    CODE("\xc5\xfc\x10\x08"); /* vmovups (%rax),%ymm1 */
+    skips(0xd0000000, ACCESS_READ, 4);
+    assert_true(xmm1[31] == 0xff);
+    fake_hw.xcr0 = 3;
+    faults(0xd0000000, VEC_UD, -1);
+    fake_hw.xcr0 = 7;
+    machine.xcr0 = 0;
+    faults(0xd0000000, VEC_UD, -1);
+    machine.xcr0 = xcr0;
+    /* MMX is not decoded. */
+    again();
+    CODE("\x0f\x6f\x08");
+    play_crashes(stage2(0xd0000000, ACCESS_READ, false), "not emulated");
+}
+
+/* MOV to segment registers: the selector is what a device says, here ones. SDM Vol 2B, MOV. */
+static void test_segment_registers(void **state) {
+    static const u64 gdt[] = {0, 0x00cf93000000ffff, 0x00cf13000000ffff};
+
+    (void)state;
+    again();
+    CODE("\x8e\x18"); /* mov (%rax),%ds */
+    v->hw.gpr[AX] = 0xd0000000;
+    put(0x8000, gdt, sizeof(gdt));
+    f->seg[VSEG_GDTR] = (struct segment){.limit = sizeof(gdt) - 1, .base = 0x8000, .usable = true};
+    faults(0xd0000000, VEC_GP, 0xfffc);
+    /* By the IOAPIC's index a selector of one's own. */
+    v->hw.gpr[AX] = 0xfec00000;
+    v->partition->board.ioapic.select = 8;
+    skips(0xfec00000, ACCESS_READ, 2);
+    assert_int_equal(8, f->seg[VSEG_DS].selector);
+    assert_int_equal(0xc093, f->seg[VSEG_DS].attributes);
+    v->partition->board.ioapic.select = 0x10; /* not present */
+    faults(0xfec00000, VEC_NP, 0x10);
+    v->partition->board.ioapic.select = 0;
+    skips(0xfec00000, ACCESS_READ, 2);
+    assert_false(f->seg[VSEG_DS].usable);
+    again();
+    CODE("\x8e\x10"); /* SS: interrupts are held off */
+    v->partition->board.ioapic.select = 8;
+    skips(0xfec00000, ACCESS_READ, 2);
+    assert_int_equal(1, f->reg[REG_SHADOW]);
+    v->partition->board.ioapic.select = 0; /* 64-bit code may be without */
+    skips(0xfec00000, ACCESS_READ, 2);
+    v->partition->board.ioapic.select = 9;
+    faults(0xfec00000, VEC_GP, 8);
+    /* Real mode: the base follows, limit and type stay. */
+    f->reg[REG_CR0] = 0;
+    f->reg[REG_EFER] = 0;
+    f->seg[VSEG_CS] = (struct segment){0, 0x93, true, 0xffff, FAKE_KERNEL_AT};
+    f->seg[VSEG_DS] = (struct segment){0, 0x93, true, 0xffffffff, 0};
+    again();
+    CODE("\x67\x8e\x18");
+    v->partition->board.ioapic.select = 0x12;
+    skips(0xfec00000, ACCESS_READ, 3);
+    assert_int_equal(0x120, f->seg[VSEG_DS].base);
+    assert_int_equal(0xffffffff, f->seg[VSEG_DS].limit);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_vectors, fresh),
+        cmocka_unit_test_setup(test_segment_registers, fresh),
+    };
+
+    return cmocka_run_group_tests_name("core moves", tests, setup, NULL);
+}
