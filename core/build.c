@@ -230,6 +230,7 @@ static void make_vcpu(struct partition *p, u32 index) {
     v->hw.partition = &p->hw;
     v->hw.asid = 1; /* the only guest that ever runs on its core */
     if (cpuid_table_build(&v->cpuid, &request)) panic("partition %s: cpuid table is too small", p->config->name);
+    v->reserved = BIT(52) - BIT(min_u64(v->cpuid.ext[8].regs.eax & 0xff, 52));
 }
 
 const struct boot_module *build_find_module(const char *name) {

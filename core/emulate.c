@@ -19,7 +19,8 @@
 #define XCR0_YMM (BIT(1) | BIT(2))
 
 #define PDPTE_PRESENT  BIT(0)
-#define PDPTE_RESERVED 0x1e6ull /* bits 2:1 and 8:5, below the address */
+#define PDPTE_RESERVED 0x1e6ull              /* bits 2:1 and 8:5, below the address */
+#define PDPTE_ABOVE    0xfff0000000000000ull /* and 63:52 */
 
 struct access {
     struct vcpu *v;
@@ -220,7 +221,7 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
     int error = guest_fetch_decode(v, &c, &insn, &fault);
 
     if (!error) {
-        access.walk = guest_walk(&c);
+        access.walk = guest_walk(v, &c);
         load_cpu(v, &c, &insn, &cpu);
         error = insn_execute(&insn, &cpu, &bus, &fault);
     }
@@ -236,7 +237,7 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
 /* --- PDPTEs and task switches --- */
 
 bool guest_load_pdptes(struct vcpu *v, u64 cr3) {
-    u64 entries[4], reserved = PDPTE_RESERVED | ~(BIT(v->cpuid.ext[8].regs.eax & 0xff) - 1);
+    u64 entries[4], reserved = PDPTE_RESERVED | PDPTE_ABOVE | v->reserved;
 
     if (gmem_read(&v->partition->memory, gpa(cr3 & 0xffffffe0), entries, sizeof(entries))) return false;
     for (u32 i = 0; i < ARRAY_SIZE(entries); i++)
@@ -279,7 +280,7 @@ void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
     int error;
 
     machine.vendor->get_context(&v->hw, &c);
-    access.walk = guest_walk(&c);
+    access.walk = guest_walk(v, &c);
     access.walk.cpl = 0;
     rq.return_eip = (u32)c.rip + exit->length;
     rq.has_error = e->type == EVENT_EXCEPTION && e->has_error;

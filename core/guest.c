@@ -25,9 +25,14 @@ static u64 fetch_address(const struct vcpu_context *c, enum insn_mode mode) {
     return (u32)(c->cs_base + (mode == INSN_16 && !(c->cr0 & CR0_PE) ? (u16)c->rip : (u32)c->rip));
 }
 
-struct walk_cpu guest_walk(const struct vcpu_context *c) {
-    return (struct walk_cpu){
-        .cr0 = c->cr0, .cr3 = c->cr3, .cr4 = c->cr4, .efer = c->efer, .rflags = c->rflags, .cpl = c->cpl};
+struct walk_cpu guest_walk(const struct vcpu *v, const struct vcpu_context *c) {
+    return (struct walk_cpu){.cr0 = c->cr0,
+                             .cr3 = c->cr3,
+                             .cr4 = c->cr4,
+                             .efer = c->efer,
+                             .rflags = c->rflags,
+                             .cpl = c->cpl,
+                             .reserved = v->reserved};
 }
 
 int guest_fetch_decode(struct vcpu *v, struct vcpu_context *c, struct insn *insn, struct insn_fault *fault) {
@@ -38,7 +43,7 @@ int guest_fetch_decode(struct vcpu *v, struct vcpu_context *c, struct insn *insn
 
     machine.vendor->get_context(&v->hw, c);
     mode = guest_mode(c);
-    walk = guest_walk(c);
+    walk = guest_walk(v, c);
     count = walk_fetch(&v->partition->memory, &walk, fetch_address(c, mode), bytes, INSN_MAX, fault);
     if (count < 0) return count;
     error = insn_decode(bytes, (size_t)count, mode, insn);
@@ -151,7 +156,7 @@ void guest_instruction_text(struct vcpu *v, char *out, size_t size) {
     int count;
 
     machine.vendor->get_context(&v->hw, &c);
-    walk = guest_walk(&c);
+    walk = guest_walk(v, &c);
     count = walk_fetch(&v->partition->memory, &walk, fetch_address(&c, guest_mode(&c)), bytes, INSN_MAX, &fault);
     fmt(out, size, "unreadable");
     for (int i = 0; i < count; i++) at += fmt(out + at, size - at, "%02x ", bytes[i]);

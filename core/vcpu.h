@@ -47,7 +47,8 @@ struct vcpu {
     struct vlapic lapic;
     struct vpvclock clock;
     struct vmtrr mtrr;
-    u64 *exits; /* how many, by reason: core/control.h */
+    u64 *exits;   /* how many, by reason: core/control.h */
+    u64 reserved; /* address bits up to 51 that CPUID says there are none of: as struct walk_cpu has them */
     struct cpuid_table cpuid;
 };
 

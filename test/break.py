@@ -137,7 +137,7 @@ BREAKS = [
      [("            v->hw.gpr[REG_AX] = (v->hw.gpr[REG_AX] & ~0xffull) | (u8)value;",
        "            v->hw.gpr[REG_AX] = (u8)value;")], unit("test_core_exits")),
     ("an instruction that is carried out has the kernel's rights", RIGHTS, "core/guest.c",
-     [(".cpl = c->cpl};", ".cpl = 0};")], boot("test_attack and svm", "ring3-memory")),
+     [(".cpl = c->cpl,", ".cpl = 0,")], boot("test_attack and svm", "ring3-memory")),
     ("timers go off a second late", TIME, "core/vcpu.c",
      [("now + (at - guest);", "now + (at - guest) + machine.tsc_hz;")], boot("test_attack and svm", "cr8")),
     ("output waits for the UART", TIME, "core/vcpu.c",

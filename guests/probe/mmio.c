@@ -212,6 +212,19 @@ static bool faults(void) {
     return true;
 }
 
+/* String input to a page whose entry has an address bit that the processor has not. SDM Vol 3A, Page-Fault Exceptions.
+ */
+static bool reserved_bit(void) {
+    struct fault f;
+
+    if ((cpuid(0x80000008, 0).eax & 0xff) > 51 || !open_windows()) return true;
+    set_entry(UNMAPPED, ((u64)source & ~0x1ffffful) | 0x83 | BIT(51));
+    f = fault_try(input_there, (void *)(u64)UNMAPPED);
+    value("%d %lx %lx", f.raised, f.error | 1, f.cr2); /* QEMU leaves out P */
+    close_windows();
+    return true;
+}
+
 /* Code on two pages: an instruction that crosses from one to the other works on a device; and one that goes on where
  * nothing is mapped faults there. */
 static u8 page_pair[3 * 4096] __attribute__((aligned(4096)));
@@ -405,6 +418,7 @@ const struct check mmio_checks[] = {
     {"mmio-bytes", narrow},
     {"mmio-strings", strings},
     {"mmio-faults", faults},
+    {"string-reserved-bit", reserved_bit},
     {"mmio-fetch", crossing_fetch},
     {"mmio-crossing", crossing_data},
     {"mmio-moves", other_moves},

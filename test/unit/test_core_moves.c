@@ -113,10 +113,43 @@ static void test_segment_registers(void **state) {
     assert_int_equal(0xffffffff, f->seg[VSEG_DS].limit);
 }
 
+/* Address bits that CPUID does not have are reserved in the guest's tables, for what only core has walked as well. SDM
+ * Vol 3A, Paging: Enumeration of Paging Features by CPUID; Page-Fault Exceptions. */
+static void test_reserved_bits(void **state) {
+    static const u64 tables[] = {0x9000, 0xa000, 0xb000};
+    u32 bits = v->cpuid.ext[8].regs.eax & 0xff, pf = PF_PRESENT | PF_RESERVED | PF_WRITE;
+    struct vm_exit input = EXIT(IO, .length = 1, .io = {.port = 0x999, .size = 1, .in = true, .string = true});
+
+    (void)state;
+    assert_true(bits >= 36 && bits <= 48);
+    for (u32 bad = 0; bad <= 3; bad++)
+        for (u32 bit = bits; bit < 52; bit++) {
+            u64 entries[] = {0xa003, 0xb003, 0x83};
+
+            fresh(state);
+            for (u32 i = 0; i < 3; i++) {
+                u64 entry = entries[i] | (i == bad ? BIT(bit) : 0);
+
+                put(tables[i] + 8, &entry, 8); /* linear 0x8040200000 */
+                put(tables[i], &entries[i], 8);
+            }
+            f->reg[REG_CR3] = 0x9000;
+            CODE("\x6c"); /* insb */
+            v->hw.gpr[7] = 0x8040200000 + 0x30000;
+            if (bad == 3) {
+                play_skips(input, 1);
+                continue;
+            }
+            play_faults(input, VEC_PF, (int)pf);
+            assert_int_equal(v->hw.gpr[7], f->reg[REG_CR2]);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_vectors, fresh),
         cmocka_unit_test_setup(test_segment_registers, fresh),
+        cmocka_unit_test_setup(test_reserved_bits, fresh),
     };
 
     return cmocka_run_group_tests_name("core moves", tests, setup, NULL);
