@@ -265,14 +265,13 @@ static void store_task(struct vcpu *v, const struct vcpu_context *c, const struc
     ops->set_reg(&v->hw, REG_DR7, ops->get_reg(&v->hw, REG_DR7) & ~(u64)DR7_LOCAL);
     ops->set_reg(&v->hw, REG_SHADOW, 0);
     for (enum vcpu_seg i = VSEG_ES; i <= VSEG_TR; i++) ops->set_seg(&v->hw, i, &cpu->seg[i]);
-    v->hw.interrupted.type = EVENT_NONE;
 }
 
 void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
     const struct vm_event *e = &v->hw.interrupted;
     struct access access = {.v = v};
     const struct insn_bus bus = {&access, bus_read, bus_write, probe_write, NULL, NULL, NULL};
-    struct task_request rq = {exit->task.selector, exit->task.source, 0, e->has_error, e->error, use_cr3};
+    struct task_request rq = {exit->task.selector, exit->task.source, .use_cr3 = use_cr3};
     struct task_cpu cpu = {0};
     struct vcpu_context c;
     struct insn_fault fault;
@@ -284,6 +283,10 @@ void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
     access.walk.cpl = 0;
     rq.return_eip = (u32)c.rip + exit->length;
     rq.has_error = e->type == EVENT_EXCEPTION && e->has_error;
+    rq.error = e->error;
+    /* INT1 counts as external, INT n, INT3 and INTO do not. */
+    rq.external = rq.source == TASK_GATE && e->type != EVENT_SOFT_INTERRUPT &&
+                  !(e->type == EVENT_SOFT_EXCEPTION && e->vector != VEC_DB);
     for (u32 i = 0; i < 8; i++) cpu.gpr[i] = (u32)v->hw.gpr[i];
     cpu.gpr[4] = (u32)machine.vendor->get_reg(&v->hw, REG_RSP);
     cpu.eflags = (u32)c.rflags;
@@ -292,9 +295,10 @@ void guest_task_switch(struct vcpu *v, const struct vm_exit *exit) {
     for (enum vcpu_seg i = VSEG_ES; i <= VSEG_GDTR; i++) machine.vendor->get_seg(&v->hw, i, &cpu.seg[i]);
     error = task_switch(&cpu, &rq, &bus, &switched, &fault);
     if (switched) store_task(v, &c, &cpu);
-    if (error) {
-        guest_fail(v, error, &fault, exit);
-    } else if (cpu.debug_trap) {
+    /* A fault in the new task still belongs to the delivery, and may make a double fault; then that has ended. */
+    if (error) guest_fail(v, error, &fault, exit);
+    if (switched) v->hw.interrupted.type = EVENT_NONE;
+    if (!error && cpu.debug_trap) {
         machine.vendor->set_reg(&v->hw, REG_DR6, machine.vendor->get_reg(&v->hw, REG_DR6) | DR6_BT);
         vcpu_raise(v, VEC_DB, false, 0);
     }

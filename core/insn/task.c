@@ -23,8 +23,9 @@ struct task {
     struct task_cpu *cpu;
     const struct insn_bus *bus;
     struct insn_fault *fault;
-    u8 vector; /* for a selector that will not do: #TS, or #GP in MOV */
-    u64 mask;  /* of linear addresses */
+    u8 vector;    /* for a selector that will not do: #TS, or #GP in MOV */
+    u64 mask;     /* of linear addresses */
+    u32 external; /* EXT: what is delivered comes from outside the program. SDM Vol 3A, Error Code */
 };
 
 /* A TSS, 32 or 16 bits wide: in both EIP, EFLAGS, eight registers, the segments and the LDT follow each other. */
@@ -44,7 +45,7 @@ static int write(const struct task *t, u64 la, u32 size, u64 value) {
 }
 
 static int raise(const struct task *t, u8 vector, u16 selector) {
-    *t->fault = (struct insn_fault){.vector = vector, .has_error = true, .error = selector & 0xfffcu};
+    *t->fault = (struct insn_fault){.vector = vector, .has_error = true, .error = (selector & 0xfffcu) | t->external};
     return -E_FAULT;
 }
 
@@ -114,7 +115,7 @@ static int load_segment(const struct task *t, enum vcpu_seg seg, u16 selector, u
 
 int task_load_segment(struct task_cpu *cpu, enum vcpu_seg seg, u16 selector, u32 cpl, bool wide,
                       const struct insn_bus *bus, struct insn_fault *fault) {
-    const struct task t = {cpu, bus, fault, VEC_GP, wide ? ~(u64)0 : 0xffffffff};
+    const struct task t = {cpu, bus, fault, VEC_GP, wide ? ~(u64)0 : 0xffffffff, 0};
 
     if (!wide || seg != VSEG_SS || selector || cpl) return load_segment(&t, seg, selector, cpl);
     cpu->seg[seg] = (struct segment){0}; /* 64-bit mode has no need of a stack segment */
@@ -175,7 +176,7 @@ static int enter(const struct task *t, const struct task_request *rq, const stru
 
 int task_switch(struct task_cpu *cpu, const struct task_request *rq, const struct insn_bus *bus, bool *switched,
                 struct insn_fault *fault) {
-    const struct task t = {cpu, bus, fault, VEC_TS, 0xffffffff};
+    const struct task t = {cpu, bus, fault, VEC_TS, 0xffffffff, rq->external};
     u64 gdt = cpu->seg[VSEG_GDTR].base, at, descriptor, words[2 + 8 + SEGMENTS + 1], cr3 = cpu->cr3, trap = 0;
     struct layout l;
     struct segment tss;

@@ -13,6 +13,7 @@ struct task_request {
     u32 return_eip; /* where the old task goes on */
     bool has_error; /* an exception's error code, pushed on the new stack */
     u32 error;
+    bool external; /* an interrupt, an NMI or an exception asks for it, not an instruction */
     /* Of the bus: what comes next is translated by the new task's tables. False if they are not valid: #GP(0). */
     bool (*use_cr3)(void *ctx, u32 cr3);
 };

@@ -19,6 +19,7 @@ void legacy_tasks(void);
 void legacy_task_gate(void);
 void legacy_task_faults(void);
 void legacy_task_tables(void);
+void legacy_task_external(void);
 
 static bool legacy(void (*function)(void)) {
     if (lapic_is_x2()) return true;
@@ -40,6 +41,7 @@ static bool tasks(void) { return legacy(legacy_tasks); }
 static bool task_gate(void) { return legacy(legacy_task_gate); }
 static bool task_faults(void) { return legacy(legacy_task_faults); }
 static bool task_tables(void) { return legacy(legacy_task_tables); }
+static bool task_external(void) { return legacy(legacy_task_external); }
 
 static void set_cr3(void *argument) { __asm__ volatile("movq %0, %%cr3" ::"r"(argument) : "memory"); }
 static void set_cr4(void *argument) { write_cr4((u64)argument); }
@@ -340,5 +342,6 @@ const struct check mode_checks[] = {
     {"task-gate", task_gate},
     {"task-faults", task_faults},
     {"task-tables", task_tables},
+    {"task-external", task_external},
     {0},
 };

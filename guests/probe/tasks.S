@@ -3,7 +3,7 @@
 
     .section .text
     .code32
-    .globl  legacy_tasks, legacy_task_gate, legacy_task_faults, legacy_task_tables
+    .globl  legacy_tasks, legacy_task_gate, legacy_task_faults, legacy_task_tables, legacy_task_external
 /* Task switches: JMP there and back; CALL and IRET; the same with a 16-bit TSS. SDM Vol 3A, Task Management. */
 legacy_tasks:
     call    arm_tasks
@@ -102,6 +102,45 @@ gate_error:
     call    put
     movl    $after_gp, tss_a + 32
     iretl
+
+/* Through a gate to a task whose ES will not do: EXT says that no instruction asked for it. After #GP it is a double
+ * fault. SDM Vol 3A, Error Code; Interrupt 8. */
+    .macro GATE vector
+    movl    $SEL_TSS_B << 16, idt + \vector * 8
+    movl    $0x8500, idt + \vector * 8 + 4
+    .endm
+    .macro NO_GATE vector
+    movl    $stubs + \vector * 16, %eax
+    movw    %ax, idt + \vector * 8
+    movw    $SEL_CODE32, idt + \vector * 8 + 2
+    andl    $0xffff0000, %eax
+    orl     $0x8e00, %eax
+    movl    %eax, idt + \vector * 8 + 4
+    .endm
+legacy_task_external:
+    call    arm_tasks
+    movl    $gate_int, tss_b + 32
+    movl    $0x1230, tss_b + 72
+    TRY     1f
+    int     $0x20
+1:  clts
+    call    arm_tasks
+    GATE    6
+    TRY     1f
+    ud2
+1:  clts
+    NO_GATE 6
+    call    arm_tasks
+    GATE    13
+    TRY     1f
+    movl    $0x1234, %eax
+    movw    %ax, %ds
+1:  clts
+    NO_GATE 13
+    movl    $SEL_DATA, tss_b + 72
+    str     %ax
+    movzwl  %ax, %eax
+    jmp     put
 
 /* To a TSS that is busy, absent, too short; in data. The old task goes on. */
 legacy_task_faults:

@@ -164,11 +164,45 @@ static void test_five_levels(void **state) {
     assert_int_equal(FAKE_KERNEL_AT + ALIAS + 1, v->hw.gpr[SI]);
 }
 
+/* Through a task gate, to a task whose ES will not do: EXT says whether an instruction asked. #TS behind #GP is a
+ * double fault. SDM Vol 3A, Error Code; Interrupt 8. */
+static void test_task_gate(void **state) {
+    static const u64 gdt[] = {0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00008b0081000067, 0x0000890082000067};
+    static const struct {
+        struct vm_event event;
+        u8 vector;
+        u32 error;
+    } rows[] = {
+        {{EVENT_SOFT_INTERRUPT, 0x20, false, 0, 2}, VEC_TS, 0x1230},
+        {{EVENT_SOFT_EXCEPTION, VEC_BP, false, 0, 1}, VEC_TS, 0x1230},
+        {{EVENT_SOFT_EXCEPTION, VEC_DB, false, 0, 1}, VEC_TS, 0x1231},
+        {{EVENT_INTERRUPT, 0x20, false, 0, 0}, VEC_TS, 0x1231},
+        {{EVENT_NMI, 2, false, 0, 0}, VEC_TS, 0x1231},
+        {{EVENT_EXCEPTION, VEC_UD, false, 0, 0}, VEC_TS, 0x1231},
+        {{EVENT_EXCEPTION, VEC_GP, true, 8, 0}, VEC_DF, 0},
+    };
+    u32 tss[26] = {[7] = PDPT, [8] = 0x4321, [9] = 2, [14] = 0x7000, [18] = 0x1230, [19] = 8, [20] = 0x10};
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+        enable_pae();
+        put(0x8000, gdt, sizeof(gdt));
+        put(0x8200, tss, sizeof(tss));
+        f->seg[VSEG_GDTR] = (struct segment){.limit = sizeof(gdt) - 1, .base = 0x8000, .usable = true};
+        f->seg[VSEG_TR] = (struct segment){0x18, 0x8b, true, 0x67, 0x8100};
+        fake_script.cut = rows[i].event;
+        play(EXIT(TASK_SWITCH, .length = rows[i].event.length, .task = {.selector = 0x20, .source = 3}));
+        assert_int_equal(0x4321, f->reg[REG_RIP]);
+        assert_int_equal(rows[i].vector, f->taken.vector);
+        assert_int_equal(rows[i].error, f->taken.error);
+        assert_int_equal(EVENT_NONE, v->hw.interrupted.type);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_pdptes, fresh),
-        cmocka_unit_test_setup(test_task_switch, fresh),
-        cmocka_unit_test_setup(test_cr4_la57, fresh),
+        cmocka_unit_test_setup(test_pdptes, fresh),      cmocka_unit_test_setup(test_task_switch, fresh),
+        cmocka_unit_test_setup(test_task_gate, fresh),   cmocka_unit_test_setup(test_cr4_la57, fresh),
         cmocka_unit_test_setup(test_five_levels, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

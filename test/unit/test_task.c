@@ -91,7 +91,7 @@ static int setup(void **state) {
     for (u32 i = 0; i < 6; i++) cpu.seg[i] = (struct segment){.selector = (u16)(0x50 + 8 * i), .usable = true};
     cpu.seg[VSEG_TR] = (struct segment){SEL_OLD, 0x8b, true, 0x67, OLD};
     cpu.seg[VSEG_GDTR] = (struct segment){.limit = 0x37, .base = GDT, .usable = true};
-    request = (struct task_request){SEL_NEW, TASK_JMP, 0x1234, false, 0, use_cr3};
+    request = (struct task_request){SEL_NEW, TASK_JMP, 0x1234, .use_cr3 = use_cr3};
     return 0;
 }
 
@@ -146,7 +146,7 @@ static void test_call_and_return(void **state) {
     /* IRET: NT does not stay in the image of the task that is left. */
     for (u32 i = 0; i < 6; i++) poke(OLD + 72 + 4 * i, 2, i == 1 ? SEL_CODE : 0);
     poke(OLD + 80, 2, SEL_DATA);
-    request = (struct task_request){SEL_OLD, TASK_IRET, 0x9999, false, 0, use_cr3};
+    request = (struct task_request){SEL_OLD, TASK_IRET, 0x9999, .use_cr3 = use_cr3};
     assert_int_equal(0, run());
     assert_int_equal(0x9999, peek(NEW + 32, 4));
     assert_int_equal(0x202, peek(NEW + 36, 4));
@@ -190,7 +190,7 @@ static void test_narrow(void **state) {
     assert_int_equal(GDT, cpu.seg[VSEG_LDTR].base);
     assert_false(cpu.seg[VSEG_FS].usable);
     /* And out of it: two bytes each. */
-    request = (struct task_request){SEL_OLD, TASK_IRET, 0x888, false, 0, use_cr3};
+    request = (struct task_request){SEL_OLD, TASK_IRET, 0x888, .use_cr3 = use_cr3};
     poke(OLD + 76, 2, SEL_CODE);
     poke(OLD + 80, 2, SEL_DATA);
     for (u32 i = 0; i < 6; i++)
@@ -255,6 +255,65 @@ static void test_segment_faults(void **state) {
     expect_fault(VEC_GP, 0, true);
 }
 
+/* EXT, in each error code that names a selector or none; not in that of a page fault. SDM Vol 3A, Error Code. */
+static void test_external(void **state) {
+    setup(state);
+    request.source = TASK_GATE;
+    request.external = true;
+    poke(NEW + 84, 2, SEL_FAR);
+    expect_fault(VEC_TS, SEL_FAR | 1, true);
+    setup(state);
+    request.external = true;
+    request.selector = SEL_FAR;
+    expect_fault(VEC_TS, SEL_FAR | 1, false);
+    setup(state);
+    request.external = true;
+    descriptor(SEL_MORE, 0, 0xfffff, 0xc012);
+    poke(NEW + 80, 2, SEL_MORE);
+    expect_fault(VEC_SS, SEL_MORE | 1, true);
+    setup(state);
+    request.external = true;
+    poke(NEW + 28, 4, BAD_CR3);
+    expect_fault(VEC_GP, 1, true);
+    setup(state);
+    request.external = true;
+    broken = NEW + 32;
+    expect_fault(VEC_PF, 0, false);
+}
+
+/* SDM Vol 2B, MOV: faults are #GP instead of #TS; all 64 bits of the table's address count in 64-bit mode. */
+static void test_load_segment(void **state) {
+    struct task_cpu c = {.eflags = 2};
+
+    setup(state);
+    c.seg[VSEG_GDTR] = cpu.seg[VSEG_GDTR];
+    assert_int_equal(0, task_load_segment(&c, VSEG_DS, SEL_DATA, 0, false, &bus, &fault));
+    assert_int_equal(0xc093, c.seg[VSEG_DS].attributes);
+    assert_int_equal(0x93, peek(GDT + SEL_DATA + 5, 1));
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_DS, SEL_DATA + 3, 0, false, &bus, &fault));
+    assert_int_equal(VEC_GP, fault.vector);
+    assert_int_equal(SEL_DATA, fault.error);
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_DS, SEL_FAR, 0, false, &bus, &fault));
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_DS, SEL_DATA | 4, 0, false, &bus, &fault));
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_SS, SEL_CODE, 0, false, &bus, &fault));
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_SS, 0, 0, false, &bus, &fault));
+    assert_true(fault.vector == VEC_GP && fault.error == 0);
+    assert_int_equal(0, task_load_segment(&c, VSEG_SS, 0, 0, true, &bus, &fault));
+    assert_false(c.seg[VSEG_SS].usable);
+    descriptor(SEL_MORE, 0, 0xfffff, 0xc012);
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_SS, SEL_MORE, 0, false, &bus, &fault));
+    assert_int_equal(VEC_SS, fault.vector);
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_ES, SEL_MORE, 0, false, &bus, &fault));
+    assert_int_equal(VEC_NP, fault.vector);
+    broken = 0xffff800000000000 + SEL_DATA;
+    c.seg[VSEG_GDTR].base = 0xffff800000000000;
+    assert_int_equal(-E_FAULT, task_load_segment(&c, VSEG_ES, SEL_DATA, 0, true, &bus, &fault));
+    assert_int_equal(broken, fault.cr2);
+    c.eflags |= RFLAGS_VM;
+    assert_int_equal(0, task_load_segment(&c, VSEG_ES, 0x1234, 3, false, &bus, &fault));
+    assert_int_equal(0x12340, c.seg[VSEG_ES].base);
+}
+
 /* A page that is missing is found before anything is switched. */
 static void test_page_faults(void **state) {
     static const u64 early[] = {GDT + SEL_NEW, NEW + 32,          NEW + 100,        NEW + 28,
@@ -306,6 +365,8 @@ int main(void) {
         cmocka_unit_test_setup(test_narrow, setup),
         cmocka_unit_test_setup(test_virtual_8086, setup),
         cmocka_unit_test_setup(test_segment_faults, setup),
+        cmocka_unit_test_setup(test_external, setup),
+        cmocka_unit_test_setup(test_load_segment, setup),
         cmocka_unit_test_setup(test_page_faults, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
