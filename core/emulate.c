@@ -250,6 +250,7 @@ static bool use_cr3(void *ctx, u32 cr3) {
     struct access *a = ctx;
 
     a->walk.cr3 = cr3;
+    a->walk.pdptes = NULL; /* those that are in memory are loaded now */
     return !(a->walk.cr4 & CR4_PAE) || guest_load_pdptes(a->v, cr3);
 }
 

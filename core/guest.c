@@ -32,7 +32,8 @@ struct walk_cpu guest_walk(const struct vcpu *v, const struct vcpu_context *c) {
                              .efer = c->efer,
                              .rflags = c->rflags,
                              .cpl = c->cpl,
-                             .reserved = v->reserved};
+                             .reserved = v->reserved,
+                             .pdptes = c->has_pdptes ? c->pdptes : NULL};
 }
 
 int guest_fetch_decode(struct vcpu *v, struct vcpu_context *c, struct insn *insn, struct insn_fault *fault) {

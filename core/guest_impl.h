@@ -6,6 +6,7 @@
 #include "core/vcpu.h"
 
 enum insn_mode guest_mode(const struct vcpu_context *c);
+/* What a walk of the guest's tables needs; *c has to stay as long. */
 struct walk_cpu guest_walk(const struct vcpu *v, const struct vcpu_context *c);
 /* Fetches and decodes at rip. Returns what insn_decode returned; -E_FAULT with *fault; or -E_RANGE. */
 int guest_fetch_decode(struct vcpu *v, struct vcpu_context *c, struct insn *insn, struct insn_fault *fault) must_check;

@@ -174,6 +174,7 @@ void svm_get_context(struct vcpu_hw *hw, struct vcpu_context *out) {
     out->cpl = s->cpl;
     out->cs_long = s->cs.attributes & BIT(9);
     out->cs_big = s->cs.attributes & BIT(10);
+    out->has_pdptes = false; /* APM Vol 2, Nested Paging: they are read from memory when needed */
 }
 
 static struct vmcb_segment *segment_field(struct vmcb *b, enum vcpu_seg seg) {

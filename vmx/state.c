@@ -104,6 +104,9 @@ void vmx_get_context(struct vcpu_hw *hw, struct vcpu_context *out) {
     out->cpl = cpl();
     out->cs_long = rights & RIGHTS_CS_LONG;
     out->cs_big = rights & RIGHTS_CS_BIG;
+    /* SDM Vol 3A, PDPTE Registers; Vol 3C, Saving Guest State: with EPT they are in the VMCS. */
+    out->has_pdptes = (out->cr0 & CR0_PG) && (out->cr4 & CR4_PAE) && !(out->efer & EFER_LMA);
+    for (u32 i = 0; i < 4 && out->has_pdptes; i++) out->pdptes[i] = vmcs_get(VMCS_GUEST_PDPTE0.field + 2 * i);
 }
 
 void vmx_get_seg(struct vcpu_hw *hw, enum vcpu_seg seg, struct segment *out) {

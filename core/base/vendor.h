@@ -134,6 +134,8 @@ struct vcpu_context {
     u64 rip, rflags, cr0, cr3, cr4, efer, cs_base;
     u32 cpl;
     bool cs_long, cs_big; /* CS.L, CS.D */
+    bool has_pdptes;      /* PAE paging by the processor's PDPTE registers, not by what memory has */
+    u64 pdptes[4];
 };
 
 /* Where the next instruction is: small enough to come back in two registers. */

@@ -167,15 +167,20 @@ static int walk_levels(struct window *w, const struct walk_cpu *cpu, const struc
     }
 }
 
-/* SDM Vol 3A, PAE Paging. The four PDPTEs are read here from memory, as APM Vol 2, Nested Paging
- * has it, and not kept from the last MOV to CR3. */
+/* SDM Vol 3A, PAE Paging. The four PDPTEs are those of the last MOV to CR3 where the processor keeps them; else, as APM
+ * Vol 2, Nested Paging has it, they are read from memory. */
 static int walk_pae(struct window *w, const struct walk_cpu *cpu, struct paging *p, u64 la, u32 access, gpa_t *out,
                     struct insn_fault *fault) {
-    void *slot = window_at(w, (cpu->cr3 & 0xffffffe0) + ((la >> 30) & 3) * sizeof(u64));
-    u64 entry;
+    u64 number = (la >> 30) & 3, entry;
 
-    if (!slot) return -E_RANGE;
-    entry = entry_load(slot, 8);
+    if (cpu->pdptes) {
+        entry = cpu->pdptes[number];
+    } else {
+        void *slot = window_at(w, (cpu->cr3 & 0xffffffe0) + number * sizeof(u64));
+
+        if (!slot) return -E_RANGE;
+        entry = entry_load(slot, 8);
+    }
     if (!(entry & PTE_PRESENT)) return page_fault(cpu, la, access, 0, fault);
     if (entry & (p->reserved | PDPTE_RESERVED)) return page_fault(cpu, la, access, PF_PRESENT | PF_RESERVED, fault);
     p->reserved |= PAE_RESERVED;

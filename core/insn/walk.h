@@ -10,7 +10,8 @@
 struct walk_cpu {
     u64 cr0, cr3, cr4, efer, rflags;
     u32 cpl;
-    u64 reserved; /* address bits 51:MAXPHYADDR that the guest's CPU does not have; 0: it has all */
+    u64 reserved;      /* address bits 51:MAXPHYADDR that the guest's CPU does not have; 0: it has all */
+    const u64 *pdptes; /* PAE paging: the four that the processor holds; NULL: they are in memory, where CR3 says */
 };
 
 #define WALK_READ   0u

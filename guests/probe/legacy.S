@@ -152,7 +152,7 @@ caught:
     jmp     *landing
 
 /* --- the functions ----------------------------------------------------------------------------------------------- */
-    .globl  legacy_unpaged, legacy_two_levels, legacy_pae, legacy_code16
+    .globl  legacy_unpaged, legacy_two_levels, legacy_pae, legacy_pdptes, legacy_code16
 legacy_unpaged:
     movl    $MSR_EFER, %ecx
     rdmsr
@@ -209,6 +209,34 @@ legacy_pae:
     movl    %cr3, %eax
     movl    %eax, %cr3
 2:  andl    $~2, pointers + 8
+    ret
+
+/* A PDPTE that changes in memory, without MOV to CR3: does string input see it? Processors differ. SDM Vol 3A, PDPTE
+ * Registers; APM Vol 2, Nested Paging. */
+legacy_pdptes:
+    movl    pointers, %eax
+    movl    %eax, pointers + 8          /* the first GiB at the second as well */
+    movl    %cr4, %eax
+    orl     $0x20, %eax
+    movl    %eax, %cr4
+    movl    $pointers, %eax
+    movl    %eax, %cr3
+    movl    %cr0, %eax
+    orl     $0x80000000, %eax
+    movl    %eax, %cr0
+    jmp     1f
+1:  movl    $0, LOW
+    movl    $0, pointers + 8
+    movl    $LOW + 0x40000000, %edi
+    movl    $0x21, %edx
+    TRY     1f
+    insb
+1:  PUT     LOW
+    movl    %cr3, %eax
+    movl    %eax, %cr3
+    TRY     1f
+    insb
+1:  PUT     LOW
     ret
 
 /* A 16-bit segment in protected mode. */

@@ -10,6 +10,7 @@ void legacy_run(void (*function)(void));
 void legacy_unpaged(void);
 void legacy_two_levels(void);
 void legacy_pae(void);
+void legacy_pdptes(void);
 void legacy_code16(void);
 void legacy_real(void);
 void legacy_real_limit(void);
@@ -32,6 +33,7 @@ static bool legacy(void (*function)(void)) {
 static bool unpaged(void) { return legacy(legacy_unpaged); }
 static bool two_levels(void) { return legacy(legacy_two_levels); }
 static bool pae(void) { return legacy(legacy_pae); }
+static bool pdptes(void) { return legacy(legacy_pdptes); }
 static bool code16(void) { return legacy(legacy_code16); }
 static bool real_mode(void) { return legacy(legacy_real); }
 static bool real_limit(void) { return legacy(legacy_real_limit); }
@@ -333,6 +335,7 @@ const struct check mode_checks[] = {
     {"mode-unpaged", unpaged},
     {"mode-two-levels", two_levels},
     {"mode-pae", pae},
+    {"string-pdptes", pdptes},
     {"mode-code16", code16},
     {"mode-real", real_mode},
     {"string-real-limit", real_limit},

@@ -127,7 +127,9 @@ static void get_context(struct vcpu_hw *hw, struct vcpu_context *out) {
         .cpl = (u32)f->reg[REG_CPL],
         .cs_long = is_long(f),
         .cs_big = f->seg[VSEG_CS].attributes >> 14 & 1,
+        .has_pdptes = fake_cpu.pdptes,
     };
+    memcpy(out->pdptes, &f->reg[REG_PDPTE0], sizeof(out->pdptes));
 }
 
 static bool can_inject(struct vcpu_hw *hw, enum event_type type) {

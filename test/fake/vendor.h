@@ -29,8 +29,9 @@ extern struct fake_script fake_script;
 struct fake_cpu {
     bool refuse_probe, refuse_enable, timer;
     bool posts, small_leaves;
-    bool wake; /* a sleeping core is woken by its timer, and time passes meanwhile; else it stops */
-    u64 armed; /* of the vendor's timer */
+    bool pdptes; /* the vCPU has PDPTE registers */
+    bool wake;   /* a sleeping core is woken by its timer, and time passes meanwhile; else it stops */
+    u64 armed;   /* of the vendor's timer */
     u32 idles, opened_ports, opened_msrs;
 };
 extern struct fake_cpu fake_cpu;

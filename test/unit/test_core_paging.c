@@ -164,6 +164,29 @@ static void test_five_levels(void **state) {
     assert_int_equal(FAKE_KERNEL_AT + ALIAS + 1, v->hw.gpr[SI]);
 }
 
+/* Where the processor has PDPTE registers, memory does not count until they are loaded. SDM Vol 3A, PDPTE Registers. */
+static void test_pdpte_registers(void **state) {
+    struct vm_exit input = EXIT(IO, .length = 1, .io = {.port = 0x999, .size = 1, .in = true, .string = true});
+
+    (void)state;
+    for (u32 registers = 0; registers < 2; registers++) {
+        fresh(state);
+        enable_pae();
+        f->reg[REG_RIP] = 0x30000;
+        CODE("\x6c"); /* insb */
+        f->seg[VSEG_ES] = (struct segment){.attributes = 0xc093, .usable = true, .limit = 0xffffffff};
+        f->reg[REG_PDPTE0] = PD | 1;
+        f->reg[REG_PDPTE0 + 1] = PD | 1;
+        v->hw.gpr[7] = GIB(1) + 0x31000;
+        fake_cpu.pdptes = registers;
+        if (registers)
+            play_skips(input, 1);
+        else
+            play_faults(input, VEC_PF, PF_WRITE);
+        fake_cpu.pdptes = false;
+    }
+}
+
 /* Through a task gate, to a task whose ES will not do: EXT says whether an instruction asked. #TS behind #GP is a
  * double fault. SDM Vol 3A, Error Code; Interrupt 8. */
 static void test_task_gate(void **state) {
@@ -201,9 +224,9 @@ static void test_task_gate(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_pdptes, fresh),      cmocka_unit_test_setup(test_task_switch, fresh),
-        cmocka_unit_test_setup(test_task_gate, fresh),   cmocka_unit_test_setup(test_cr4_la57, fresh),
-        cmocka_unit_test_setup(test_five_levels, fresh),
+        cmocka_unit_test_setup(test_pdptes, fresh),          cmocka_unit_test_setup(test_task_switch, fresh),
+        cmocka_unit_test_setup(test_pdpte_registers, fresh), cmocka_unit_test_setup(test_task_gate, fresh),
+        cmocka_unit_test_setup(test_cr4_la57, fresh),        cmocka_unit_test_setup(test_five_levels, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

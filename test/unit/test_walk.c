@@ -4,6 +4,7 @@
 
 #include "core/insn/walk_code.h"
 
+/* SDM Vol 3A, Paging Modes and Control Bits: with CR0.PG clear linear addresses are physical. */
 static void test_no_paging(void **state) {
     struct walk_cpu cpu = {.cr0 = CR0_PE, .cpl = 3};
 
@@ -12,6 +13,7 @@ static void test_no_paging(void **state) {
     expect(&cpu, 0x112345678, WALK_READ, 0x12345678);
 }
 
+/* SDM Vol 3A, 4-Level Paging and 5-Level Paging: translation to pages of 4 KiB, 2 MiB and 1 GiB. */
 static void test_long_sizes(void **state) {
     struct walk_cpu cpu = long_mode();
 
@@ -34,6 +36,7 @@ static void test_long_sizes(void **state) {
     expect(&cpu, LA_LONG, WALK_READ, 0x000fffffc0201000);
 }
 
+/* SDM Vol 1, Canonical Addressing. */
 static void test_canonical(void **state) {
     struct walk_cpu cpu = long_mode();
 
@@ -99,6 +102,7 @@ static void test_five_levels(void **state) {
     expect(&cpu, 0x654321, WALK_WRITE, 0x12654321);
 }
 
+/* SDM Vol 1, Canonical Addressing, with five levels. */
 static void test_canonical_57(void **state) {
     static const u64 bad[] = {BIT(56), ~BIT(56), BIT(63), BIT(57) | 0x1000, BIT(62)};
     struct walk_cpu cpu = five_levels();
@@ -148,6 +152,7 @@ static void test_code(void **state) {
     assert_null(walk_code(&w, ROM_GPA, LA_FIVE, true));
 }
 
+/* SDM Vol 3A, Page-Fault Exceptions: P, W/R, U/S, I/D. */
 static void test_not_present(void **state) {
     static const u64 tables[] = {L4, L3, L2, L1};
     struct walk_cpu cpu = long_mode();
@@ -172,6 +177,7 @@ static void test_not_present(void **state) {
     expect_pf(&cpu, LA_LONG, WALK_FETCH, PF_FETCH);
 }
 
+/* SDM Vol 3A, Page-Fault Exceptions: RSVD; 4-Level Paging and 5-Level Paging, formats of entries. */
 static void test_reserved(void **state) {
     static const u64 tables[] = {L4, L3, L2, L1};
     struct walk_cpu cpu = long_mode();
@@ -208,6 +214,7 @@ static void test_reserved(void **state) {
     }
 }
 
+/* SDM Vol 3A, Accessed and Dirty Flags. */
 static void test_accessed_dirty(void **state) {
     static const u64 tables[] = {L4, L3, L2, L1};
     struct walk_cpu cpu = long_mode();
@@ -240,6 +247,7 @@ static void test_accessed_dirty(void **state) {
     assert_int_equal(0x5a5a5a5a, get32(L1 + 8));
 }
 
+/* SDM Vol 3A, PAE Paging; PDPTE Registers; APM Vol 2, Nested Paging. */
 static void test_pae(void **state) {
     struct walk_cpu cpu = long_mode();
 
@@ -272,8 +280,15 @@ static void test_pae(void **state) {
     expect_pf(&cpu, LA_PAE, WALK_WRITE, PF_WRITE);
     put(L3 + 0x20, 1, 0x7f0000000 | P);
     expect_error(&cpu, LA_PAE, WALK_READ, -E_RANGE);
+    /* Registers instead of memory, where the processor has them. */
+    cpu.pdptes = (const u64[]){0, L2 | P, 0, L2 | P};
+    cpu.cr3 = 0x7ffff000;
+    expect(&cpu, LA_PAE + 7, WALK_WRITE, DATA + 7);
+    expect_pf(&cpu, LA_PAE & 0x3fffffff, WALK_READ, 0);
+    expect_pf(&cpu, 0x80000000, WALK_READ, 0);
 }
 
+/* SDM Vol 3A, 32-Bit Paging, PSE-36 among it. */
 static void test_narrow(void **state) {
     struct walk_cpu cpu = narrow();
 
@@ -298,6 +313,7 @@ static void test_narrow(void **state) {
     expect_pf(&cpu, LA_32 + 3, WALK_FETCH, 0);
 }
 
+/* SDM Vol 3C, EPT Violations: what hardware would exit for. */
 static void test_outside(void **state) {
     struct walk_cpu cpu = long_mode();
 
@@ -319,6 +335,7 @@ static void test_outside(void **state) {
     expect_error(&cpu, LA_LONG, WALK_READ, -E_RANGE);
 }
 
+/* SDM Vol 3A, Access Rights; Page-Fault Exceptions, for instruction fetches that cross a page. */
 static void test_fetch(void **state) {
     struct walk_cpu cpu = long_mode();
     u8 out[40];
@@ -360,6 +377,7 @@ static void test_fetch(void **state) {
     assert_int_equal(0xfe, out[0]);
 }
 
+/* SDM Vol 3A, 4-Level Paging and 5-Level Paging, for the short way. */
 static void test_fetch_large(void **state) {
     struct walk_cpu cpu = long_mode();
     u8 out[15];
@@ -378,6 +396,7 @@ static void test_fetch_large(void **state) {
     assert_int_equal(PF_PRESENT | PF_RESERVED | PF_FETCH, fault.error);
 }
 
+/* SDM Vol 3B, Real-Address Mode: Address Translation. */
 static void test_fetch_real_mode(void **state) {
     struct walk_cpu cpu = {.cr0 = CR0_ET};
     u8 out[15];

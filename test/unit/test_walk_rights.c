@@ -87,6 +87,7 @@ static void narrow_entry(u32 level, u64 take, bool nx) {
         put32(L2, 1, (u32)((L1 | P | U | W) & ~take));
 }
 
+/* SDM Vol 3A, Determination of Access Rights. */
 static void test_rights(void **state) {
     struct walk_cpu cpu = long_mode();
 
@@ -125,6 +126,7 @@ static void check_fetch(struct walk_cpu cpu) {
     }
 }
 
+/* The same for instruction fetches, SMEP and NX among it. */
 static void test_fetch_rights(void **state) {
     struct walk_cpu cpu = long_mode();
 
