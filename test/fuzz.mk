@@ -19,13 +19,15 @@ $(O)/fuzz/%.o: %.c
 	$(Q)$(FZCC) $(FZFLAGS) -MMD -MP -c $< -o $@
 $(foreach f,core svm_exit vmx_exit,$(eval $(O)/fuzz/fuzz_$(f): $(FZMORE_$(f))))
 $(O)/fuzz/fuzz_%: $(O)/fuzz/test/fuzz/fuzz_%.o $(FZOBJS)
-	$(Q)$(FZCC) -fsanitize=fuzzer,address,undefined $^ -o $@
+	$(Q)$(FZCC) -fsanitize=fuzzer,address,undefined $^ -o $@ $(FZLIBS)
+$(O)/fuzz/fuzz_insn_capstone: FZLIBS := -lcapstone
 
 # What all runs share. An input that fails is left under build/fuzz/ with the fuzzer's name.
 fuzz_run = $(O)/fuzz/fuzz_$* -artifact_prefix=$(O)/fuzz/$*- -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
            -max_len=$(or $(FUZZ_LEN_$*),1024) $(if $(wildcard test/fuzz/$*.dict),-dict=test/fuzz/$*.dict)
 FUZZ_LEN_config := 2048
 FUZZ_LEN_pagetable := 512
+FUZZ_LEN_insn_capstone := 24
 FUZZ_LEN_acpi   := 2048
 FUZZ_LEN_image  := 4096
 # Their models go clock by clock and second by second.
