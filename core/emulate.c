@@ -153,7 +153,12 @@ static int bus_vector(void *ctx, const struct insn *insn, u64 data[4]) {
 
 static const enum vcpu_seg seg_order[SEG_COUNT] = {VSEG_ES, VSEG_CS, VSEG_SS, VSEG_DS, VSEG_FS, VSEG_GS};
 
-/* Only the segments that the instruction can use: its own, ES for the destination of a string, SS for the stack. */
+static inline void get_segment(struct vcpu *v, struct insn_cpu *cpu, u32 seg) {
+    machine.vendor->get_seg(&v->hw, seg_order[seg], &cpu->seg[seg]);
+}
+
+/* Only the segments that the instruction can use: its own, ES for the destination of a string, SS for the stack; in
+ * 64-bit mode FS or GS, no others have a base. */
 static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct insn *insn, struct insn_cpu *cpu) {
     memcpy(cpu->gpr, v->hw.gpr, sizeof(cpu->gpr));
     cpu->gpr[4] = machine.vendor->get_reg(&v->hw, REG_RSP);
@@ -163,14 +168,12 @@ static void load_cpu(struct vcpu *v, const struct vcpu_context *c, const struct 
     cpu->cpl = c->cpl;
     cpu->protected = (c->cr0 & CR0_PE) && !(c->rflags & RFLAGS_VM);
     cpu->align = (c->cr0 & CR0_AM) && (c->rflags & RFLAGS_AC) && c->cpl == 3;
-    for (u32 i = 0; i < SEG_COUNT; i++) {
-        bool named = insn->op == INSN_MOV_FROM_SEG && i == insn->reg;
-
-        if (!named && i != insn->seg && i != SEG_ES && i != SEG_SS) continue;
-        /* In 64-bit mode only FS and GS have a base. */
-        if (!named && cpu->mode == INSN_64 && i != SEG_FS && i != SEG_GS) continue;
-        machine.vendor->get_seg(&v->hw, seg_order[i], &cpu->seg[i]);
+    if (cpu->mode != INSN_64) {
+        get_segment(v, cpu, SEG_ES);
+        get_segment(v, cpu, SEG_SS);
     }
+    if (cpu->mode != INSN_64 || insn->seg >= SEG_FS) get_segment(v, cpu, insn->seg);
+    if (insn->op == INSN_MOV_FROM_SEG) get_segment(v, cpu, insn->reg);
 }
 
 /* The rest of a MOV to a segment register. In real mode its selector and base change, nothing else. Descriptors are
