@@ -147,7 +147,7 @@ void console_flush(struct console_source *source) {
     } while (left);
 }
 
-void console_break_lock(void) { lock.taken = 0; }
+void console_break_lock(void) { spin_init(&lock); }
 
 void console_add_input(struct console_input *input) {
     struct console_input **end = &inputs;

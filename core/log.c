@@ -47,6 +47,6 @@ void log_line(const char *format, ...) {
 }
 
 void log_break_lock(void) {
-    log_lock.taken = 0;
+    spin_init(&log_lock);
     console_break_lock();
 }

@@ -199,7 +199,7 @@ static void make_board(struct partition *p) {
     p->input->received = input_received;
     if (config.control) control_reset(p);
     p->vcpus[0]->intr_line = false;
-    p->board_lock.taken = 0;
+    spin_init(&p->board_lock);
     vboard_init(&p->board, &config, &p->board_host);
     p->board_deadline = vboard_deadline(&p->board);
 }

@@ -1,5 +1,6 @@
-/* A ticketless spin lock: for short, bounded work between cores. Interrupts stay as they are: the hypervisor runs with
- * them closed. Layer 0. */
+/* A spin lock for short, bounded work between cores, given in the order in which they asked: who waits, waits for
+ * those before it only, however often others take it. Interrupts stay as they are: the hypervisor runs with them
+ * closed. Layer 0. */
 #pragma once
 
 #include "core/base/types.h"
@@ -17,19 +18,28 @@
 #endif
 
 struct spinlock {
-    u32 taken;
+    u32 next;    /* ticket that the next one gets */
+    u32 serving; /* whose turn it is; written by its holder only */
 };
 
+/* Nobody waits for it, or none of those who do will go on. */
+static inline void spin_init(struct spinlock *l) { *l = (struct spinlock){0, 0}; }
+
 static inline bool spin_try(struct spinlock *l) {
-    if (__atomic_exchange_n(&l->taken, 1, __ATOMIC_ACQUIRE)) return false;
+    u32 serving = __atomic_load_n(&l->serving, __ATOMIC_ACQUIRE);
+
+    if (!__atomic_compare_exchange_n(&l->next, &serving, serving + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return false;
     LOCKS(1);
     return true;
 }
 static inline void spin_lock(struct spinlock *l) {
-    while (!spin_try(l))
-        while (__atomic_load_n(&l->taken, __ATOMIC_RELAXED)) __asm__ volatile("pause" ::: "memory");
+    u32 ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+
+    while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket) __asm__ volatile("pause" ::: "memory");
+    LOCKS(1);
 }
 static inline void spin_unlock(struct spinlock *l) {
     LOCKS(-1);
-    __atomic_store_n(&l->taken, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE);
 }

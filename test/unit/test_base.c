@@ -4,10 +4,13 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "core/base/errors.h"
 #include "core/base/fmt.h"
 #include "core/base/ring.h"
+#include "core/base/spinlock.h"
 #include "core/base/string.h"
 #include "mm/region.h"
 
@@ -155,11 +158,50 @@ static void test_gmem(void **state) {
     free(host);
 }
 
+/* --- spin lock --- */
+
+static struct spinlock lock;
+static u32 waiting, has_it;
+
+static void *wait_in_line(void *unused) {
+    (void)unused;
+    __atomic_store_n(&waiting, 1, __ATOMIC_RELEASE);
+    spin_lock(&lock);
+    __atomic_store_n(&has_it, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&waiting, __ATOMIC_ACQUIRE)) (void)sched_yield();
+    spin_unlock(&lock);
+    return NULL;
+}
+
+/* Who gives it back and asks again comes behind the one who waited. */
+static void test_lock_order(void **state) {
+    pthread_t other;
+
+    (void)state;
+    assert_true(spin_try(&lock));
+    assert_false(spin_try(&lock));
+    assert_int_equal(0, pthread_create(&other, NULL, wait_in_line, NULL));
+    while (!__atomic_load_n(&waiting, __ATOMIC_ACQUIRE)) (void)sched_yield();
+    for (u32 i = 0; i < 1000000 && __atomic_load_n(&lock.next, __ATOMIC_ACQUIRE) < 2; i++) (void)sched_yield();
+    spin_unlock(&lock);
+    assert_false(spin_try(&lock));
+    while (!__atomic_load_n(&has_it, __ATOMIC_ACQUIRE)) (void)sched_yield();
+    assert_false(spin_try(&lock));
+    __atomic_store_n(&waiting, 0, __ATOMIC_RELEASE);
+    spin_lock(&lock);
+    spin_unlock(&lock);
+    assert_int_equal(0, pthread_join(other, NULL));
+    assert_true(spin_try(&lock));
+    spin_init(&lock);
+    assert_true(spin_try(&lock));
+    spin_unlock(&lock);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fmt),         cmocka_unit_test(test_fmt_lengths), cmocka_unit_test(test_fmt_odd),
         cmocka_unit_test(test_error_names), cmocka_unit_test(test_strings),     cmocka_unit_test(test_ring),
-        cmocka_unit_test(test_ring_write),  cmocka_unit_test(test_gmem),
+        cmocka_unit_test(test_ring_write),  cmocka_unit_test(test_gmem),        cmocka_unit_test(test_lock_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
