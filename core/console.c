@@ -8,14 +8,17 @@
 #include "drivers/screen.h"
 #include "drivers/uart.h"
 
-#define ESCAPE_KEY  0x1d /* Ctrl-] */
-#define STAGE_BYTES 512
-#define PAINT_CELLS 32 /* characters of the screen at a time: some 100 us of uncached writes */
+#define ESCAPE_KEY     0x1d /* Ctrl-] */
+#define STAGE_BYTES    512
+#define PAINT_CELLS    32 /* characters of the screen at a time: some 100 us of uncached writes */
+#define FLUSH_DRAWINGS (SCREEN_ROWS * SCREEN_COLUMNS / PAINT_CELLS) /* which is all of it */
 
 static struct spinlock lock;  /* everything below */
 static u8 stage[STAGE_BYTES]; /* what goes to the UART next: any core may send it on */
 static u32 stage_at, stage_count;
-static struct console_source *line_owner; /* whose unfinished line the screen shows, or NULL */
+static const struct console_source *staged; /* whose bytes the stage holds, or held last */
+static u32 flushing;                        /* cores in console_flush: meanwhile nobody else refills the stage */
+static struct console_source *line_owner;   /* whose unfinished line the screen shows, or NULL */
 
 static struct console_input *inputs; /* a list in the order of the file */
 static struct console_input *focus;
@@ -107,6 +110,7 @@ static void refill(struct console_source *s, bool all) {
         take_byte(s, byte);
         if (byte == '\n') break;
     }
+    if (stage_count) staged = s;
 }
 
 /* Sends what the UART takes at once. Returns true if the stage is empty. */
@@ -120,28 +124,40 @@ static bool send(void) {
     return stage_at == stage_count;
 }
 
+static bool is_staged(const struct console_source *s) { return staged == s && stage_at < stage_count; }
+
 bool console_pump(struct console_source *source) {
     bool left;
 
     if (!spin_try(&lock)) return true;
     /* A few rounds at most: a fast UART (an emulator's) would let one core pump for long. */
-    for (u32 i = 0; i < 8 && send(); i++) {
+    for (u32 i = 0; i < 8 && send() && !flushing; i++) {
         refill(source, false);
         if (stage_count == 0) break;
     }
-    left = screen_paint(PAINT_CELLS) || stage_at < stage_count || ring_used(source->ring);
+    /* The screen is drawn by the cores of the one who wrote last. */
+    left = (screen_paint(PAINT_CELLS) && staged == source) || is_staged(source) || ring_used(source->ring);
     spin_unlock(&lock);
     return left;
 }
 
-/* The lock is given up between what the UART takes at once, so that nobody else waits for a slow line. */
+/* The lock is given up between what the UART takes at once, so that nobody else waits for a slow line. It comes to an
+ * end whatever others write: only what stood in the ring is waited for, and to draw all of the screen once. */
 void console_flush(struct console_source *source) {
+    u32 target = __atomic_load_n(&source->ring->head, __ATOMIC_ACQUIRE), drawings = FLUSH_DRAWINGS, mine = 1;
     bool left;
 
     do {
         spin_lock(&lock);
+        flushing += mine;
+        mine = 0;
         if (send()) refill(source, true);
-        left = screen_paint(PAINT_CELLS) || stage_at < stage_count || ring_used(source->ring);
+        left = (s32)(target - source->ring->tail) > 0 || is_staged(source);
+        if (screen_paint(PAINT_CELLS) && !left && staged == source && drawings) {
+            left = true;
+            drawings--;
+        }
+        flushing -= !left;
         spin_unlock(&lock);
         if (left) cpu_pause();
     } while (left);

@@ -1,6 +1,6 @@
 /* The machine's console: lines from the log and from every partition's UART, each with its name in front; keystrokes to
- * the partition in focus. Output is moved by the cores of the partition that produced it, never by another's, and
- * without waiting. */
+ * the partition in focus. Output is moved by the cores of the partition that produced it, without waiting; another's
+ * core moves it only where it stands before its own. */
 #pragma once
 
 #include "core/base/ring.h"
@@ -20,10 +20,10 @@ struct console_source {
 /* Boot core. port: the first of the UART's, or 0 for none. */
 void console_setup(u32 port);
 
-/* Moves what the UART takes without waiting. Returns true if something is left. Any core; gives up at once if another
- * core is at it. */
+/* Moves what the UART takes without waiting. Returns true if something of this source is left. Any core; gives up at
+ * once if another core is at it. */
 bool console_pump(struct console_source *source);
-/* Writes all of it, waiting for the UART. */
+/* Writes all that it holds now, waiting for the UART, whatever others write meanwhile: their output waits. */
 void console_flush(struct console_source *source);
 /* For panic: no locks any more. */
 void console_break_lock(void);

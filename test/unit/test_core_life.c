@@ -2,8 +2,10 @@
  * console's focus. */
 #include "test/fake/core_fixture.h"
 #include "core/base/log.h"
+#include "core/console.h"
 #include "core/traps.h"
 #include "drivers/lapic.h"
+#include "drivers/screen.h"
 
 static const char config[] =
     "[machine]\nconsole = \"com1\"\nfocus = \"two\"\n"
@@ -261,6 +263,50 @@ static void test_lines(void **state) {
     assert_true(said("[two] z\r\n"));
 }
 
+/* Another core has always more to write, faster than the screen is drawn, and gets in between whenever this one waits.
+ */
+static void flood(void) {
+    static u32 n;
+    char line[100];
+
+    for (u32 i = 0; i < sizeof(line); i++) line[i] = (char)('A' + (n = n * 1103515245 + 12345) / 65536 % 26);
+    line[sizeof(line) - 1] = '\n';
+    while (ring_write(&fake_partition(1)->console_tx, line, sizeof(line)))
+        ;
+    (void)console_pump(&fake_partition(1)->console);
+}
+
+/* Who waits for its own output does not wait for another's, nor draw it to the end, nor send it on for ever. */
+static void test_flood(void **state) {
+    static u16 memory[64 * 160];
+    struct console_source *one = &fake_partition(0)->console;
+    volatile u32 rounds = 0;
+
+    (void)state;
+    screen_open(&(struct screen_mode){.memory = memory, .width = 160, .height = 64, .pitch = 320, .text = true});
+    fake_hw.pauses = 0;
+    fake_hw.on_pause = flood;
+    if (setjmp(machine_out)) fail_msg("it does not come to an end");
+    for (u32 i = 0; i < 10; i++) {
+        for (u32 k = 0; k < 200; k++) flood(); /* more than the screen has lines */
+        assert_true(ring_write(&fake_partition(0)->console_tx, "all of it\n", 10));
+        console_flush(one);
+        assert_int_equal(0, ring_used(&fake_partition(0)->console_tx));
+    }
+    assert_in_range(fake_hw.pauses, 1, 10 * 1000);
+    assert_true(said("[one] all of it\r\n"));
+    log_line("another");
+    assert_true(said("[mullion] another\r\n"));
+    fake_hw.on_pause = NULL;
+    do flood();
+    while (console_pump(one) && ++rounds < 1000);
+    assert_in_range(rounds, 0, 5);
+    assert_true(console_pump(&fake_partition(1)->console));
+    screen_close();
+    while (console_pump(&fake_partition(1)->console))
+        ;
+}
+
 /* --- for good: the last tests --- */
 
 static void test_limit(void **state) {
@@ -298,8 +344,8 @@ int main(void) {
         cmocka_unit_test_setup(test_board_deadline, fresh), cmocka_unit_test_setup(test_eoi, fresh),
         cmocka_unit_test_setup(test_restart, fresh),        cmocka_unit_test_setup(test_first_reason, fresh),
         cmocka_unit_test_setup(test_crash_loop, fresh),     cmocka_unit_test_setup(test_focus, fresh),
-        cmocka_unit_test_setup(test_lines, fresh),          cmocka_unit_test_setup(test_limit, fresh),
-        cmocka_unit_test_setup(test_power_off, fresh),
+        cmocka_unit_test_setup(test_lines, fresh),          cmocka_unit_test_setup(test_flood, fresh),
+        cmocka_unit_test_setup(test_limit, fresh),          cmocka_unit_test_setup(test_power_off, fresh),
     };
 
     return cmocka_run_group_tests_name("core life", tests, setup, NULL);
