@@ -18,33 +18,57 @@ static enum log_level shown __attribute__((section(".late"))) = LOG_LEVEL_INFO;
 
 void log_set_level(enum log_level level) { shown = level; }
 
+/* The line's bytes, with its end; 0: it is not shown. */
+static u32 compose(char text[LOG_LINE], const char *format, va_list args) {
+    enum log_level level = LOG_LEVEL_INFO;
+    u32 length;
+
+    if (*format && (u8)*format <= LOG_LEVEL_DEBUG) level = (enum log_level) * format;
+    if (level > shown) return 0;
+    length = (u32)fmt_v(text, LOG_LINE, level == LOG_LEVEL_INFO ? format : format + 1, args);
+    if (length > LOG_LINE - 1) length = LOG_LINE - 1;
+    text[length++] = '\n'; /* no NUL is needed any more */
+    return length;
+}
+
 /* A line comes into the ring as a whole: whoever empties it meanwhile shows no half of one. */
-static void log_text(const char *line, u32 length) {
+static bool put(const char *line, u32 length) {
     bool written;
 
+    spin_lock(&log_lock);
+    written = ring_write(&log_ring, line, length);
+    spin_unlock(&log_lock);
+    return written;
+}
+
+void log_line(const char *format, ...) {
+    char text[LOG_LINE];
+    bool written;
+    u32 length;
+    va_list args;
+
+    va_start(args, format);
+    length = compose(text, format, args);
+    va_end(args);
+    if (!length) return;
     do {
-        spin_lock(&log_lock);
-        written = ring_write(&log_ring, line, length);
-        spin_unlock(&log_lock);
+        written = put(text, length);
         console_flush(&log_source);
     } while (!written);
 }
 
-void log_line(const char *format, ...) {
-    enum log_level level = LOG_LEVEL_INFO;
+void log_later(const char *format, ...) {
     char text[LOG_LINE];
     u32 length;
     va_list args;
 
-    if (*format && (u8)*format <= LOG_LEVEL_DEBUG) level = (enum log_level) * format;
-    if (level > shown) return;
     va_start(args, format);
-    length = (u32)fmt_v(text, sizeof(text), level == LOG_LEVEL_INFO ? format : format + 1, args);
+    length = compose(text, format, args);
     va_end(args);
-    if (length > LOG_LINE - 1) length = LOG_LINE - 1;
-    text[length++] = '\n'; /* no NUL is needed any more */
-    log_text(text, length);
+    if (length) (void)!put(text, length);
 }
+
+bool log_pump(void) { return console_pump(&log_source); }
 
 void log_break_lock(void) {
     spin_init(&log_lock);

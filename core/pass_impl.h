@@ -1,10 +1,12 @@
 /* Shared by the passthrough sources only. */
 #pragma once
 
+#include "core/base/spinlock.h"
 #include "core/machine.h"
 #include "core/passthrough.h"
 
 #define PASS_IO_LOWEST 0x1000u /* ports below are the board's */
+#define FAULTS_TOLD    4u      /* lines at a time */
 
 /* What the whole machine has. Written before start, read-only afterwards. */
 struct pass_machine {
@@ -15,6 +17,12 @@ struct pass_machine {
         u32 reads, writes, interrupts;
     } * refused; /* by function, in this run of its partition; atomic, written as `stop` is */
     u8 *stop;    /* by partition: a fault wants it stopped; atomic, written by any core with functions */
+    struct pass_told {
+        struct spinlock lock;
+        u32 count, more; /* those to be told, and how many came beyond */
+        u32 lines;       /* told in this run */
+        struct iommu_fault faults[FAULTS_TOLD];
+    } * told; /* by partition + 1, first nobody's: whoever finds a fault leaves it to its owner's core */
     const struct config_range **grant;
     const struct iommu_ops *iommu; /* NULL: none that works; `why` says more */
     char why[160];

@@ -256,6 +256,7 @@ void passthrough_setup(const struct config *config) {
     for (u32 i = 0; i < config->partition_count; i++) wanted |= config->partitions[i].pci_count != 0;
     for (u32 i = 0; i < config->sriov_count; i++) pass_enable_vfs(&config->sriov[i]);
     pass.stop = take_shared(config->partition_count + 1);
+    pass.told = take_shared((config->partition_count + 1) * sizeof(*pass.told));
     pass.refused = take_shared((pass.count + 1) * sizeof(*pass.refused));
     pass.grant = hostspace_take((pass.count + 1) * sizeof(*pass.grant));
     for (u32 i = 0; i < config->partition_count; i++)

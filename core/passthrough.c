@@ -11,6 +11,7 @@
 #include "core/base/panic.h"
 #include "core/base/string.h"
 #include "core/hostspace.h"
+#include "core/log.h"
 #include "core/machine.h"
 #include "drivers/pci.h"
 #include "drivers/pci_scan.h"
@@ -216,7 +217,7 @@ void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at,
 
 /* --- faults --- */
 
-#define FAULTS_TOLD  4u                       /* lines at a time */
+#define FAULT_LINES  1000u                    /* in a run of the partition */
 #define FAULTS_TAKEN 64u                      /* by one core at a time */
 #define FAULTS_HELD  (IOMMU_MAX_UNITS * 256u) /* by the hardware, at most */
 
@@ -237,32 +238,55 @@ static u32 count_fault(const struct iommu_fault *fault) {
     return 0;
 }
 
+static const char *owner_name(u32 owner) { return owner ? machine.config->partitions[owner - 1].name : "nobody"; }
+
 static void tell_fault(const struct iommu_fault *fault, u32 owner) {
     char name[16];
 
     pci_name(name, sizeof(name), fault->id);
-    log_line(LOG_WARN "%s: %s of %s: %s at 0x%llx refused, reason 0x%x%s", pass.iommu->name, name,
-             owner ? machine.config->partitions[owner - 1].name : "nobody",
-             fault->interrupt ? "interrupt"
-             : fault->write   ? "write"
-                              : "read",
-             (unsigned long long)fault->address, fault->reason,
-             fault->lost ? "; others after it are not recorded" : "");
+    log_later(LOG_WARN "%s: %s of %s: %s at 0x%llx refused, reason 0x%x%s", pass.iommu->name, name, owner_name(owner),
+              fault->interrupt ? "interrupt"
+              : fault->write   ? "write"
+                               : "read",
+              (unsigned long long)fault->address, fault->reason,
+              fault->lost ? "; others after it are not recorded" : "");
 }
 
-/* Every recorded one counts, the first few are told. */
+/* Every recorded one counts, whoever's it is; its owner's core is left to tell it. */
 static void take_faults(u32 most) {
     struct iommu_fault fault;
-    u32 taken = 0;
 
-    for (; pass.iommu && taken < most && pass.iommu->fault(&fault); taken++) {
+    while (pass.iommu && most-- && pass.iommu->fault(&fault)) {
         u32 owner = count_fault(&fault);
+        struct pass_told *t = &pass.told[owner];
 
-        if (taken < FAULTS_TOLD) tell_fault(&fault, owner);
+        spin_lock(&t->lock);
+        if (t->count < FAULTS_TOLD)
+            t->faults[t->count++] = fault;
+        else
+            t->more++;
+        spin_unlock(&t->lock);
         if (owner && machine.config->partitions[owner - 1].stop_on_fault)
             __atomic_store_n(&pass.stop[owner - 1], 1, __ATOMIC_RELEASE);
     }
-    if (taken > FAULTS_TOLD) log_line(LOG_WARN "%s: %u more refused", pass.iommu->name, taken - FAULTS_TOLD);
+}
+
+/* The first few. Returns true if there were any. */
+static bool tell_faults(u32 owner) {
+    struct pass_told *t = &pass.told[owner], now;
+
+    if (!__atomic_load_n(&t->count, __ATOMIC_RELAXED)) return false;
+    spin_lock(&t->lock);
+    now = *t;
+    t->count = t->more = 0;
+    t->lines += now.count;
+    spin_unlock(&t->lock);
+    if (now.lines >= FAULT_LINES) return false;
+    for (u32 i = 0; i < now.count; i++) tell_fault(&now.faults[i], owner);
+    if (now.more) log_later(LOG_WARN "%s: %u more refused to %s", pass.iommu->name, now.more, owner_name(owner));
+    if (now.lines + now.count >= FAULT_LINES)
+        log_later(LOG_WARN "%s: of %s no more is told in this run", pass.iommu->name, owner_name(owner));
+    return true;
 }
 
 static u32 take_count(u32 *count) { return __atomic_exchange_n(count, 0, __ATOMIC_RELAXED); }
@@ -272,6 +296,7 @@ static void sum_up_faults(const struct partition *p) {
     char name[16];
 
     take_faults(FAULTS_HELD);
+    (void)!tell_faults(partition_number(p) + 1);
     for (u32 i = 0; i < pass.count; i++) {
         struct pass_refused *r = &pass.refused[i], sum;
 
@@ -289,10 +314,16 @@ void passthrough_poll(struct partition *p, u64 now) {
     p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
     if (!pass.iommu) return;
     take_faults(FAULTS_TAKEN);
+    p->pci->log_left |= tell_faults(partition_number(p) + 1) | tell_faults(0);
     if (__atomic_exchange_n(&pass.stop[partition_number(p)], 0, __ATOMIC_ACQ_REL)) {
         log_line(LOG_ERROR "%s: stopped for a refused access of its device", p->config->name);
         partition_end(p, END_CRASH);
     }
+}
+
+bool passthrough_pump(struct partition *p) {
+    if (p->pci && p->pci->log_left) p->pci->log_left = log_pump();
+    return p->pci && p->pci->log_left;
 }
 
 /* --- start and end --- */
@@ -347,6 +378,7 @@ int passthrough_start(struct partition *p, char *why, size_t why_size) {
 
     if (!p->pci) return 0;
     pass.stop[partition_number(p)] = 0; /* for what an earlier run did */
+    pass.told[partition_number(p) + 1].lines = 0;
     error = reset_all(p, why, why_size);
     for (u32 i = 0; i < p->pci->count && !error; i++) error = open_function(p, i, why, why_size);
     if (error) (void)!passthrough_stop(p);

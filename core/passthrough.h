@@ -51,6 +51,7 @@ struct passthrough {
     struct config_range window64; /* for large BARs; bytes 0: none */
     u64 next_poll;                /* host TSC at which to look for refused accesses */
     bool told;                    /* that something ran out */
+    bool log_left;                /* lines of passthrough_poll wait for the UART */
 };
 
 /* Boot core: finds the machine's functions and its IOMMU, and closes DMA of all. */
@@ -81,6 +82,8 @@ bool passthrough_write(struct partition *p, u64 at, u32 size, u32 value);
  * tables. */
 void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at, u64 bytes, enum memory_type memtype),
                        void *ctx);
-/* If it is time (now: host TSC): tells what the IOMMU refused, a few lines at most, and ends p if the file wants that
- * for its own. vCPU 0. */
+/* If it is time (now: host TSC): tells what the IOMMU refused to p's functions and to nobody's, a few lines at most,
+ * and ends p if the file wants that for its own. passthrough_pump: sends on what it told; true if some of it is left.
+ * Neither waits. vCPU 0. */
 void passthrough_poll(struct partition *p, u64 now);
+bool passthrough_pump(struct partition *p) must_check;

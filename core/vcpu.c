@@ -276,6 +276,7 @@ static void pump_console(struct vcpu *v) {
     u32 before = ring_used(&p->console_tx);
 
     v->console_left = console_pump(&p->console);
+    if (v->index == 0) v->console_left |= passthrough_pump(p);
     v->console_retry = v->console_left ? rdtsc() + ns_to_tsc(CONSOLE_RETRY_NS) : NEVER;
     v->timers_moved = true;
     /* The guest's transmitter may have become ready. */
@@ -294,12 +295,13 @@ static void run_timers(struct vcpu *v) {
     if (v->index == 0) {
         partition_board_tick(v);
         passthrough_poll(v->partition, now);
+        v->console_left |= passthrough_pump(v->partition);
     }
     if (now >= v->key_poll) {
         v->key_poll = now + ns_to_tsc(KEY_POLL_NS);
         console_receive();
     }
-    if (v->console_left && rdtsc() >= v->console_retry) pump_console(v);
+    if (v->console_left && (v->console_retry == NEVER || rdtsc() >= v->console_retry)) pump_console(v);
 }
 
 /* Host TSC at which the guest's TSC reaches `at`, or NEVER if the host's wraps first: the guest may name any time. */

@@ -112,6 +112,7 @@ bool cpu_vmwrite(u64 field, u64 value) { return (void)field, (void)value, fake_h
 void cpu_halt_forever(void) { machine_stop(STOP_HALT); }
 
 void cpu_pause(void) {
+    fake_hw.waits++;
     fake_hw.uart_blocked = false; /* while a core waits, the line gets empty */
     if (fake_hw.on_pause) fake_hw.on_pause();
     if (++fake_hw.pauses > 100000) machine_stop(STOP_SPIN);

@@ -37,6 +37,7 @@ struct hardware {
     u32 routed_then;  /* ... this is what routed_to was */
     bool uart_blocked;
     u32 pauses;                            /* since the last stop */
+    u32 waits;                             /* pauses in all */
     void (*on_pause)(void);                /* a core that waits: lets others go on */
     bool (*vmread)(u64 field, u64 *value); /* of the current VMCS; NULL: there is none */
 };

@@ -436,6 +436,11 @@ static void poll(void) {
     fake_hw.tsc += 2 * PASS_POLL_NS;
     v->timer_due = true;
     go_on();
+    for (u32 i = 0; i < 20; i++) { /* it does not wait for the UART */
+        fake_hw.tsc += 2000000;
+        v->timer_due = true;
+        go_on();
+    }
 }
 
 static void test_faults(void **state) {
@@ -450,8 +455,8 @@ static void test_faults(void **state) {
     assert_true(said("iommu: 00:05.0 of nobody: read at 0x123000 refused, reason 0x5\r\n"));
     assert_true(said("00:04.0 of one: read at 0x123001 refused, reason 0x5; others after it are not recorded\r\n"));
     assert_true(said("iommu: 00:04.0 of one: interrupt at 0x123003 refused"));
-    assert_false(said("at 0x123004"));
-    assert_true(said("iommu: 6 more refused"));
+    assert_false(said("at 0x123008") || said("at 0x123009"));
+    assert_true(said("iommu: 1 more refused to one\r\n") && said("iommu: 1 more refused to nobody\r\n"));
     assert_int_equal(told + 10, fake_iommu.faults_told); /* all of them count */
     fake_iommu.fault_count += 100;
     go_on();

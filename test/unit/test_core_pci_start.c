@@ -130,6 +130,68 @@ static void play_fault_of(u32 id) {
     MUST(p->over && !fake_partition(1)->over && fake_iommu.attached_count == 0);
 }
 
+/* Partition i looks for faults, and its output has a few milliseconds. */
+static void look_for_faults(u32 i) {
+    struct vcpu *v = fake_partition(i)->vcpus[0];
+
+    fake_hw.tsc += 2 * PASS_POLL_NS;
+    for (u32 k = 0; k < 20; k++) {
+        fake_hw.tsc += 2000000;
+        v->timer_due = true;
+        fake_play(v, NULL, 0);
+    }
+}
+
+/* Two finds what was refused to one: it counts that, says nothing, and waits for nobody. One tells it, and does not
+ * wait for the UART either. */
+static void play_faults_of_others(void) {
+    struct vcpu *one = fake_partition(0)->vcpus[0], *two = fake_partition(1)->vcpus[0];
+    u32 waits;
+
+    for (u32 i = 0; i < 10; i++) fake_iommu.faults[i] = (struct iommu_fault){NIC, 0x5000 + i, true, false, false, 7};
+    fake_iommu.fault_count = 10;
+    hardware_forget_console();
+    waits = fake_hw.waits;
+    fake_hw.uart_blocked = true;
+    look_for_faults(1);
+    MUST(fake_iommu.faults_told == 10 && !*hardware_console() && !two->console_left && fake_hw.waits == waits);
+    look_for_faults(0);
+    MUST(!*hardware_console() && one->console_left && fake_hw.waits == waits);
+    fake_hw.uart_blocked = false;
+    look_for_faults(1);
+    MUST(!*hardware_console());
+    look_for_faults(0);
+    MUST(strstr(hardware_console(), "00:03.0 of one: write at 0x5003 refused") &&
+         !strstr(hardware_console(), "0x5004"));
+    MUST(strstr(hardware_console(), "iommu: 6 more refused to one\r\n"));
+    MUST(!one->console_left && fake_hw.waits == waits);
+}
+
+/* Without end: after a thousand lines it is quiet until the partition starts anew. */
+static void play_many_faults(void) {
+    struct partition *p = fake_partition(0);
+
+    for (u32 i = 0; i < 16; i++) fake_iommu.faults[i] = (struct iommu_fault){NIC, 0x5000, true, false, false, 7};
+    for (u32 i = 0; i < 250; i++) {
+        MUST(!strstr(hardware_console(), "no more is told"));
+        hardware_forget_console();
+        fake_iommu.fault_count += 16;
+        look_for_faults(0);
+        MUST(strstr(hardware_console(), "at 0x5000 refused"));
+    }
+    MUST(strstr(hardware_console(), "iommu: of one no more is told in this run\r\n"));
+    hardware_forget_console();
+    fake_iommu.fault_count += 16;
+    look_for_faults(0);
+    MUST(!*hardware_console());
+    partition_end(p, END_RESET);
+    fake_play(p->vcpus[0], NULL, 0);
+    MUST(strstr(hardware_console(), "one: 00:03.0: refused 0 reads, 4016 writes"));
+    fake_iommu.fault_count += 16;
+    look_for_faults(0);
+    MUST(strstr(hardware_console(), "at 0x5000 refused"));
+}
+
 static void play_fault(void) { play_fault_of(NIC); }
 static void play_bridge(void) { play_fault_of(PORT); }
 static void play_forwarded(void) { play_fault_of(OTHER); }
@@ -142,6 +204,14 @@ static void test_unprotected(void **state) {
     BOOT(ONE("pci = [\"00:03.0\"]\ndma = \"unprotected\"") TWO(""), .before = no_remapping, .after = check_unprotected);
     assert_boots();
     assert_said("one: WARNING: dma = \"unprotected\": its devices can send any interrupt to any core");
+}
+
+static void test_faults(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO("pci = [\"00:04.0\"]"), .after = play_faults_of_others);
+    assert_boots();
+    BOOT(ONE("pci = [\"00:03.0\"]\nrestart = { on = \"reset\" }") TWO(""), .after = play_many_faults);
+    assert_boots();
 }
 
 static void test_stop_on_fault(void **state) {
@@ -159,10 +229,8 @@ static void test_stop_on_fault(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resets),
-        cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_unprotected),
-        cmocka_unit_test(test_stop_on_fault),
+        cmocka_unit_test(test_resets), cmocka_unit_test(test_tables),        cmocka_unit_test(test_unprotected),
+        cmocka_unit_test(test_faults), cmocka_unit_test(test_stop_on_fault),
     };
 
     return cmocka_run_group_tests_name("core pci start", tests, NULL, NULL);
