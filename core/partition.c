@@ -277,8 +277,16 @@ const char *partition_end_name(enum partition_end why) {
     return names[why];
 }
 
-u32 partition_crashes(const struct partition *p) {
-    return vcpu_guest_ns(p->vcpus[0]) < 60 * 1000000000ull ? p->crashes : 0;
+static bool is_row(const struct partition *p) { return vcpu_guest_ns(p->vcpus[0]) < 60 * 1000000000ull; }
+
+u32 partition_crashes(const struct partition *p) { return is_row(p) ? p->crashes : 0; }
+
+/* Is this end one of the first of its kind in a row? */
+static bool is_explained(struct partition *p, enum partition_end why) {
+    if (!is_row(p)) p->crashes = p->resets = 0;
+    p->crashes += why == END_CRASH;
+    p->resets += why == END_RESET;
+    return (why == END_CRASH ? p->crashes : why == END_RESET ? p->resets : 0) <= ENDS_EXPLAINED;
 }
 
 static bool wants_restart(const struct partition *p, enum partition_end why) {
@@ -333,7 +341,7 @@ static int reload(struct partition *p) {
 
 static bool restart(struct partition *p, bool ordered) {
     p->restarts = ordered ? 0 : p->restarts + 1;
-    if (ordered) p->crashes = 0;
+    if (ordered) p->crashes = p->resets = 0;
     if (!ordered && p->config->restart_limit)
         log_line("%s: restart %u of %u", p->config->name, p->restarts, p->config->restart_limit);
     else if (!ordered)
@@ -349,8 +357,8 @@ static void finish(struct partition *p, enum partition_end why) {
     enum control_state state = why == END_CRASH ? CONTROL_CRASHED : why == END_STOP ? CONTROL_STOPPED : CONTROL_OFF;
     bool ordered = why == END_STOP || why == END_RESTART;
     bool again = order ? order == ORDER_RESTART : wants_restart(p, why);
+    bool explained = is_explained(p, why) && !ordered;
 
-    if (why == END_CRASH) p->crashes = partition_crashes(p) + 1;
     console_flush(&p->console);
     if (!again) console_input_gone(p->input, true); /* who reads that it has ended types to another */
     __atomic_store_n(&p->control->ended, why, __ATOMIC_RELAXED);
@@ -360,8 +368,7 @@ static void finish(struct partition *p, enum partition_end why) {
              : why == END_CRASH ? LOG_ERROR "%s: %s"
                                 : "%s: %s",
              p->config->name, partition_end_name(why), control_who(word));
-    for (u32 i = 0; i < p->vcpu_count && !ordered && (why != END_CRASH || p->crashes <= CRASHES_EXPLAINED); i++)
-        report_exits(p->vcpus[i]);
+    for (u32 i = 0; i < p->vcpu_count && explained; i++) report_exits(p->vcpus[i]);
     if (passthrough_stop(p))
         state = CONTROL_BROKEN;
     else if (again && restart(p, order))
@@ -379,7 +386,7 @@ static void finish(struct partition *p, enum partition_end why) {
 
 void partition_start(struct partition *p, const char *who) {
     log_line("%s: started by %s", p->config->name, who);
-    p->restarts = p->crashes = 0;
+    p->restarts = p->crashes = p->resets = 0;
     if (reload(p)) {
         control_ended(p, CONTROL_FAILED, true);
         return;

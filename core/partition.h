@@ -17,7 +17,7 @@
 #include "mm/region.h"
 
 #define CONSOLE_RING_BYTES 4096
-#define CRASHES_EXPLAINED  8 /* in a row; of those behind them only the reason is told */
+#define ENDS_EXPLAINED     8 /* crashes, or resets, in a row; of those behind them only the reason is told */
 
 /* STOP and RESTART: another partition has ordered it. */
 enum partition_end { END_NONE, END_POWER_OFF, END_RESET, END_CRASH, END_STOP, END_RESTART };
@@ -43,13 +43,13 @@ struct partition {
     struct console_source console;
     struct console_input *input;
 
-    u32 ending;      /* atomic enum partition_end: the first reason wins */
-    u32 stopped;     /* atomic: vCPUs that wait at the end */
-    u32 generation;  /* atomic: grows when the end is done, by a restart or for good */
-    bool over;       /* atomic: for good, or until another partition starts it; written before generation grows */
-    bool controlled; /* another partition may start it again */
-    u32 restarts;    /* that count towards the limit */
-    u32 crashes;     /* in a row, at its last crash */
+    u32 ending;          /* atomic enum partition_end: the first reason wins */
+    u32 stopped;         /* atomic: vCPUs that wait at the end */
+    u32 generation;      /* atomic: grows when the end is done, by a restart or for good */
+    bool over;           /* atomic: for good, or until another partition starts it; written before generation grows */
+    bool controlled;     /* another partition may start it again */
+    u32 restarts;        /* that count towards the limit */
+    u32 crashes, resets; /* in a row, at its last end */
     struct control *control;        /* what controllers see */
     struct vcontrol control_device; /* with the key `control` */
     struct vcontrol_host control_host;

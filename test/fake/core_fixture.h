@@ -41,7 +41,7 @@ static inline int fresh(void **state) {
     fake_hw.keys = NULL;
     partition_end(fake_partition(0), END_RESET);
     assert_int_equal(STOP_SCRIPT, fake_play(v, NULL, 0));
-    fake_partition(0)->crashes = 0;
+    fake_partition(0)->crashes = fake_partition(0)->resets = 0;
     hardware_forget_console();
     f->taken.type = EVENT_NONE;
     f->taken_count = 0;

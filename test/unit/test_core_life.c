@@ -160,19 +160,18 @@ static void test_restart(void **state) {
     assert_int_equal(before + 1, fake_partition(0)->restarts);
 }
 
-/* The first reason is kept, and the wall clock goes on. */
 /* A crash loop: the first ones are told with registers and exits, the others by a line; after a run of a minute, all
  * again. */
 static void test_crash_loop(void **state) {
     (void)state;
-    for (u32 i = 1; i <= 2 * CRASHES_EXPLAINED; i++) {
-        bool told = i <= CRASHES_EXPLAINED;
+    for (u32 i = 1; i <= 2 * ENDS_EXPLAINED; i++) {
+        bool told = i <= ENDS_EXPLAINED;
 
         hardware_forget_console();
         play(EXIT(TRIPLE_FAULT));
         assert_int_equal(told, said("one: rip 0x"));
         assert_int_equal(told, said("exits in all: "));
-        assert_int_equal(i == 2 * CRASHES_EXPLAINED, said(", crash 16 in a row: no report\r\n"));
+        assert_int_equal(i == 2 * ENDS_EXPLAINED, said(", crash 16 in a row: no report\r\n"));
         assert_true(said("stopped: ") && told != said("one: crashed\r\n[mullion] one: restart "));
     }
     fake_hw.tsc += 60 * FAKE_TSC_HZ;
@@ -181,6 +180,42 @@ static void test_crash_loop(void **state) {
     assert_true(said("one: rip 0x") && said("exits in all: ") && !said("in a row"));
 }
 
+/* A reset loop, the same; a crash in its midst is told all the same. */
+static void test_reset_loop(void **state) {
+    struct partition *p = fake_partition(0);
+
+    (void)state;
+    p->resets = 0;
+    for (u32 i = 1; i <= 2 * ENDS_EXPLAINED; i++) {
+        hardware_forget_console();
+        partition_end(p, END_RESET);
+        go_on();
+        assert_int_equal(i <= ENDS_EXPLAINED, said("exits in all: "));
+        assert_true(said("one: reset\r\n") && said("one: restart "));
+    }
+    hardware_forget_console();
+    play(EXIT(TRIPLE_FAULT));
+    assert_true(said("one: rip 0x") && said("exits in all: ") && !said("in a row"));
+    fake_hw.tsc += 60 * FAKE_TSC_HZ;
+    hardware_forget_console();
+    partition_end(p, END_RESET);
+    go_on();
+    assert_true(said("exits in all: "));
+    fake_hw.tsc += 60 * FAKE_TSC_HZ; /* after a run of a minute that did not end by a crash, all anew */
+    for (u32 i = 0; i <= 2 * ENDS_EXPLAINED; i++) {
+        hardware_forget_console();
+        play(EXIT(TRIPLE_FAULT));
+    }
+    assert_true(said("in a row"));
+    fake_hw.tsc += 60 * FAKE_TSC_HZ;
+    partition_end(p, END_RESET);
+    go_on();
+    hardware_forget_console();
+    play(EXIT(TRIPLE_FAULT));
+    assert_true(said("one: rip 0x") && !said("in a row"));
+}
+
+/* The first reason is kept, and the wall clock goes on. */
 static void test_first_reason(void **state) {
     struct partition *p = fake_partition(0);
     u64 clock = p->wall_clock;
@@ -343,9 +378,10 @@ int main(void) {
         cmocka_unit_test_setup(test_sipi, fresh),           cmocka_unit_test_setup(test_messages, fresh),
         cmocka_unit_test_setup(test_board_deadline, fresh), cmocka_unit_test_setup(test_eoi, fresh),
         cmocka_unit_test_setup(test_restart, fresh),        cmocka_unit_test_setup(test_first_reason, fresh),
-        cmocka_unit_test_setup(test_crash_loop, fresh),     cmocka_unit_test_setup(test_focus, fresh),
-        cmocka_unit_test_setup(test_lines, fresh),          cmocka_unit_test_setup(test_flood, fresh),
-        cmocka_unit_test_setup(test_limit, fresh),          cmocka_unit_test_setup(test_power_off, fresh),
+        cmocka_unit_test_setup(test_crash_loop, fresh),     cmocka_unit_test_setup(test_reset_loop, fresh),
+        cmocka_unit_test_setup(test_focus, fresh),          cmocka_unit_test_setup(test_lines, fresh),
+        cmocka_unit_test_setup(test_flood, fresh),          cmocka_unit_test_setup(test_limit, fresh),
+        cmocka_unit_test_setup(test_power_off, fresh),
     };
 
     return cmocka_run_group_tests_name("core life", tests, setup, NULL);
