@@ -77,6 +77,8 @@ void svm_vcpu_reset(struct vcpu_hw *hw, bool init) {
         memcpy(msrs, &b->save.star, sizeof(msrs)); /* to SYSENTER_EIP */
         pat = b->save.pat;
         caches &= b->save.cr0;
+    } else if (cpu_has_tsc_aux()) {
+        wrmsr(MSR_TSC_AUX, 0); /* in the processor, and in no VMCB without SEV-ES */
     }
     memset(hw->gpr, 0, sizeof(hw->gpr));
     memset(&b->save, 0, sizeof(b->save));

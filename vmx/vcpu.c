@@ -182,7 +182,7 @@ static void reset_msrs(struct vcpu_hw *hw) {
     wrmsr(MSR_CSTAR, 0);
     wrmsr(MSR_SFMASK, 0);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
-    if (vmx.secondary & PROC2_RDTSCP) wrmsr(MSR_TSC_AUX, 0);
+    if (cpu_has_tsc_aux()) wrmsr(MSR_TSC_AUX, 0); /* also without the control that lets guests have RDTSCP */
     vmx_set_reg(hw, REG_PAT, VMX_PAT_RESET);
     vmcs_write32(VMCS_GUEST_SYSENTER_CS, 0);
     vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);

@@ -1,6 +1,7 @@
 /* Single instructions that C cannot say. Hypervisor only: no pure module includes it. Layer 0. */
 #pragma once
 
+#include "core/base/bits.h"
 #include "core/base/types.h"
 
 static inline u64 rdmsr(u32 msr) {
@@ -24,6 +25,12 @@ static inline struct cpuid_result cpuid(u32 leaf, u32 sub) {
 static inline bool cpuid_has_leaf(u32 leaf) {
     u32 max = cpuid(leaf & 0x80000000, 0).eax;
     return max >= leaf && (max & 0x80000000) == (leaf & 0x80000000);
+}
+
+/* RDTSCP and RDPID read IA32_TSC_AUX, and with either it is there. APM Vol 2, TSC_AUX; SDM Vol 4. */
+static inline bool cpu_has_tsc_aux(void) {
+    return (cpuid_has_leaf(0x80000001) && cpuid(0x80000001, 0).edx & BIT(27)) ||
+           (cpuid_has_leaf(7) && cpuid(7, 0).ecx & BIT(22));
 }
 
 /* a * b / c with a 128-bit product. The quotient must fit into 64 bits, or the processor raises #DE. */
