@@ -222,6 +222,20 @@ static bool write_cr0_value(struct vcpu *v, u64 value) {
     return true;
 }
 
+/* The same of CR4: PAE, PGE, PSE and SMEP load the PDPTEs. */
+static bool write_cr4_value(struct vcpu *v, u64 value) {
+    const struct vendor_ops *ops = machine.vendor;
+    u64 changed = value ^ ops->get_reg(&v->hw, REG_CR4);
+
+    if (!cr4_allowed(v, value)) return false;
+    if ((value & CR4_PAE) && (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) &&
+        (ops->get_reg(&v->hw, REG_CR0) & CR0_PG) && !(ops->get_reg(&v->hw, REG_EFER) & EFER_LMA) &&
+        !guest_load_pdptes(v, ops->get_reg(&v->hw, REG_CR3)))
+        return false;
+    ops->set_reg(&v->hw, REG_CR4, value);
+    return true;
+}
+
 static bool write_cr(struct vcpu *v, const struct vm_exit *exit) {
     const struct vendor_ops *ops = machine.vendor;
     u64 cr0 = ops->get_reg(&v->hw, REG_CR0), value;
@@ -236,10 +250,7 @@ static bool write_cr(struct vcpu *v, const struct vm_exit *exit) {
         value = (u32)value; /* outside 64-bit mode the operand has 32 bits, whatever long mode has left above */
     switch (exit->cr.number) {
     case 0: return write_cr0_value(v, value);
-    case 4:
-        if (!cr4_allowed(v, value)) return false;
-        ops->set_reg(&v->hw, REG_CR4, value);
-        return true;
+    case 4: return write_cr4_value(v, value);
     case 8:
         if (value >> 4) return false;
         vlapic_set_cr8(&v->lapic, (u32)value);

@@ -13,7 +13,13 @@ static u64 guest_cr0(const struct vcpu_hw *hw) {
     return (vmcs_read(VMCS_GUEST_CR0) & ~vmx.cr0_mask) | (hw->cr0_shadow & vmx.cr0_mask);
 }
 
-static u64 guest_cr4(void) { return vmcs_read(VMCS_GUEST_CR4) & VMX_CR4_GUEST; }
+static u64 guest_cr4(const struct vcpu_hw *hw) { return (vmcs_read(VMCS_GUEST_CR4) & VMX_CR4_GUEST) | hw->cr4_shadow; }
+
+static void set_cr4(struct vcpu_hw *hw, u64 value) {
+    hw->cr4_shadow = value & CR4_MCE;
+    vmcs_write(VMCS_CR4_SHADOW, hw->cr4_shadow);
+    vmcs_write(VMCS_GUEST_CR4, (value & VMX_CR4_GUEST) | CR4_VMXE | CR4_MCE);
+}
 
 /* Registers that are one field and nothing else. */
 static u32 field_of(enum vcpu_reg reg) {
@@ -36,7 +42,7 @@ u64 vmx_get_reg(struct vcpu_hw *hw, enum vcpu_reg reg) {
     case REG_CR0: return guest_cr0(hw);
     case REG_CR2: /* see enter.S */ return read_cr2();
     case REG_DR6: /* in the processor, as CR2 */ return read_dr6();
-    case REG_CR4: return guest_cr4();
+    case REG_CR4: return guest_cr4(hw);
     case REG_CR8: /* every access exits: the local APIC model has it */ return 0;
     case REG_CPL: return cpl();
     case REG_SHADOW: return (vmcs_read32(VMCS_INTERRUPTIBILITY) & BLOCKED_BY_SHADOW) != 0;
@@ -74,7 +80,7 @@ void vmx_set_reg(struct vcpu_hw *hw, enum vcpu_reg reg, u64 value) {
     case REG_CR0: set_cr0(hw, value); break;
     case REG_CR2: write_cr2(value); break;
     case REG_DR6: write_dr6(value); break;
-    case REG_CR4: vmcs_write(VMCS_GUEST_CR4, (value & VMX_CR4_GUEST) | CR4_VMXE); break;
+    case REG_CR4: set_cr4(hw, value); break;
     case REG_EFER: settle_long_mode(guest_cr0(hw), value); break;
     case REG_CR8: /* see vmx_get_reg */
     case REG_CPL: /* moves with SS */ break;
@@ -98,7 +104,7 @@ void vmx_get_context(struct vcpu_hw *hw, struct vcpu_context *out) {
     out->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
     out->cr0 = guest_cr0(hw);
     out->cr3 = vmcs_read(VMCS_GUEST_CR3);
-    out->cr4 = guest_cr4();
+    out->cr4 = guest_cr4(hw);
     out->efer = vmcs_read64(VMCS_GUEST_EFER);
     out->cs_base = vmcs_read(VMCS_GUEST_BASE(VSEG_CS));
     out->cpl = cpl();

@@ -66,15 +66,14 @@ static void load_vmcs(struct vcpu_hw *hw) {
     hw->host_rsp = 0;
 }
 
-/* Fields that are 0 throughout. The host has no system calls; of CR4, none of the bits that are not the guest's is ever
- * set as far as it sees. */
+/* Fields that are 0 throughout. The host has no system calls. */
 static void write_zeros(void) {
     const u32 fields[] = {
-        VMCS_PF_ERROR_MASK.field,    VMCS_PF_ERROR_MATCH.field,    VMCS_CR3_TARGET_COUNT.field,
-        VMCS_EXIT_STORE_COUNT.field, VMCS_EXIT_LOAD_COUNT.field,   VMCS_ENTRY_LOAD_COUNT.field,
-        VMCS_TSC_OFFSET.field,       VMCS_CR4_SHADOW.field,        VMCS_HOST_FS.field,
-        VMCS_HOST_GS.field,          VMCS_HOST_FS_BASE.field,      VMCS_HOST_GS_BASE.field,
-        VMCS_HOST_SYSENTER_CS.field, VMCS_HOST_SYSENTER_ESP.field, VMCS_HOST_SYSENTER_EIP.field,
+        VMCS_PF_ERROR_MASK.field,     VMCS_PF_ERROR_MATCH.field,    VMCS_CR3_TARGET_COUNT.field,
+        VMCS_EXIT_STORE_COUNT.field,  VMCS_EXIT_LOAD_COUNT.field,   VMCS_ENTRY_LOAD_COUNT.field,
+        VMCS_TSC_OFFSET.field,        VMCS_HOST_FS.field,           VMCS_HOST_GS.field,
+        VMCS_HOST_FS_BASE.field,      VMCS_HOST_GS_BASE.field,      VMCS_HOST_SYSENTER_CS.field,
+        VMCS_HOST_SYSENTER_ESP.field, VMCS_HOST_SYSENTER_EIP.field,
     };
 
     for (u32 i = 0; i < ARRAY_SIZE(fields); i++) vmcs_set(fields[i], 0);

@@ -28,10 +28,12 @@ extern struct vmx_info vmx;
 
 #define VMX_PAT_RESET 0x0007040600070406 /* SDM Vol 3A, Page Attribute Table: after reset */
 
-/* CR4 bits that a guest may set where the processor has them; setting any other exits. */
+/* CR4 bits that a guest may set where the processor has them; setting any other exits. MCE is not among them: it
+ * is in the read shadow, and set behind it. With MCE clear a machine check shuts the processor down, before any
+ * intercept, and the machine with it (SDM Vol 3B, Interrupt 18: machine-check exception). */
 #define VMX_CR4_GUEST                                                                                                  \
-    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |             \
-     CR4_OSXMMEXCPT | CR4_UMIP | CR4_LA57 | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |      \
+     CR4_UMIP | CR4_LA57 | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
 
 /* A field that this processor lacks, or no current VMCS: an error of ours. */
 void vmcs_failed(u32 field, const char *what) noreturn_fn __attribute__((cold));

@@ -158,6 +158,7 @@ struct vcpu_hw {
     u64 timer_deadline;   /* host TSC; what the vendor's timer is armed for */
     u64 interrupts_taken; /* TSC when the vendor's timer last let the host take its interrupts */
     u64 cr0_shadow;       /* CR0 as the guest wrote it (VMX) */
+    u64 cr4_shadow;       /* of CR4, what is set behind it (VMX) */
     u64 pat;              /* the guest's, where the processor does not switch it (VMX) */
     u64 host_rsp;         /* what the VMCS holds as host RSP */
     /* SVM keeps no NMI mask for a guest: an NMI is being handled; its IRET is being stepped over; and what the step

@@ -211,6 +211,11 @@ def test_control_registers(stopped, vendor):
     assert len(found) == len(host.cr3) if vendor == "svm" else len(found) >= 2
     # The Skylake of Bochs has no UMIP.
     check_registers(found, vendor, CR4 if vendor == "svm" else {"smep", "smap"})
+    if vendor == "vmx":
+        # A guest that has not asked for machine checks gets none; the machine gets them all the same.
+        now = host.memory.registers()
+        assert any(registers["CR3"] != host.cr3[core] for core, registers in enumerate(now)), "no core is in a guest"
+        assert all(registers["CR4"] >> 6 & 1 for registers in now), now
 
 
 @pytest.mark.only_svm

@@ -61,6 +61,31 @@ static void test_pdptes(void **state) {
     play_faults(write_cr0(1), VEC_GP, 0);
 }
 
+/* Of CR4: PAE, PGE, PSE and SMEP. MCE alone, which exits on VT-x, does not. */
+static void test_cr4_pdptes(void **state) {
+    static const u64 bits[] = {CR4_PGE, CR4_PSE, CR4_SMEP, CR4_PAE};
+
+    (void)state;
+    enable_pae();
+    v->hw.gpr[1] = CR4_PAE | CR4_MCE;
+    play_skips(write_cr4(1), 3);
+    assert_int_equal(0, f->reg[REG_PDPTE0]);
+    for (u32 i = 0; i < ARRAY_SIZE(bits); i++) {
+        f->reg[REG_CR4] = CR4_PAE ^ bits[i];
+        v->hw.gpr[1] = CR4_PAE | CR4_MCE;
+        f->reg[REG_PDPTE0] = 0;
+        play_skips(write_cr4(1), 3);
+        assert_int_equal(PD | 1, f->reg[REG_PDPTE0]);
+        assert_int_equal(CR4_PAE | CR4_MCE, f->reg[REG_CR4]);
+    }
+    put64(PDPT + 8, 3); /* reserved */
+    v->hw.gpr[1] = CR4_PAE | CR4_PGE;
+    play_faults(write_cr4(1), VEC_GP, 0);
+    assert_int_equal(CR4_PAE | CR4_MCE, f->reg[REG_CR4]);
+    v->hw.gpr[1] = CR4_PSE; /* back to two levels */
+    play_skips(write_cr4(1), 3);
+}
+
 /* With tables of its own, and the T flag, which DR6 tells. SDM Vol 3B, Task-Switch Exception Condition. */
 static void test_task_switch(void **state) {
     static const u64 gdt[] = {0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00008b0081000067, 0x0000890082000067};
@@ -227,6 +252,7 @@ int main(void) {
         cmocka_unit_test_setup(test_pdptes, fresh),          cmocka_unit_test_setup(test_task_switch, fresh),
         cmocka_unit_test_setup(test_pdpte_registers, fresh), cmocka_unit_test_setup(test_task_gate, fresh),
         cmocka_unit_test_setup(test_cr4_la57, fresh),        cmocka_unit_test_setup(test_five_levels, fresh),
+        cmocka_unit_test_setup(test_cr4_pdptes, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

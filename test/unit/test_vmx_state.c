@@ -50,14 +50,32 @@ static void test_la57(void **state) {
     assert_true(VMX_CR4_GUEST & CR4_LA57);
     assert_false(VMX_CR4_GUEST & (CR4_VMXE | CR4_SMXE | CR4_PKE | CR4_CET));
     vmx_set_reg(&hw, REG_CR4, CR4_PAE | CR4_LA57);
-    assert_int_equal(CR4_PAE | CR4_LA57 | CR4_VMXE, cr4());
+    assert_int_equal(CR4_PAE | CR4_LA57 | CR4_VMXE | CR4_MCE, cr4());
     assert_int_equal(1, flushes);
     assert_int_equal(CR4_PAE | CR4_LA57, vmx_get_reg(&hw, REG_CR4));
     vmx_get_context(&hw, &c);
     assert_int_equal(CR4_PAE | CR4_LA57, c.cr4);
     vmx_set_reg(&hw, REG_CR4, CR4_PAE | CR4_VMXE | CR4_PKE);
-    assert_int_equal(CR4_PAE | CR4_VMXE, cr4());
+    assert_int_equal(CR4_PAE | CR4_VMXE | CR4_MCE, cr4());
     assert_int_equal(CR4_PAE, vmx_get_reg(&hw, REG_CR4));
+}
+
+/* Machine checks are the machine's: a guest sees the bit as it wrote it, and cannot clear it. */
+static void test_mce(void **state) {
+    struct vcpu_context c;
+
+    (void)state;
+    assert_false(VMX_CR4_GUEST & CR4_MCE);
+    for (u32 i = 0; i < 4; i++) {
+        u64 value = CR4_PAE | (i & 1 ? CR4_MCE : 0);
+
+        vmx_set_reg(&hw, REG_CR4, value);
+        assert_int_equal(CR4_PAE | CR4_VMXE | CR4_MCE, cr4());
+        assert_int_equal(value & CR4_MCE, fields[VMCS_CR4_SHADOW.field]);
+        assert_int_equal(value, vmx_get_reg(&hw, REG_CR4));
+        vmx_get_context(&hw, &c);
+        assert_int_equal(value, c.cr4);
+    }
 }
 
 /* rip moves in 64 bits, over the end of the canonical half too: entry wants bits 63:N alike, N the processor's width,
@@ -81,7 +99,8 @@ static void test_skip(void **state) {
 }
 
 int main(void) {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_la57), cmocka_unit_test(test_skip)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_la57), cmocka_unit_test(test_mce),
+                                              cmocka_unit_test(test_skip)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
