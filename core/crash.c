@@ -57,8 +57,8 @@ void exit_crash(struct vcpu *v, const struct vm_exit *exit, const char *why) {
     const char *name = v->partition->config->name;
     u32 before = partition_crashes(v->partition);
 
-    log_line(before < ENDS_EXPLAINED ? STOPPED : STOPPED ", crash %u in a row: no report", name, v->index, v->core,
-             why, exit_reason_name(exit->reason), (unsigned long long)exit->code, before + 1);
+    log_line(before < ENDS_EXPLAINED ? STOPPED : STOPPED ", crash %u in a row: no report", name, v->index, v->core, why,
+             exit_reason_name(exit->reason), (unsigned long long)exit->code, before + 1);
     if (before < ENDS_EXPLAINED) report(v, name);
     partition_end(v->partition, END_CRASH);
 }

@@ -37,6 +37,10 @@ static void choose_vendor(void) {
     if (machine.vendor->probe(&machine.caps, why, sizeof(why))) refuse("%s", why);
     if (machine.boot->options.no_large_pages) machine.caps.max_leaf = 1;
     log_line("%s: %s", machine.vendor->name, machine.caps.summary);
+    if (machine.caps.multihit && machine.caps.max_leaf > 1)
+        log_line(LOG_WARN "%s: WARNING: a guest may be able to stop this processor by a change of page size "
+                          "(CVE-2018-12207); no-large-pages on the command line prevents it",
+                 machine.vendor->name);
 }
 
 /* --- the file --- */

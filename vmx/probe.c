@@ -12,7 +12,9 @@
 #define MSR_VMX_EPT_VPID    0x48c
 #define BASIC_TRUE_CONTROLS BIT(55)
 
-#define CPUID_1_ECX_VMX BIT(5)
+#define CPUID_1_ECX_VMX               BIT(5)
+#define CPUID_7_EDX_ARCH_CAPABILITIES BIT(29)
+#define ARCH_PSCHANGE_MC_NO           BIT(6)
 
 #define CAP_WALK_4         BIT(6)
 #define CAP_WRITE_BACK     BIT(14)
@@ -130,6 +132,14 @@ static int choose_controls(u32 words[WORDS], char *why, size_t why_size) {
     return 0;
 }
 
+/* "Machine Check Error on Page Size Change": while a core's instruction TLB holds one address both as a large and as a
+ * small page, a fetch may raise a machine check. A guest cannot bring that about where stage 2 has 4 KiB pages. SDM Vol
+ * 4, IA32_ARCH_CAPABILITIES: IF_PSCHANGE_MC_NO. */
+static bool has_multihit(void) {
+    if (!cpuid_has_leaf(7) || !(cpuid(7, 0).edx & CPUID_7_EDX_ARCH_CAPABILITIES)) return true;
+    return !(rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_PSCHANGE_MC_NO);
+}
+
 static int check_ept(u64 cap, char *why, size_t why_size) {
     if (!(cap & CAP_WALK_4)) return lacks("four-level ept", why, why_size);
     if (!(cap & CAP_WRITE_BACK)) return lacks("write-back ept tables", why, why_size);
@@ -217,6 +227,7 @@ int vmx_probe(struct vendor_caps *caps, char *why, size_t why_size) {
     /* SDM Vol 3C, Secondary Processor-Based VM-Execution Controls: without these a guest's are #UD. */
     caps->no_rdtscp = !(words[SECONDARY] & PROC2_RDTSCP);
     caps->no_invpcid = !(words[SECONDARY] & PROC2_INVPCID);
+    caps->multihit = has_multihit();
     /* Tables of guest and host, and EPT, have levels of their own. SDM Vol 3D, VMX-Fixed Bits in CR4. */
     caps->la57 = rdmsr(MSR_VMX_CR4_FIXED1) & CR4_LA57;
     summarize(caps, words);

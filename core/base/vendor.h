@@ -186,6 +186,7 @@ struct vendor_caps {
     bool next_rip, timer;
     bool no_rdtscp,
         no_invpcid;    /* instructions that guests cannot have though CPUID offers them; no_rdtscp: nor RDPID */
+    bool multihit;     /* for all it says, a guest can stop it by changing the size of a page of code */
     bool la57;         /* guests may have CR4.LA57, if CPUID knows it */
     char summary[224]; /* one line: what is used, and what this CPU lacks and why it matters */
 };

@@ -57,6 +57,15 @@ static inline void play(struct vm_exit exit) {
 
 static inline void go_on(void) { assert_int_equal(STOP_SCRIPT, fake_play(v, NULL, 0)); }
 
+/* ... for so long, its timers with it: output that does not wait for the UART takes its time. */
+static inline void go_on_for(u32 ms) {
+    for (u32 i = 0; i < ms; i++) {
+        fake_hw.tsc += FAKE_TSC_HZ / 1000;
+        v->timer_due = true;
+        go_on();
+    }
+}
+
 /* ... and it moved rip by that much. */
 static inline void play_skips(struct vm_exit exit, u32 length) {
     u64 rip = f->reg[REG_RIP];

@@ -434,13 +434,7 @@ static void test_console(void **state) {
 
 static void poll(void) {
     fake_hw.tsc += 2 * PASS_POLL_NS;
-    v->timer_due = true;
-    go_on();
-    for (u32 i = 0; i < 20; i++) { /* it does not wait for the UART */
-        fake_hw.tsc += 2000000;
-        v->timer_due = true;
-        go_on();
-    }
+    go_on_for(40);
 }
 
 static void test_faults(void **state) {

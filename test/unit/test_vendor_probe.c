@@ -19,7 +19,7 @@
 
 static struct {
     u32 pin[2], proc[2], secondary[2], exit[2], entry[2]; /* must be 1; may be 1 */
-    u64 ept, vm_cr, cr4_fixed1;
+    u64 ept, vm_cr, arch, cr4_fixed1;
     u32 svm_edx, leaf_1_ecx;
     struct cpuid_result leaf_7, leaf_7_1;
     bool true_msrs, svm_leaf, locked;
@@ -48,6 +48,9 @@ u64 rdmsr(u32 msr) {
     case MSR_VMX_CR0_FIXED1: return ~0u;
     case MSR_VMX_CR4_FIXED1: return machine.cr4_fixed1;
     case MSR_VM_CR: return machine.vm_cr;
+    case MSR_ARCH_CAPABILITIES:
+        assert_true(machine.leaf_7.edx & BIT(29)); /* else there is no such MSR */
+        return machine.arch;
     default: return 0;
     }
 }
@@ -258,6 +261,22 @@ static void test_vmx_la57(void **state) {
     assert_false(caps.la57);
 }
 
+/* Only bit 6 of IA32_ARCH_CAPABILITIES says that page sizes may change. SDM Vol 4. */
+static void test_vmx_multihit(void **state) {
+    (void)state;
+    whole();
+    assert_int_equal(0, asked(vmx_probe));
+    assert_true(caps.multihit);
+    machine.leaf_7.edx = (u32)BIT(29);
+    for (u32 bit = 0; bit < 64; bit++) {
+        machine.arch = BIT(bit);
+        assert_int_equal(0, asked(vmx_probe));
+        assert_int_equal(bit != 6, caps.multihit);
+    }
+    assert_int_equal(0, asked(svm_probe));
+    assert_false(caps.multihit);
+}
+
 /* CR4 is intercepted where it has a bit that no guest is shown. APM Vol 3, CPUID Fn0000_0007: PKU, CET_SS, PKS in ECX,
  * IBT in EDX. */
 static void test_svm_cr4(void **state) {
@@ -293,6 +312,7 @@ int main(void) {
         cmocka_unit_test(test_svm),
         cmocka_unit_test(test_vmx_la57),
         cmocka_unit_test(test_svm_cr4),
+        cmocka_unit_test(test_vmx_multihit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
