@@ -314,7 +314,8 @@ void passthrough_poll(struct partition *p, u64 now) {
     p->pci->next_poll = pass.iommu ? now + ns_to_tsc(PASS_POLL_NS) : NEVER;
     if (!pass.iommu) return;
     take_faults(FAULTS_TAKEN);
-    p->pci->log_left |= tell_faults(partition_number(p) + 1) | tell_faults(0);
+    if (tell_faults(partition_number(p) + 1)) p->pci->log_left = true;
+    if (tell_faults(0)) p->pci->log_left = true;
     if (__atomic_exchange_n(&pass.stop[partition_number(p)], 0, __ATOMIC_ACQ_REL)) {
         log_line(LOG_ERROR "%s: stopped for a refused access of its device", p->config->name);
         partition_end(p, END_CRASH);

@@ -29,6 +29,10 @@ restart = {restart}
 NEVER = '{ on = "never" }'
 ALWAYS = '{ on = "always", limit = %d }'
 PERIOD_US = 20000
+# The latest that a timer may go off, in counted time: twice what the victim's own exits cost, its look at the UART and the
+# timer's, some 1,800 instructions in Bochs at 20 MHz. In QEMU a tick is a nanosecond, and they are a microsecond. To wait
+# for one byte of another's output is 87 us at 115200 baud.
+LATEST_US = {"svm": 20, "vmx": 200}
 LENIENT = {"svm": "lenient", "vmx": ""}  # QEMU's processor: guests/attack/attack.h
 
 
@@ -49,7 +53,7 @@ def start(boot, guest, vendor, kernel, cmdline, restart=NEVER, cores=1, more="",
 
 
 def check_undisturbed(machine, least=3, counted=False):
-    """The victim says that nothing happened to it; the hypervisor is whole. That it was never late is
+    """The victim says that nothing happened to it; the hypervisor is whole. That it was never late, by LATEST_US, is
     required where time is counted in instructions (counted: in QEMU too): otherwise a core is a thread of a machine
     with other work, and may stand still for any time."""
     assert machine.running(), machine.tail()
@@ -59,7 +63,9 @@ def check_undisturbed(machine, least=3, counted=False):
     periods, missed, unexpected, corrupt = (int(x) for x in done.groups())
     assert periods >= least
     assert (unexpected, corrupt) == (0, 0), machine.tail()
-    assert missed == 0 or (machine.vendor == "svm" and not counted), machine.tail()
+    if machine.vendor == "vmx" or counted:
+        worst = int(re.search(r"victim: memory passes \d+, worst lateness (\d+) us", machine.text()).group(1))
+        assert missed == 0 and worst <= LATEST_US[machine.vendor], machine.tail()
     assert not re.search(r"(?i)\bpanic\b", machine.text()), machine.tail()
 
 
