@@ -17,11 +17,9 @@
 #define MSIX_ENABLE 0x8000u
 #define ENTRY_MASK  1u
 
-static u32 get(const struct pass_function *f, u32 offset, u32 size) {
-    return pci_machine.read(NULL, f->real->id, offset, size);
-}
+static u32 get(const struct pass_function *f, u32 offset, u32 size) { return pci_read(f->real, offset, size); }
 static void put(const struct pass_function *f, u32 offset, u32 size, u32 value) {
-    pci_machine.write(NULL, f->real->id, offset, size, value);
+    pci_write(f->real, offset, size, value);
 }
 
 static u32 target_core(const struct partition *p, const struct apic_msg *msg) {

@@ -28,22 +28,10 @@ void pci_name(char *out, size_t size, u32 id) {
 /* --- configuration space --- */
 
 static u32 config_read(void *ctx, u32 f, u32 offset, u32 size) {
-    const struct partition *p = ctx;
-    const struct pci_function *real = p->pci->functions[f].real;
-    u32 value;
-
-    if (offset == PCI_REG_COMMAND && real->virtual) pci_hold(real);
-    value = pci_machine.read(NULL, real->id, offset, size);
-    if (offset == PCI_REG_COMMAND && real->virtual) pci_let_go(real);
-    return value;
+    return pci_read(((const struct partition *)ctx)->pci->functions[f].real, offset, size);
 }
 static void config_write(void *ctx, u32 f, u32 offset, u32 size, u32 value) {
-    const struct partition *p = ctx;
-    const struct pci_function *real = p->pci->functions[f].real;
-
-    if (offset == PCI_REG_COMMAND && real->virtual) pci_hold(real);
-    pci_machine.write(NULL, real->id, offset, size, value);
-    if (offset == PCI_REG_COMMAND && real->virtual) pci_let_go(real);
+    pci_write(((const struct partition *)ctx)->pci->functions[f].real, offset, size, value);
 }
 
 /* --- stage 2 of device memory --- */

@@ -121,7 +121,7 @@ u32 pci_discover(struct pci_function *out, u32 max) {
 
 /* Whoever holds a virtual function waits for the reset of its physical one, and that for all holders; new ones wait
  * behind it. They do not wait for each other: their resets take long, too. */
-void pci_hold(const struct pci_function *f) {
+static void hold(const struct pci_function *f) {
     u32 *word = &holders[f->vfs.number], seen = 0;
 
     if (f->virtual) {
@@ -135,13 +135,28 @@ void pci_hold(const struct pci_function *f) {
     }
 }
 
-void pci_let_go(const struct pci_function *f) {
+static void let_go(const struct pci_function *f) {
     u32 *word = &holders[f->vfs.number];
 
     if (f->virtual)
         __atomic_fetch_sub(word, 1, __ATOMIC_SEQ_CST);
     else if (f->vfs.count)
         __atomic_fetch_and(word, ~ALONE, __ATOMIC_SEQ_CST);
+}
+
+u32 pci_read(const struct pci_function *f, u32 offset, u32 size) {
+    u32 value;
+
+    if (f->virtual) hold(f);
+    value = get(f->id, offset, size);
+    if (f->virtual) let_go(f);
+    return value;
+}
+
+void pci_write(const struct pci_function *f, u32 offset, u32 size, u32 value) {
+    if (f->virtual) hold(f);
+    put(f->id, offset, size, value);
+    if (f->virtual) let_go(f);
 }
 
 /* A reset of a physical function disables its virtual ones (SR-IOV 1.1, FLR That Targets a PF). */
@@ -214,7 +229,7 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
     bool in_use;
     int error;
 
-    pci_hold(f);
+    hold(f);
     put(f->id, PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF);
     in_use = pci_sriov_in_use(&pci_machine, f);
     error = in_use ? 0 : start_reset(f, bridge);
@@ -231,6 +246,6 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
     }
     if (error != -E_TIMEOUT) pci_restore(f);
     if (!error && f->vfs.count && !in_use) restore_virtual(f);
-    pci_let_go(f);
+    let_go(f);
     return error;
 }

@@ -23,8 +23,8 @@ void pci_restore(const struct pci_function *f);
 int pci_reset(const struct pci_function *f, const struct pci_function *bridge) must_check;
 /* What pci_reset does for them: "flr", "power state", "bus"; NULL: there is no way. */
 const char *pci_reset_way(const struct pci_function *f, const struct pci_function *bridge);
-/* Around accesses to the command register of a virtual function, whose bus mastering tells that it is in use: a reset
- * of the physical one, which passes over those in use and ends all others for a while, does not come in between. Waits
- * for such a reset to end, a second or so at most. Nothing for other functions. */
-void pci_hold(const struct pci_function *f);
-void pci_let_go(const struct pci_function *f);
+/* Configuration space of a function that has an owner. A reset of the physical function, which passes over virtual ones
+ * whose bus mastering is on and ends all others for a while, does not come in between: an access to a virtual one waits
+ * for its end, a second or so at most. Nothing else waits. */
+u32 pci_read(const struct pci_function *f, u32 offset, u32 size);
+void pci_write(const struct pci_function *f, u32 offset, u32 size, u32 value);
