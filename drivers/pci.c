@@ -163,8 +163,12 @@ void pci_write(const struct pci_function *f, u32 offset, u32 size, u32 value) {
 static void restore_virtual(const struct pci_function *f) {
     pci_sriov_enable(&pci_machine, f);
     clock_wait_us(RESET_US);
-    for (u32 n = 0; n < f->vfs.count; n++)
-        put(pci_vf_id(&f->vfs, n), PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF | PCI_COMMAND_MEMORY);
+    for (u32 n = 0; n < f->vfs.count; n++) {
+        u32 id = pci_vf_id(&f->vfs, n);
+
+        if (f->vfs.acs) put(id, f->vfs.acs + PCI_ACS_CONTROL, 2, PCI_ACS_FUNCTION);
+        put(id, PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF | PCI_COMMAND_MEMORY);
+    }
 }
 
 /* A virtual function's BARs and memory enable are hardwired, but for the latter in QEMU 7.2. */

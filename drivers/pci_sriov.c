@@ -195,7 +195,7 @@ int pci_sriov_plan(const struct pci_access *a, struct pci_function *f, u32 count
     return 0;
 }
 
-void pci_sriov_function(const struct pci_access *a, const struct pci_function *f, u32 n, struct pci_function *out) {
+void pci_sriov_function(const struct pci_access *a, struct pci_function *f, u32 n, struct pci_function *out) {
     u32 id = pci_vf_id(&f->vfs, n), class_code = get(a, id, PCI_REG_REVISION, 4);
 
     *out = (struct pci_function){.id = id,
@@ -209,6 +209,7 @@ void pci_sriov_function(const struct pci_access *a, const struct pci_function *f
                                  .physical = f->id,
                                  .vfs = {.number = f->vfs.number}};
     pci_read_capabilities(a, out);
+    f->vfs.acs = out->acs; /* SR-IOV 1.1, VF Configuration Space: all have the same capabilities */
     for (u32 i = 0; i < PCI_BARS; i++) {
         out->bars[i] = f->vfs.bars[i];
         out->bars[i].base += n * f->vfs.bars[i].bytes;

@@ -19,5 +19,5 @@ struct pci_room {
  * identities are taken, or on another bus) or -E_NOMEM (no room) with the reason in `why`. */
 int pci_sriov_plan(const struct pci_access *a, struct pci_function *f, u32 count, const struct pci_function *functions,
                    u32 function_count, const struct pci_room *room, char *why, size_t why_size) must_check;
-/* Describes number `n`, which answers. */
-void pci_sriov_function(const struct pci_access *a, const struct pci_function *f, u32 n, struct pci_function *out);
+/* Describes number `n`, which answers; f->vfs.acs is known then. */
+void pci_sriov_function(const struct pci_access *a, struct pci_function *f, u32 n, struct pci_function *out);

@@ -82,6 +82,7 @@ struct pci_vfs {
     u32 first, stride; /* identities: first + n * stride */
     u16 count;         /* 0: there are none, the rest means nothing */
     u16 device;
+    u16 acs; /* offset of access control in each, or 0 */
     bool ari;
     u8 number;                     /* among the functions that have some: below PCI_SRIOVS */
     struct pci_bar bars[PCI_BARS]; /* of number 0; the others follow one by one */

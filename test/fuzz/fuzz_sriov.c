@@ -81,7 +81,7 @@ static void prepare(void) {
     set(VIRTUAL, 0x70, 4, PCI_CAP_MSIX | 2 << 16, 0);
 }
 
-static void check_plan(const struct pci_function *f, u32 wanted, const struct pci_function *functions, u32 count) {
+static void check_plan(struct pci_function *f, u32 wanted, const struct pci_function *functions, u32 count) {
     REQUIRE(f->vfs.count == wanted);
     for (u32 n = 0; n < wanted; n++) {
         u32 id = pci_vf_id(&f->vfs, n);

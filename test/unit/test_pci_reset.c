@@ -114,6 +114,7 @@ static int begin(void **unused) {
                                      .flr = true,
                                      .sriov = SRIOV,
                                      .vfs = {.first = VIRTUAL, .stride = 1, .count = VFS}};
+    physical.vfs.acs = ACS;
     physical.vfs.bars[0] = (struct pci_bar){.base = 0xe0100000, .bytes = KIB(16)};
     virtual = (struct pci_function){.id = VIRTUAL, .virtual = true, .physical = PHYSICAL};
     bridge = (struct pci_function){.id = BRIDGE, .header = 1, .secondary = 1, .subordinate = 1};
@@ -179,6 +180,7 @@ static void test_physical(void **unused) {
     assert_int_equal(0, pci_reset(&physical, NULL));
     assert_int_equal(1, spaces[AT_PHYSICAL].resets);
     assert_enabled(PCI_COMMAND_INTX_OFF | PCI_COMMAND_MEMORY);
+    for (u32 n = 0; n < VFS; n++) assert_int_equal(PCI_ACS_FUNCTION, see(AT_VIRTUAL + n, ACS + PCI_ACS_CONTROL, 2));
     use();
     assert_int_equal(0, pci_reset(&physical, NULL));
     assert_int_equal(1, spaces[AT_PHYSICAL].resets);

@@ -188,7 +188,10 @@ static void test_function(void **state) {
     prepare(ROOT);
     assert_int_equal(0, plan(4));
     pci_sriov_enable(&access, &functions[0]);
+    set(FIRST_VF + 2, ARI, 4, PCI_EXT_ACS | 1 << 16);
+    set(FIRST_VF + 2, ARI + 4, 2, PCI_ACS_FUNCTION);
     pci_sriov_function(&access, &functions[0], 2, &f);
+    assert_int_equal(ARI, functions[0].vfs.acs);
     assert_int_equal(ROOT + 3, f.id);
     assert_true(f.virtual && f.physical == ROOT && f.header == 0 && !f.multifunction && f.pin == 0);
     assert_true(f.vendor == 0x8086 && f.device == 0x10ca);
