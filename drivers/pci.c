@@ -184,7 +184,8 @@ void pci_restore(const struct pci_function *f) {
         command |= bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
     }
     if (f->rom.bytes) put(f->id, PCI_REG_ROM, 4, (u32)f->rom.base);
-    /* Payload sizes must fit those of the ports above; redirects keep functions of one device apart. */
+    /* Payload sizes must fit those of the ports above; redirects keep functions of one device apart. Error messages
+     * would go to the firmware, which may answer a fatal one with a reset of the machine: nobody's guest sends them. */
     if (f->pcie && !f->virtual) put(f->id, f->pcie + PCI_PCIE_CONTROL, 2, f->control);
     if (f->control2 && !f->virtual) put(f->id, f->pcie + PCI_PCIE_CONTROL2, 2, f->control2);
     if (f->acs && !f->header) put(f->id, f->acs + PCI_ACS_CONTROL, 2, PCI_ACS_FUNCTION);

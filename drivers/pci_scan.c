@@ -14,7 +14,7 @@
 #define ROM_ENABLE        1u
 #define ROM_ADDRESS       0xfffff800u
 #define PCIE_FLR          BIT(28) /* Device Capabilities */
-#define PCIE_CONTROL_KEPT 0x7fffu /* all but what starts a reset */
+#define PCIE_CONTROL_KEPT 0x7ff0u /* all but what starts a reset, and reports of errors */
 #define PCIE_TYPE_ROOT    4u      /* root port */
 #define PCIE_TYPE_DOWN    6u      /* downstream port of a switch */
 #define PCIE_TYPE_PCI     7u      /* bridge from PCI Express to conventional PCI */

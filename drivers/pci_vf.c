@@ -12,6 +12,8 @@ void pci_sriov_enable(const struct pci_access *a, const struct pci_function *f) 
         a->write(a->ctx, f->id, at + SRIOV_BARS + 4 * i, 4, (u32)vfs->bars[i].base);
         if (vfs->bars[i].wide) a->write(a->ctx, f->id, at + SRIOV_BARS + 4 * i + 4, 4, (u32)(vfs->bars[i].base >> 32));
     }
+    /* Virtual functions report errors as their physical one does (SR-IOV 1.1, Device Control Register): not at all. */
+    if (f->pcie) a->write(a->ctx, f->id, f->pcie + PCI_PCIE_CONTROL, 2, f->control);
     a->write(a->ctx, f->id, at + SRIOV_CONTROL, 2, control | SRIOV_ENABLE | SRIOV_MEMORY);
 }
 

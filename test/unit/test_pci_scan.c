@@ -246,12 +246,14 @@ static void test_capabilities(void **state) {
     put(0x18, 0x78, 4, 0x00003001);
     put(0x18, 0x80, 4, 0x00029010);
     put(0x18, 0x84, 4, 0);
+    put(0x18, 0x88, 2, 0x595f);     /* which reports errors */
     put(0x18, 0x90, 4, 0x03060013); /* FLR by advanced features */
     put(0x18, 0x100, 4, 0x00010010);
     scan();
     assert_true(found[0].pm == 0x40 && found[0].msi == 0x50 && found[0].msix == 0x70);
     assert_true(found[0].pcie == 0x80 && found[0].af == 0x90 && found[0].sriov == 0x100);
     assert_true(found[0].msi_64 && found[0].msi_maskable && found[0].msi_vectors == 8 && found[0].flr);
+    assert_int_equal(0x5950, found[0].control);
     assert_true(found[0].msix_entries == 8 && found[0].msix_bar == 1 && found[0].msix_offset == 0x2000);
     assert_true(found[0].msix_pba_bar == 1 && found[0].msix_pba_offset == 0x3000);
     put(0x18, 6, 2, 0); /* no list */

@@ -162,8 +162,13 @@ static void test_enable(void **state) {
     (void)state;
     prepare(ROOT);
     assert_int_equal(0, plan(4));
+    functions[0].pcie = PCIE;
+    functions[0].control = 0x5950;
+    set(CARD, PCIE + PCI_PCIE_CONTROL, 2, 0x595f);
+    hold(CARD, PCIE + PCI_PCIE_CONTROL, 2, 0xffff);
     pci_sriov_enable(&access, &functions[0]);
     assert_true(enabled);
+    assert_int_equal(0x5950, see(CARD, PCIE + PCI_PCIE_CONTROL, 2)); /* no errors are reported for them */
     assert_int_equal(SRIOV_ENABLE | SRIOV_MEMORY, controls[order - 1]);
     for (u32 i = 0; i + 1 < order; i++) assert_int_equal(0, controls[i]);
     assert_int_equal(4, see(CARD, CAP + SRIOV_NUMBER, 2));
