@@ -230,6 +230,14 @@ static int start_reset(const struct pci_function *f, const struct pci_function *
     return 0;
 }
 
+/* All ones: nobody answers. Vendor 1: come again later (Configuration Request Retry Status). A virtual function has no
+ * ids; some bits of its status are always 0. */
+static bool answers(const struct pci_function *f) {
+    u32 vendor = get(f->id, PCI_REG_VENDOR, 4) & 0xffff;
+
+    return vendor != 1 && (f->virtual ? get(f->id, PCI_REG_COMMAND, 4) != ~0u : vendor != 0xffff);
+}
+
 int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
     bool in_use;
     int error;
@@ -239,11 +247,7 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
     in_use = pci_sriov_in_use(&pci_machine, f);
     error = in_use ? 0 : start_reset(f, bridge);
     /* Each wait twice as long: where a core is another machine's thread, each one adds some time. */
-    for (u32 us = STEP_US; !error; us *= 2) {
-        u32 ids = get(f->id, PCI_REG_VENDOR, 4);
-
-        /* All ones: nobody answers. Vendor 1: come again later (Configuration Request Retry Status). */
-        if (f->virtual || ((ids & 0xffff) != 0xffff && (ids & 0xffff) != 1)) break;
+    for (u32 us = STEP_US; !error && !answers(f); us *= 2) {
         if (us > READY_US)
             error = -E_TIMEOUT;
         else

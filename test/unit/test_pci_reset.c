@@ -187,6 +187,22 @@ static void test_physical(void **unused) {
     assert_enabled(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
+/* A virtual function without ids: what its status is tells. */
+static void test_virtual(void **unused) {
+    (void)unused;
+    virtual.flr = true;
+    virtual.pcie = PCIE;
+    set(AT_VIRTUAL, PCI_REG_VENDOR, 4, ~0u);
+    assert_int_equal(0, pci_reset(&virtual, NULL));
+    assert_true(waited < READY_US);
+    set(AT_VIRTUAL, PCI_REG_VENDOR, 4, 0xffff0001); /* retry */
+    assert_int_equal(-E_TIMEOUT, pci_reset(&virtual, NULL));
+    set(AT_VIRTUAL, PCI_REG_VENDOR, 4, ~0u);
+    set(AT_PHYSICAL, SRIOV + SRIOV_CONTROL, 2, 0); /* it is gone */
+    assert_int_equal(-E_TIMEOUT, pci_reset(&virtual, NULL));
+    assert_int_equal(0, holders[0]);
+}
+
 static pthread_t other;
 static volatile u32 begun, done;
 static u32 header;
@@ -264,9 +280,10 @@ static void test_other_device(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_bus, begin),         cmocka_unit_test_setup(test_physical, begin),
-        cmocka_unit_test_setup(test_busy, begin),        cmocka_unit_test_setup(test_use_waits, begin),
-        cmocka_unit_test_setup(test_reset_waits, begin), cmocka_unit_test_setup(test_other_device, begin),
+        cmocka_unit_test_setup(test_bus, begin),          cmocka_unit_test_setup(test_physical, begin),
+        cmocka_unit_test_setup(test_busy, begin),         cmocka_unit_test_setup(test_use_waits, begin),
+        cmocka_unit_test_setup(test_virtual, begin),      cmocka_unit_test_setup(test_reset_waits, begin),
+        cmocka_unit_test_setup(test_other_device, begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
