@@ -175,6 +175,8 @@ static void restore_virtual(const struct pci_function *f) {
 void pci_restore(const struct pci_function *f) {
     u32 command = PCI_COMMAND_INTX_OFF | (f->virtual ? PCI_COMMAND_MEMORY : 0);
 
+    put(f->id, PCI_REG_COMMAND, 2, PCI_COMMAND_INTX_OFF); /* a size changes while nothing is decoded */
+    for (u32 i = 0; i < f->rbars; i++) put(f->id, f->rbar + PCI_RBAR_CONTROL(i), 4, f->sizes[i]);
     for (u32 i = 0; i < PCI_BARS; i++) {
         const struct pci_bar *bar = &f->bars[i];
 

@@ -129,6 +129,17 @@ static u16 enable_acs(const struct pci_access *a, const struct pci_function *f) 
     return (u16)at;
 }
 
+/* PCI Express Base 4.0, Resizable BAR Extended Capability: the first entry has the number of all. */
+static void read_sizes(const struct pci_access *a, struct pci_function *f) {
+    u32 at = pci_find_extended(a, f->id, PCI_EXT_RBAR),
+        n = at ? read(a, f->id, at + PCI_RBAR_CONTROL(0), 4) >> 5 & 7 : 0;
+
+    if (n > PCI_BARS || at + PCI_RBAR_CONTROL(n) > PCI_EXTENDED_BYTES) return;
+    f->rbar = (u16)at;
+    f->rbars = (u8)n;
+    for (u32 i = 0; i < n; i++) f->sizes[i] = read(a, f->id, at + PCI_RBAR_CONTROL(i), 4);
+}
+
 void pci_read_capabilities(const struct pci_access *a, struct pci_function *f) {
     f->pm = (u16)pci_find_capability(a, f->id, PCI_CAP_PM);
     f->msi = (u16)pci_find_capability(a, f->id, PCI_CAP_MSI);
@@ -159,6 +170,7 @@ void pci_read_capabilities(const struct pci_access *a, struct pci_function *f) {
             f->control2 = (u16)read(a, f->id, f->pcie + PCI_PCIE_CONTROL2, 2);
         f->acs = enable_acs(a, f);
         f->sriov = (u16)pci_find_extended(a, f->id, PCI_EXT_SRIOV);
+        read_sizes(a, f);
     }
     if (f->af && (read(a, f->id, f->af + 3u, 1) & AF_FLR)) f->flr = true;
 }

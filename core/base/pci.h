@@ -58,6 +58,10 @@
 #define PCI_EXT_ACS    0x0d
 #define PCI_EXT_ARI    0x0e
 #define PCI_EXT_SRIOV  0x10
+#define PCI_EXT_RBAR   0x15
+
+/* Control register of the n-th entry of the capability of resizable BARs. */
+#define PCI_RBAR_CONTROL(n) (8u + 8u * (n))
 
 #define PCI_BARS 6u
 
@@ -101,7 +105,9 @@ struct pci_function {
     struct pci_bar bars[PCI_BARS]; /* a bridge has two */
     struct pci_bar rom;
     u16 pm, msi, pcie, msix, af; /* offsets of capabilities; 0: none */
-    u16 acs, sriov;              /* of extended capabilities */
+    u16 acs, sriov, rbar;        /* of extended capabilities */
+    u8 rbars;                    /* entries of rbar */
+    u32 sizes[PCI_BARS];         /* their control registers, as the firmware left them */
     bool msi_64, msi_maskable;
     u8 msi_vectors; /* largest number, a power of two */
     u16 msix_entries;

@@ -21,6 +21,7 @@
 #define MSIX     0x88u
 #define ACS      0x98u
 #define SRIOV    0xa0u
+#define RBAR     0xa0u /* of the one below a bridge */
 
 enum { AT_PHYSICAL, AT_VIRTUAL, AT_BRIDGE = AT_VIRTUAL + VFS, AT_BELOW, SPACES };
 
@@ -76,6 +77,9 @@ void fake_port_out(u16 port, u32 size, u32 value) {
         return;
     }
     if (!s) return;
+    /* PCI Express Base 4.0, Resizable BAR Control Register: the BAR's address is undefined after a change of its size.
+     */
+    if (i == AT_BELOW && offset == RBAR + 8) set(i, PCI_REG_BAR0, 4, 0);
     set(i, offset, size, value);
     if (i == AT_PHYSICAL && offset == PCIE + PCI_PCIE_CONTROL && (value & PCIE_START_FLR)) reset_space(i);
     if (i == AT_BRIDGE && offset == PCI_REG_BRIDGE_CONTROL && (value & BUS_RESET)) reset_space(AT_BELOW);
@@ -124,6 +128,9 @@ static int begin(void **unused) {
         .rom = {.base = 0xe0300000, .bytes = KIB(64)},
         .pcie = PCIE,
         .acs = ACS,
+        .rbar = RBAR,
+        .rbars = 2,
+        .sizes = {0xc40, 0xa02},
         .control = 0x5957,
         .control2 = 0x0409,
         .msi = MSI,
@@ -142,6 +149,8 @@ static void test_bus(void **unused) {
     assert_int_equal(0, see(AT_BRIDGE, PCI_REG_BRIDGE_CONTROL, 2));
     assert_true(waited >= RESET_US);
     assert_int_equal(0xe0200000, see(AT_BELOW, PCI_REG_BAR0, 4));
+    assert_int_equal(0xc40, see(AT_BELOW, RBAR + 8, 4));
+    assert_int_equal(0xa02, see(AT_BELOW, RBAR + 16, 4));
     assert_int_equal(0xc000, see(AT_BELOW, PCI_REG_BAR0 + 4, 4));
     assert_int_equal(0xe0300000, see(AT_BELOW, PCI_REG_ROM, 4));
     assert_int_equal(0x5957, see(AT_BELOW, PCIE + PCI_PCIE_CONTROL, 2));

@@ -261,6 +261,27 @@ static void test_capabilities(void **state) {
     assert_true(!found[0].pm && !found[0].msix && !found[0].flr);
 }
 
+static void test_resizable_bars(void **state) {
+    (void)state;
+    add(0x18);
+    express(0x18, 0, true);
+    put(0x18, 0x100, 4, 0x00010015);
+    put(0x18, 0x108, 4, 0x00000c40); /* two: BAR 0 of 4 GiB, */
+    put(0x18, 0x110, 4, 0x00000a02); /* BAR 2 of 1 GiB */
+    put(0x18, 0x118, 4, 0x00000004);
+    scan();
+    assert_true(found[0].rbar == 0x100 && found[0].rbars == 2);
+    assert_true(found[0].sizes[0] == 0xc40 && found[0].sizes[1] == 0xa02 && found[0].sizes[2] == 0);
+    put(0x18, 0x108, 4, 0x000000e0); /* more than there are BARs */
+    scan();
+    assert_int_equal(0, found[0].rbars);
+    put(0x18, 0x100, 4, 0xff010001);
+    put(0x18, 0xff0, 4, 0x00010015);
+    put(0x18, 0xff8, 4, 0x00000040); /* the second one beyond the end */
+    scan();
+    assert_int_equal(0, found[0].rbars);
+}
+
 /* A table in no BAR, in an I/O BAR, or beyond the end: it would be looked for elsewhere. */
 static void test_wrong_msix(void **state) {
     static const u32 wrong[][2] = {{6, 0x800}, {7, 0x800},      {0x1000, 0x800}, {0xfd0, 0x800}, {1, 0x800},
@@ -463,13 +484,13 @@ static void test_first_bar(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_bars, fresh),          cmocka_unit_test_setup(test_odd_bars, fresh),
-        cmocka_unit_test_setup(test_functions, fresh),     cmocka_unit_test_setup(test_absent, fresh),
-        cmocka_unit_test_setup(test_capabilities, fresh),  cmocka_unit_test_setup(test_wrong_msix, fresh),
-        cmocka_unit_test_setup(test_loops, fresh),         cmocka_unit_test_setup(test_noise, fresh),
-        cmocka_unit_test_setup(test_multifunction, fresh), cmocka_unit_test_setup(test_ports, fresh),
-        cmocka_unit_test_setup(test_chain, fresh),         cmocka_unit_test_setup(test_first_bar, fresh),
-        cmocka_unit_test_setup(test_chain, fresh),         cmocka_unit_test_setup(test_requesters, fresh),
+        cmocka_unit_test_setup(test_bars, fresh),           cmocka_unit_test_setup(test_odd_bars, fresh),
+        cmocka_unit_test_setup(test_functions, fresh),      cmocka_unit_test_setup(test_absent, fresh),
+        cmocka_unit_test_setup(test_capabilities, fresh),   cmocka_unit_test_setup(test_wrong_msix, fresh),
+        cmocka_unit_test_setup(test_loops, fresh),          cmocka_unit_test_setup(test_noise, fresh),
+        cmocka_unit_test_setup(test_multifunction, fresh),  cmocka_unit_test_setup(test_ports, fresh),
+        cmocka_unit_test_setup(test_resizable_bars, fresh), cmocka_unit_test_setup(test_first_bar, fresh),
+        cmocka_unit_test_setup(test_chain, fresh),          cmocka_unit_test_setup(test_requesters, fresh),
     };
 
     return cmocka_run_group_tests_name("pci scan", tests, NULL, NULL);
