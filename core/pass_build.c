@@ -153,6 +153,35 @@ static int place_bars(struct partition *p, char *why, size_t why_size) {
     return 0;
 }
 
+/* Why the IOMMU's driver does not take a function, and what to do: the errors of struct iommu_ops. */
+static const char *untaken(int error) {
+    switch (error) {
+    case -E_UNSUPPORTED:
+        return "the firmware keeps memory open for it (RMRR); switch its use by the firmware off, or give another "
+               "function";
+    case -E_NOENT:
+        return "no IOMMU translates it, by the firmware's table; update the firmware, or give another function";
+    case -E_NOMEM: return "more interrupts than the IOMMU's table has room for; give fewer functions";
+    case -E_OVERLAP: return "its identity is another function's; leave one of them out";
+    default: return error_name(error);
+    }
+}
+
+/* Boot core: what the driver needs for each function. */
+static int prepare_all(const struct partition *p, char *why, size_t why_size) {
+    for (u32 i = 0; i < p->pci->count; i++) {
+        const struct pass_function *f = &p->pci->functions[i];
+        int error = pass.iommu->prepare(f->real->id, f->irqs);
+        char name[16];
+
+        if (!error) continue;
+        pci_name(name, sizeof(name), f->real->id);
+        fmt(why, why_size, "%s: %s", name, untaken(error));
+        return error;
+    }
+    return 0;
+}
+
 static int open_dma(struct partition *p, char *why, size_t why_size) {
     struct passthrough *t = p->pci;
     struct pt dma;
@@ -184,10 +213,8 @@ static int open_dma(struct partition *p, char *why, size_t why_size) {
             error = pt_map(&dma, p->regions[i].gpa.v, p->regions[i].hpa, p->regions[i].bytes, RIGHT_READ | RIGHT_WRITE,
                            MEM_WB);
     t->dma_root = dma.root;
-    for (u32 i = 0; i < t->count && !error; i++)
-        error = pass.iommu->prepare(t->functions[i].real->id, t->functions[i].irqs);
-    if (error) fmt(why, why_size, "the IOMMU does not take its functions: %s", error_name(error));
-    return error;
+    if (error) fmt(why, why_size, "the IOMMU's tables of its memory: %s", error_name(error));
+    return error ? error : prepare_all(p, why, why_size);
 }
 
 /* I/O BARs are where they are on the machine: the bitmap knows no other address. */

@@ -41,3 +41,15 @@ def hpet(at=0xfed00000, **wrong):
 
 def mcfg(at=0xb0000000, first=0, last=255, **wrong):
     return table(b"MCFG", struct.pack("<QQHBBI", 0, at, 0, first, last, 0), **wrong)
+
+
+def scope(kind, number, bus, device, function=0):
+    return struct.pack("<BBHBBBB", kind, 8, 0, number, bus, device, function)
+
+
+def dmar(reserved):
+    """QEMU's intel-iommu, with all functions and the I/O APIC behind it. reserved: device on bus 0 for which memory is kept open."""
+    unit = struct.pack("<BBHQ", 1, 0, 0, 0xfed90000) + scope(3, 0, 0xff, 0)
+    region = struct.pack("<HHQQ", 0, 0, 0x100000, 0x100fff) + scope(1, 0, 0, reserved)
+    parts = [struct.pack("<HH", kind, 4 + len(body)) + body for kind, body in ((0, unit), (1, region))]
+    return table(b"DMAR", struct.pack("<BB10x", 38, 1) + b"".join(parts))

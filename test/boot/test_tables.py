@@ -4,7 +4,7 @@ The parser alone: test_acpi.c, fuzz_acpi.c."""
 
 import pytest
 
-from acpi_tables import cpu, fadt, hpet, ioapic, madt, mcfg
+from acpi_tables import cpu, dmar, fadt, hpet, ioapic, madt, mcfg
 from test_faults import start, started
 from test_refuse import refused
 
@@ -79,3 +79,21 @@ def test_mcfg_in_memory(boot, guest, tmp_path, vendor):
     machine = spoilt(boot, guest, tmp_path, "MCFG", [mcfg(0)])
     machine.wait_for(r"pci: the table MCFG does not lead to the functions .*\n")
     started(machine)
+
+
+@pytest.mark.only_svm
+def test_reserved_memory(boot, guest, tmp_path, vendor):
+    """The firmware wants a device to reach memory of its own choice: who is given it does not start, and is told why."""
+    path = tmp_path / "dmar"
+    path.write_bytes(dmar(reserved=4))
+    config = "[machine]\nconsole = \"com1\"\n" + "".join(
+        f"[partition.{name}]\ncpus = [{core}]\nmemory = \"16M\"\nkernel = \"hello.elf\"\npci = [\"00:{device:02x}.0\"]\n"
+        for core, name, device in ((0, "free", 5), (1, "kept", 4)))
+    machine = boot(config, {"hello.elf": guest("hello.elf")}, cpus=2, without=["DMAR"], tables=[path],
+                   extra=["-device", "intel-iommu,intremap=on,aw-bits=48", "-device", "nvme,serial=a,addr=4",
+                          "-device", "nvme,serial=b,addr=5"])
+    machine.wait_for(r"VT-d: 1 unit, .*, 1 regions of firmware closed\n")
+    machine.wait_for(r"kept: does not start: 00:04\.0: the firmware keeps memory open for it \(RMRR\); switch its use by the "
+                     r"firmware off, or give another function\n")
+    machine.wait_for(r"free: powered off")
+    machine.wait_for(r"every partition has ended")

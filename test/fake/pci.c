@@ -207,7 +207,7 @@ static u32 iommu_max_leaf(void) { return fake_iommu.max_leaf ? fake_iommu.max_le
 static bool iommu_remaps(void) { return !fake_iommu.no_remapping; }
 static int iommu_prepare(u32 id, u32 interrupts) {
     (void)interrupts;
-    return fake_iommu.refuse_prepare && id == fake_iommu.refuse_prepare ? -E_NOENT : 0;
+    return fake_iommu.refuse_prepare && id == fake_iommu.refuse_prepare ? fake_iommu.refusal : 0;
 }
 static void iommu_publish(void) { fake_iommu.published++; }
 

@@ -27,6 +27,7 @@ struct fake_route {
 struct fake_iommu {
     bool present, refuse, no_remapping; /* refuse: setup fails */
     u32 refuse_prepare, refuse_attach;  /* of this function */
+    int refusal;                        /* of prepare */
     u32 stuck;                          /* detach of this function times out */
     u32 max_leaf;                       /* 0: 3 */
     struct {

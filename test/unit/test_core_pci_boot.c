@@ -1,5 +1,6 @@
 /* Functions given by the partition file: which are meant, what is refused with its place in the file, and partitions
  * that do not start while others do. Each boot in a process of its own. */
+#include "core/base/errors.h"
 #include "test/unit/core_pci_boot.h"
 
 static void assert_refused(const char *why) {
@@ -178,7 +179,15 @@ static void shared_page(void) {
 }
 static void nic_dies(void) { fake_pci_at(NIC)->dies = true; }
 static void disk_refused(void) { fake_iommu.refuse_attach = DISK; }
-static void disk_unknown(void) { fake_iommu.refuse_prepare = DISK; }
+static void disk_untaken(int error) {
+    fake_iommu.refuse_prepare = DISK;
+    fake_iommu.refusal = error;
+}
+static void disk_unknown(void) { disk_untaken(-E_NOENT); }
+static void disk_reserved(void) { disk_untaken(-E_UNSUPPORTED); }
+static void disk_many(void) { disk_untaken(-E_NOMEM); }
+static void disk_twice(void) { disk_untaken(-E_OVERLAP); }
+static void disk_late(void) { disk_untaken(-E_TIMEOUT); }
 static void nothing_open(void) {
     MUST(fake_iommu.attached_count == 0 && (!fake_lines[20].routed || fake_lines[20].masked));
     for (u32 i = 0; i < pass.count; i++)
@@ -205,11 +214,32 @@ static void test_left_out(void **state) {
     assert_left_out("one: not started: 00:03.0 stays busy after its reset");
     BOOT(ONE("pci = [\"00:03.0 irq 20\", \"00:04.0\"]") TWO(""), .before = disk_refused, .after = nothing_open);
     assert_left_out("one: not started: 00:04.0: the IOMMU does not open its DMA");
-    BOOT(ONE("pci = [\"00:03.0\", \"00:04.0\"]") TWO(""), .before = disk_unknown);
-    assert_left_out("one: does not start: the IOMMU does not take its functions");
     BOOT("[partition.one]\ncpus = [1]\nmemory = \"2M\"\nkernel = \"bad\"\npci = [\"00:03.0 irq 20\"]\n" TWO(""),
          .after = nothing_open);
     assert_left_out("one: not started: module bad: ");
+}
+
+static void test_untaken(void **state) {
+    static const struct {
+        void (*before)(void);
+        const char *why;
+    } cases[] = {
+        {disk_unknown, "no IOMMU translates it, by the firmware's table; update the firmware"},
+        {disk_reserved,
+         "the firmware keeps memory open for it (RMRR); switch its use by the firmware off, or give another "},
+        {disk_many, "more interrupts than the IOMMU's table has room for; give fewer functions"},
+        {disk_twice, "its identity is another function's; leave one of them out"},
+        {disk_late, "no answer in time"},
+    };
+
+    (void)state;
+    for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[160];
+
+        snprintf(text, sizeof(text), "one: does not start: 00:04.0: %s", cases[i].why);
+        BOOT(ONE("pci = [\"00:03.0\", \"00:04.0\"]") TWO(""), .before = cases[i].before, .after = nothing_open);
+        assert_left_out(text);
+    }
 }
 
 /* --- BARs that the firmware must not have placed so --- */
@@ -301,7 +331,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patterns), cmocka_unit_test(test_refused),   cmocka_unit_test(test_console_function),
         cmocka_unit_test(test_left_out), cmocka_unit_test(test_misplaced), cmocka_unit_test(test_far),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_untaken),
     };
 
     return cmocka_run_group_tests_name("core pci boot", tests, NULL, NULL);
