@@ -39,7 +39,7 @@ static void print_function(const struct pci_function *f, const struct pci_ids_en
 
 /* One entry for each device that could be given away; commented out, so that the file boots as it stands. */
 static void print_choices(const struct pci_ids_entry *names) {
-    log_line("# pci = [ # whole groups at a time; pci-reset = \"optional\" for those without flr or pm");
+    log_line("# pci = [ # whole groups at a time; pci-reset = \"optional\" for those without flr or pm-reset");
     for (u32 i = 0; i < pass.count; i++) {
         const struct pci_function *f = &pass.functions[i];
         char name[16], what[LOG_LINE];

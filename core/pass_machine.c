@@ -183,9 +183,10 @@ static void open_bridges(void) {
 }
 
 void pass_features(char *out, size_t size, const struct pci_function *f, const char *separator) {
-    const char *const names[] = {f->msi ? "msi" : "",      f->msix ? "msi-x" : "",   f->flr ? "flr" : "",
-                                 f->pm ? "pm" : "",        f->pcie ? "express" : "", f->acs ? "acs" : "",
-                                 f->header ? "bridge" : ""};
+    const bool by_power = !f->header && !f->flr && pci_reset_way(f, NULL);
+    const char *const names[] = {f->msi ? "msi" : "", f->msix ? "msi-x" : "",     f->flr ? "flr" : "",
+                                 f->pm ? "pm" : "",   by_power ? "pm-reset" : "", f->pcie ? "express" : "",
+                                 f->acs ? "acs" : "", f->header ? "bridge" : ""};
     size_t at = 0;
 
     out[0] = 0;

@@ -114,7 +114,7 @@ static bool read_function(struct scan *s, struct inventory_function *f) {
         f->msi |= str_equal(word, "msi");
         f->msix |= str_equal(word, "msi-x");
         f->flr |= str_equal(word, "flr");
-        f->pm |= str_equal(word, "pm");
+        f->pm_reset |= str_equal(word, "pm-reset"); /* "pm" alone may keep its state */
         f->bridge |= str_equal(word, "bridge");
     }
     for (const char *c = s->at; c < s->end; c++)

@@ -9,7 +9,7 @@
 struct inventory_function {
     u32 id, group, class_code;
     u16 vendor, device;
-    bool msi, msix, flr, pm, bridge;
+    bool msi, msix, flr, pm_reset, bridge;
     char kind[24];
     u32 owner;                        /* partition + 1; 0: nobody. By inventory_check */
     const struct config_range *grant; /* what gave it away */

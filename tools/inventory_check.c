@@ -197,7 +197,7 @@ static void check_function(struct checking *c, const struct inventory_function *
                "dma = \"unprotected\" would let its devices forge them");
     inventory_name(name, sizeof(name), f->id);
     fmt(what, sizeof(what), "%s has no way to be reset", name);
-    if (!f->flr && !f->pm && !p->reset_optional && !bus_is_own(m, f))
+    if (!f->flr && !f->pm_reset && !p->reset_optional && !bus_is_own(m, f))
         refuse(c, f->grant, what, "pci-reset = \"optional\" uses it all the same");
 }
 
@@ -307,7 +307,7 @@ static void warn_function(const struct inventory *m, const struct config *config
              "pci: %s can forge interrupts: the IOMMU does not remap them\n"
              "switch interrupt remapping on in the firmware's setup, if there is any",
              name);
-    if (!f->flr && !f->pm && !bus_is_own(m, f))
+    if (!f->flr && !f->pm_reset && !bus_is_own(m, f))
         warn(out, f->grant->at,
              "pci: %s cannot be reset: a restarted partition finds it as it was left\n"
              "give a function with flr, or leave restart out",

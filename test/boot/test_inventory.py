@@ -82,7 +82,7 @@ def test_inventory_devices(boot, tmp_path):
     assert "#: pci 00:04.0 1234:11e8 class 00ff00 group 00:04.0 msi # Unclassified device\n" in text
     assert "#: bar 00:04.0 0 mem32 0x" in text and " 0x100000\n" in text
     assert re.search(r"^#: pci 00:05\.0 \w+:\w+ class 060400 group 00:05\.0 msi-x express acs bridge # PCI bridge\n", text, re.M)
-    assert re.search(r"^#: pci 01:00\.0 8086:10d3 class 020000 group 01:00\.0 msi msi-x pm express # Ethernet", text, re.M)
+    assert re.search(r"^#: pci 01:00\.0 8086:10d3 class 020000 group 01:00\.0 msi msi-x pm pm-reset express # Ethernet", text, re.M)
     assert re.search(r"^#: rom 01:00\.0 0x[0-9a-f]+ 0x40000\n", text, re.M)
     assert re.search(r"^#: bar 01:00\.0 2 io 0x[0-9a-f]+ 0x20\n", text, re.M)
     assert re.search(r"^#: pci 00:06\.0 1b36:0010 class 010802 group 00:06\.0 msi-x flr pm express sr-iov 4 # Non-", text, re.M)

@@ -147,7 +147,7 @@ static void write_special(struct fake_function *f, u32 offset, u32 size, u32 val
     }
     if (f->pm && offset == f->pm + 4) {
         if (f->config[offset] == 3 && !(value & 3)) reset(f);
-        f->config[offset] = value & 3;
+        f->config[offset] = (f->config[offset] & 8) | (value & 3); /* No_Soft_Reset */
     }
     if (f->msi && offset >= f->msi + 2 && offset < f->msi + 24) store(f, offset, size, value);
     if (f->msix && offset == f->msix + 2) store(f, offset, 2, (value & 0xc000) | (fake_pci_get(f, offset, 2) & 0x3fff));

@@ -14,6 +14,7 @@ static void check_bus_reset(void) {
 }
 static void check_no_reset(void) { MUST(fake_pci_at(FIRST)->resets == 0 && fake_iommu.attached_count == 1); }
 static void check_power_reset(void) { MUST(fake_pci_at(DISK)->resets == 1); }
+static void keeps_state(void) { fake_pci_at(DISK)->config[fake_pci_at(DISK)->pm + 4] = 8; }
 static void with_payloads(void) {
     fake_pci_express(fake_pci_at(DISK), 0x5950, 0x0009);
     fake_pci_express(fake_pci_at(FIRST), 0x2930, 0);
@@ -82,6 +83,11 @@ static void test_resets(void **state) {
     BOOT(ONE("pci = [\"00:04.0\"]") TWO(""), .after = check_power_reset);
     assert_boots();
     assert_said("one: 00:04.0: reset: power state\r\n");
+    assert_said("group 00:04.0, pm, pm-reset, owner one\r\n");
+    BOOT(ONE("pci = [\"00:04.0\"]\npci-reset = \"optional\"") TWO(""), .before = keeps_state);
+    assert_boots();
+    assert_said("one: 00:04.0: reset: none\r\n");
+    assert_said("group 00:04.0, pm, owner one\r\n");
     BOOT(ONE("pci = [\"00:04.0\", \"01:00.*\"]") TWO(""), .before = with_payloads, .after = check_payloads);
     assert_boots();
 }

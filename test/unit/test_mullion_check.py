@@ -145,7 +145,7 @@ MACHINE = """#: begin
 #: pci 00:00.0 8086:29c0 class 060000 group 00:00.0 # bridge
 #: pci 00:01.0 8086:10d3 class 020000 group 00:01.0 msi msi-x flr pm # network
 #: bar 00:01.0 0 mem32 0xfeb80000 0x20000
-#: pci 00:02.0 8086:10d3 class 020000 group 00:02.0 msi # network
+#: pci 00:02.0 8086:10d3 class 020000 group 00:02.0 msi pm # network
 #: pci 00:03.0 8086:2922 class 010601 group 00:03.0 flr # storage
 #: pci 00:03.1 8086:2930 class 0c0500 group 00:03.0 flr # serial bus
 #: pci 0001:02:00.0 1af4:1000 class 020000 group 0001:02:00.0 # network
@@ -209,6 +209,9 @@ def test_isolation_groups(on_machine):
     assert "  remedy: give it to a as well" in alone.stderr
     refused(on_machine(TWO % ("8086:10d3", "00:01.0")), "f.toml:5:8: pci: 00:02.0 has no way to be reset",
             '    pci = ["8086:10d3"]', "           ^", '  remedy: pci-reset = "optional" uses it all the same')
+    # A power state that the function keeps its state over is no reset; one that ends it is.
+    resets = on_machine(TWO % ("00:02.0", "00:03.*"), machine=MACHINE.replace("msi pm # network", "msi pm pm-reset # network"))
+    assert (resets.returncode, resets.stderr) == (0, "")
     text = (TWO % ("8086:10d3", "00:01.0")).replace("pci =", 'pci-reset = "optional"\npci =', 1)
     assert on_machine(text).stderr.startswith("f.toml:11:8: pci: 00:01.0 belongs to partition a already")
 
