@@ -13,6 +13,10 @@
 
 void host_interrupt(u8 vector) {
     if (vector == VECTOR_SPURIOUS) return;
+    /* A level line is masked before its end is broadcast, or the I/O APIC would send it again at once. Nothing nests:
+     * interrupts are closed here. */
+    if (vector >= PASS_FIRST_VECTOR && vector < PASS_FIRST_VECTOR + PASS_VECTORS && this_core->vcpu)
+        passthrough_interrupt(this_core->vcpu, vector);
     lapic_eoi();
     if (vector == VECTOR_TIMER && this_core->vcpu)
         this_core->vcpu->timer_due = true;
@@ -20,8 +24,6 @@ void host_interrupt(u8 vector) {
         console_receive();
     else if (vector == VECTOR_CONTROL && this_core->vcpu)
         __atomic_fetch_or(&this_core->vcpu->requests, REQUEST_CONTROL, __ATOMIC_RELEASE);
-    else if (vector >= PASS_FIRST_VECTOR && vector < PASS_FIRST_VECTOR + PASS_VECTORS && this_core->vcpu)
-        passthrough_interrupt(this_core->vcpu, vector);
     /* VECTOR_KICK has done its work by interrupting: the sender left a request. */
 }
 

@@ -322,7 +322,7 @@ int ioapic_route(const struct isa_override *line, u8 vector, u32 apic_id) {
 
     if (line->gsi >= FAKE_LINES) return -E_NOENT;
     if (remapping && remapping->route(0xf001, line->gsi, vector, apic_id, line->level, &m)) return -E_TIMEOUT;
-    fake_lines[line->gsi] = (struct fake_line){vector, apic_id, true, false, fake_lines[line->gsi].changes + 1};
+    fake_lines[line->gsi] = (struct fake_line){vector, apic_id, true, false, fake_lines[line->gsi].changes + 1, 0};
     return 0;
 }
 
@@ -337,5 +337,6 @@ int ioapic_mask(const struct isa_override *line, bool masked) {
     if (line->gsi >= FAKE_LINES) return -E_NOENT;
     if (fake_lines[line->gsi].masked != masked) fake_lines[line->gsi].changes++;
     fake_lines[line->gsi].masked = masked;
+    if (masked) fake_lines[line->gsi].masked_at = fake_hw.eois;
     return 0;
 }

@@ -49,6 +49,7 @@ struct fake_line {
     u32 apic;
     bool routed, masked;
     u32 changes;
+    u32 masked_at; /* how many interrupts were ended by then */
 };
 extern struct fake_line fake_lines[FAKE_LINES];
 
