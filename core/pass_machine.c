@@ -245,9 +245,6 @@ void passthrough_discover(void) {
     pass.count = pci_discover(NULL, 0);
     pass.functions = hostspace_take((pass.count + 1) * sizeof(*pass.functions));
     pass.count = (u32)min_u64(pci_discover(pass.functions, pass.count), pass.count);
-    pass.owner = hostspace_take(pass.count + 1);
-    hostspace_share(pass.functions, (pass.count + 1) * sizeof(*pass.functions), false);
-    hostspace_share(pass.owner, pass.count + 1, false);
     setup_iommu();
 }
 
@@ -256,6 +253,9 @@ void passthrough_setup(const struct config *config) {
 
     for (u32 i = 0; i < config->partition_count; i++) wanted |= config->partitions[i].pci_count != 0;
     for (u32 i = 0; i < config->sriov_count; i++) pass_enable_vfs(&config->sriov[i]);
+    pass.owner = hostspace_take(pass.count + 1);
+    hostspace_share(pass.functions, (pass.count + 1) * sizeof(*pass.functions), false);
+    hostspace_share(pass.owner, pass.count + 1, false);
     pass.stop = take_shared(config->partition_count + 1);
     pass.told = take_shared((config->partition_count + 1) * sizeof(*pass.told));
     pass.refused = take_shared((pass.count + 1) * sizeof(*pass.refused));

@@ -52,9 +52,6 @@ static struct pci_function *grow(const struct pci_function *f, u32 more) {
 
     memcpy(all, pass.functions, pass.count * sizeof(*all));
     pass.functions = all;
-    pass.owner = hostspace_take(count + 1);
-    hostspace_share(all, (count + 1) * sizeof(*all), false);
-    hostspace_share(pass.owner, count + 1, false);
     return &all[index];
 }
 

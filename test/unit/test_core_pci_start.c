@@ -1,5 +1,6 @@
 /* Functions of a partition that starts: how they are reset, the tables of their BARs and their DMA, what is accepted
  * without protection, and refused accesses that end the partition. Each boot in a process of its own. */
+#include "drivers/pci_vf.h"
 #include "test/unit/core_pci_boot.h"
 
 /* --- resets --- */
@@ -104,6 +105,54 @@ static void test_tables(void **state) {
     assert_boots();
     BOOT(LARGE_ONE TWO(""), .before = small_pages, .after = check_small_pages);
     assert_boots();
+}
+
+/* --- virtual functions --- */
+
+#define ECAM     MIB(41)
+#define PHYSICAL 32u /* as many as the file may name */
+
+/* Configuration space in memory, each byte of which holds what is written: nothing but what they need to have one
+ * virtual function each, and the ids that the ports show. */
+static void with_physical(void) {
+    fake_acpi.mcfg[fake_acpi.mcfg_count++] = (struct host_mcfg){.address = ECAM};
+    for (u32 slot = 0; slot < PHYSICAL; slot++) {
+        const struct fake_function *shown = fake_pci_at(slot << 3);
+        u8 *space = (u8 *)(ECAM + (slot << 15) + DIRECT_BASE);
+        const u32 ids = shown ? fake_pci_get(shown, PCI_REG_VENDOR, 4) : 0x11111234;
+        const u16 sriov[] = {PCI_EXT_SRIOV, 1}, express[] = {PCI_CAP_PCIE, 2};
+
+        memset(space, 0, 2 * PCI_EXTENDED_BYTES);
+        memcpy(space, &ids, sizeof(ids));
+        space[PCI_REG_STATUS] = PCI_STATUS_CAPABILITY;
+        space[PCI_REG_CAPABILITIES] = 0x40;
+        memcpy(space + 0x40, express, sizeof(express));
+        memcpy(space + PCI_REG_EXTENDED, sriov, sizeof(sriov));
+        space[PCI_REG_EXTENDED + SRIOV_TOTAL] = space[PCI_REG_EXTENDED + SRIOV_OFFSET] = 1;
+        space[PCI_REG_EXTENDED + SRIOV_PAGE_SIZES] = SRIOV_PAGES_4K;
+    }
+}
+static void check_physical(void) {
+    MUST(pass.count == 2 * PHYSICAL);
+    for (u32 i = 0; i < PHYSICAL; i++) {
+        const struct pci_function *f = &pass.functions[PHYSICAL + i];
+
+        MUST(f->virtual && f->id == ((i << 3) | 1) && f->physical == i << 3 && f->vfs.number == i);
+    }
+    /* Every core sees them. */
+    for (u32 core = 0; core < 2; core++) MUST(fake_lookup(core, (u64)&pass.functions[2 * PHYSICAL - 1]).leaf_level);
+}
+
+static void test_virtual(void **state) {
+    char config[4096] = "[machine]\nsriov = [";
+
+    (void)state;
+    for (u32 i = 0; i < PHYSICAL; i++)
+        sprintf(config + strlen(config), "{ function = \"00:%02x.0\", vfs = 1 },%s", i, i % 8 ? " " : "\n");
+    strcat(config, "]\n" ONE("") TWO(""));
+    BOOT(config, .before = with_physical, .after = check_physical);
+    assert_boots();
+    assert_said("pci: 00:1f.0: 1 virtual functions enabled, memory from 0x");
 }
 
 /* --- without protection; faults that end a partition --- */
@@ -236,7 +285,7 @@ static void test_stop_on_fault(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resets), cmocka_unit_test(test_tables),        cmocka_unit_test(test_unprotected),
-        cmocka_unit_test(test_faults), cmocka_unit_test(test_stop_on_fault),
+        cmocka_unit_test(test_faults), cmocka_unit_test(test_stop_on_fault), cmocka_unit_test(test_virtual),
     };
 
     return cmocka_run_group_tests_name("core pci start", tests, NULL, NULL);
