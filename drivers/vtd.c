@@ -18,6 +18,8 @@
 #define FUNCTIONS   256u
 #define ENTRY_WORDS 2 /* every structure here has entries of two words */
 
+_Static_assert(IRT_ENTRIES == 2u << IRTA_SIZE, "VT-d 4.1, Interrupt Remapping Table Address Register");
+
 struct unit {
     u64 registers, cap, ecap;
     u64 *root, *queue, *interrupts; /* a page, a page, IRT_ENTRIES */

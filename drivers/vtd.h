@@ -61,8 +61,8 @@ enum { VTD_FSTS = 0x34, VTD_PMEN = 0x64, VTD_IQT = 0x88, VTD_IQA = 0x90, VTD_IRT
 #define INV_WAIT(v)      (5ull | 1 << 5 | (u64)(v) << 32) /* writes v when all before are done */
 
 /* Interrupt remapping table: its address register, entries of 128 bits, messages that name them. */
-#define IRT_ENTRIES            1024u
-#define IRTA_SIZE              9u /* 2^(9 + 1) entries */
+#define IRT_ENTRIES            16384u /* 127 cards of 129 vectors; 256 KiB for each unit */
+#define IRTA_SIZE              13u    /* 2^(13 + 1) entries */
 #define IRTA_EIM               BIT(11)
 #define IRTE_LEVEL             BIT(4)
 #define IRTE_VECTOR(v)         ((u64)(v) << 16)

@@ -183,6 +183,13 @@ static void test_refused(void **state) {
     assert_int_equal(0, vtd_ops.prepare(NIC, IRT_ENTRIES));
     assert_int_equal(0, vtd_ops.attach(NIC, 15, hpa(TABLE)));
     assert_int_equal(-E_RANGE, vtd_ops.attach(NIC, 16, hpa(TABLE)));
+    /* Large network cards, as many as a machine may have, and the last one's last interrupt. */
+    fill_table(1);
+    assert_int_equal(0, setup());
+    for (u32 i = 0; i < 127; i++) assert_int_equal(0, vtd_ops.prepare(PCI_ID(0, 4, 0, 0) + i, 129));
+    assert_int_equal(-E_NOMEM, vtd_ops.prepare(NIC, 129));
+    assert_int_equal(0, vtd_ops.route(PCI_ID(0, 4, 0, 126), 128, 0x41, 3, false, &m));
+    check_interrupt(0, PCI_ID(0, 4, 0, 126), m, 0x41, 3, false);
 }
 
 /* --- interrupts --- */

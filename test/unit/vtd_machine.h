@@ -18,7 +18,7 @@
 #define REGISTERS     0xfed90000ull
 #define RECORDS       4u
 #define RECORD_OFFSET 0x1200u
-#define MEMORY_BYTES  (MIB(1))
+#define MEMORY_BYTES  (MIB(2))
 #define FULL_CAP                                                                                                       \
     (6ull | CAP_PROTECTED | CAP_LEVELS_4 | CAP_LEVELS_3 | (u64)(RECORD_OFFSET / 16) << 24 | CAP_PAGES_2M |             \
      CAP_PAGES_1G | (u64)(RECORDS - 1) << 40)
