@@ -35,11 +35,14 @@ enum { EVENT_WRITE = BIT(53), EVENT_INTERRUPT = BIT(51), EVENT_CODE = 60 };
 enum { EVENT_ILLEGAL_COMMAND = 5, EVENT_COMMAND_ERROR }; /* name no function */
 
 /* 48882, Device Table Entry Format. First quarter: V, TV, mode in 11:9, IR, IW. Third: IV, table length in 4:1, IntCtl
- * in 61:60 (0: target abort, 2: remapped). SysMgt, port I/O, INIT, NMI, ExtInt and LINT bits stay 0: blocked. */
-#define DTE_CLOSED     (BIT(0) | BIT(1))
-#define DTE_OPEN       (DTE_CLOSED | 4ull << 9 | BIT(61) | BIT(62))
-#define DTE_INTERRUPTS BIT(0)
-#define DTE_REMAPPED   (DTE_INTERRUPTS | 2ull << 60 | TABLE_ORDER << 1)
+ * in 61:60 (0: target abort, 2: remapped). SysMgt, port I/O, INIT, NMI, ExtInt and LINT bits stay 0: blocked; but the
+ * I/O APIC and HPET have those that the firmware wants (IVHD, DTE Setting: INIT, ExtInt, NMI, SysMgt in 5:4, LINT). */
+#define DTE_CLOSED               (BIT(0) | BIT(1))
+#define DTE_OPEN                 (DTE_CLOSED | 4ull << 9 | BIT(61) | BIT(62))
+#define DTE_INTERRUPTS           BIT(0)
+#define DTE_MANAGEMENT(settings) ((u64)((settings)&0x30u) << 36) /* of the second quarter */
+#define DTE_PASS(settings)       ((u64)((settings)&0xc7u) << 56) /* of the third */
+#define DTE_REMAPPED             (DTE_INTERRUPTS | 2ull << 60 | TABLE_ORDER << 1)
 
 /* Of an interrupt table. The index is bits 10:0 of a message, whose bits 10:8 are also its delivery mode, and only
  * fixed and lowest priority (0 and 1) are remapped: 512 it is. 48882, Interrupt Remapping Tables. */
@@ -156,6 +159,13 @@ static void build(struct unit *u, const struct ivrs_unit *described, bool x2apic
         u->devices[id][0] = DTE_CLOSED;
         u->devices[id][2] = remaps_interrupts() ? DTE_INTERRUPTS : 0;
     }
+    for (u32 i = 0; i < state->ivrs.range_count; i++) {
+        const struct ivrs_range *r = &state->ivrs.ranges[i];
+
+        if (r->first >> 16 != described->id >> 16) continue;
+        u->devices[r->first & 0xffff][1] |= DTE_MANAGEMENT(r->settings);
+        u->devices[r->first & 0xffff][2] |= DTE_PASS(r->settings);
+    }
 }
 
 /* What firmware has left on stays on, with its entries of interrupt tables as they are, until the new tables have taken
@@ -228,6 +238,12 @@ static int ioapic_id(u32 acpi_id, u32 *id) {
 
 /* --- functions --- */
 
+static bool is_ioapic(u32 id) {
+    for (u32 i = 0; i < state->ivrs.ioapic_count; i++)
+        if (state->ivrs.ioapics[i].id == id) return true;
+    return false;
+}
+
 static struct function *find(u32 id) {
     for (u32 i = 0; i < state->function_count; i++)
         if (state->functions[i].id == id) return &state->functions[i];
@@ -258,9 +274,14 @@ static int prepare(u32 id, u32 interrupts) {
         }
     if (f->count > TABLE_SLOTS || f->first + f->count > TABLE_SLOTS) return -E_NOMEM;
     if (!f->table) f->table = take(TABLE_SLOTS * sizeof(u128));
-    for (u32 i = 0; remaps_interrupts() && i < ARRAY_SIZE(f->ids); i++) {
-        /* The table is empty, or holds what others have routed: nothing opens here. */
-        f->unit->devices[f->ids[i]][2] = DTE_REMAPPED | iommu_address(f->table);
+    for (u32 i = 0; i < ARRAY_SIZE(f->ids); i++) {
+        u64 *entry = f->unit->devices[f->ids[i]];
+
+        /* The table is empty, or holds what others have routed: nothing opens here. What the firmware wants for the
+         * HPET does not go to a function of the same identity. */
+        if (!is_ioapic(id)) entry[1] = 0;
+        entry[2] = (is_ioapic(id) ? entry[2] & DTE_PASS(0xffu) : 0) |
+                   (remaps_interrupts() ? DTE_REMAPPED | iommu_address(f->table) : 0);
         submit(f->unit, COMMAND_DEVICE, f->ids[i], 0);
     }
     state->function_count++;

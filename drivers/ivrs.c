@@ -55,25 +55,26 @@ static int add_entry(const struct parse *p, u32 at, u32 segment, u32 unit, struc
     const u8 *entry = p->table + at;
     u32 id = segment | (u32)get(entry + 1, 2), source = entry[0] >= 0x40 ? (u32)get(entry + 5, 2) : 0;
     bool aliased = entry[0] == ALIAS || entry[0] == ALIAS_START;
-    struct ivrs_range range = {id, id, unit, aliased ? source : IVRS_NONE}, ended = *open;
+    struct ivrs_range range = {id, id, unit, aliased ? source : IVRS_NONE, 0}, ended = *open;
 
     if ((entry[0] == END) != (open->first <= open->last)) return fail(p, at, "a range without begin or end");
     switch (entry[0]) {
-    case ALL: return add_range(p, at, (struct ivrs_range){segment, segment | 0xffff, unit, IVRS_NONE});
+    case ALL: return add_range(p, at, (struct ivrs_range){segment, segment | 0xffff, unit, IVRS_NONE, 0});
     case SELECT:
     case EXT_SELECT:
     case ALIAS: return add_range(p, at, range);
     case START:
     case EXT_START:
-    case ALIAS_START: *open = (struct ivrs_range){id, IVRS_NONE, unit, range.alias}; return 0;
+    case ALIAS_START: *open = (struct ivrs_range){id, IVRS_NONE, unit, range.alias, 0}; return 0;
     case END:
-        *open = (struct ivrs_range){1, 0, 0, 0};
+        *open = (struct ivrs_range){1, 0, 0, 0, 0};
         ended.last = id;
         return add_range(p, at, ended);
     case SPECIAL:
         if (p->out->ioapic_count == IVRS_IOAPICS) return fail(p, at, "too many I/O APICs");
         range.first = range.last = p->out->ioapics[p->out->ioapic_count].id = segment | source;
         p->out->ioapics[p->out->ioapic_count].acpi_id = entry[4];
+        range.settings = entry[3];
         if (entry[7] == SPECIAL_IOAPIC) p->out->ioapic_count++;
         return add_range(p, at, range);
     default: return 0; /* padding, ACPI devices, and what is to come */
@@ -108,7 +109,7 @@ static int add_unit(const struct parse *p, u32 at, u32 bytes) {
 
 static int add_entries(const struct parse *p, u32 at, u32 end) {
     const u8 *block = p->table + at;
-    struct ivrs_range open = {1, 0, 0, 0};
+    struct ivrs_range open = {1, 0, 0, 0, 0};
     u32 segment = segment_of(block), unit = 0;
 
     while (p->out->units[unit].id != (segment | get(block + BLOCK_ID, 2))) unit++; /* it was added */

@@ -20,6 +20,7 @@ struct ivrs_unit {
 struct ivrs_range {
     u32 first, last; /* with the segment */
     u32 unit, alias; /* alias: the requester id of them all, or IVRS_NONE */
+    u8 settings;     /* of an I/O APIC or HPET: what its device table entry has to let pass (IVHD, DTE Setting) */
 };
 #define IVRS_NONE 0xffffffffu
 

@@ -25,6 +25,37 @@ static void test_setup(void **unused) {
     assert_int_equal(-E_NOENT, amdvi_ops.ioapic_id(0, &id));
 }
 
+/* 48882, DTE Setting: an I/O APIC's entry lets pass what the firmware wants, also once its pins are routed. */
+static void test_settings(void **unused) {
+    const u64 pass = 7ull << 56 | 3ull << 62;
+    struct msi_message m;
+    u64 *entry;
+
+    (void)unused;
+    ivrs[special + 3] = 0xd7; /* INIT, ExtInt, NMI, SysMgt 01, LINT0 and 1 */
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    for (u32 id = 0; id < IDS; id++) {
+        entry = state->units[0].devices[id];
+        assert_true(entry[1] == (id == IOAPIC ? 1ull << 40 : 0) && entry[2] == (BIT(0) | (id == IOAPIC ? pass : 0)));
+    }
+    assert_int_equal(BIT(0), state->units[1].devices[IOAPIC][2]); /* of another segment */
+    assert_int_equal(0, amdvi_ops.prepare(IOAPIC, 24));
+    assert_int_equal(0, amdvi_ops.route(IOAPIC, 2, 0x41, 3, true, &m));
+    assert_int_equal(3 << 8 | 0x41, message(0, IOAPIC, m.data));
+    entry = state->units[0].devices[IOAPIC];
+    assert_true(entry[1] == 1ull << 40 && (entry[2] & pass) == pass);
+    assert_int_equal(NONE, dma(0, IOAPIC, 0x1000, true));
+    /* A partition's function with the identity of the HPET has none of it; nothing is remapped here. */
+    end(NULL);
+    begin(NULL);
+    put(special, 8, 72, 0, 0, 0xd7, 0, EDU & 0xff, EDU >> 8, 2);
+    assert_int_equal(0, set_up(ALL_FEATURES, true));
+    entry = state->units[0].devices[EDU];
+    assert_true(entry[1] == 1ull << 40 && entry[2] == pass);
+    assert_int_equal(0, amdvi_ops.prepare(EDU, 1));
+    assert_true(entry[1] == 0 && entry[2] == 0);
+}
+
 /* Firmware has left a unit on, with a table of its own, closed but for one function: translation stays on, and what the
  * unit remembers of that table is gone. */
 static void test_left_on(void **unused) {
@@ -427,6 +458,7 @@ static void test_overflow(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_setup),
+        TEST(test_settings),
         TEST(test_left_on),
         TEST(test_setup_one_by_one),
         TEST(test_setup_refused),

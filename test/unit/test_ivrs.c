@@ -187,6 +187,25 @@ static void test_types(void **state) {
     assert_int_equal(-E_NOENT, ivrs_find(&out, 0x20000, &unit, &requester));
 }
 
+/* What an I/O APIC's entry has to let pass; functions are not given any of it. */
+static void test_settings(void **state) {
+    (void)state;
+    begin(0);
+    ivhd(0x40, 0x44, 0, 0x0002, 0xfec80000);
+    space[end + 3] = 0xff;
+    entry4(3, 0x0008);
+    entry4(4, 0x00ff);
+    space[end + 3] = 0xff;
+    entry8(66, 0x0300, 0, 0x0200, 0);
+    space[end + 3] = 0xd7;
+    entry8(72, 0, 33, 0x00a0, 1);
+    close_block();
+    assert_int_equal(0, parse());
+    assert_int_equal(3, out.range_count);
+    assert_true(out.ranges[0].settings == 0 && out.ranges[1].settings == 0);
+    assert_true(out.ranges[2].first == 0xa0 && out.ranges[2].settings == 0xd7);
+}
+
 static void test_left_out_of_two(void **state) {
     u32 unit, requester;
 
@@ -314,10 +333,9 @@ static void test_broken_entries(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_qemu),           cmocka_unit_test(test_features),
-        cmocka_unit_test(test_types),          cmocka_unit_test(test_left_out_of_two),
-        cmocka_unit_test(test_memory),         cmocka_unit_test(test_broken_blocks),
-        cmocka_unit_test(test_broken_entries),
+        cmocka_unit_test(test_qemu),          cmocka_unit_test(test_features),        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_settings),      cmocka_unit_test(test_left_out_of_two), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_broken_blocks), cmocka_unit_test(test_broken_entries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
