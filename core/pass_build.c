@@ -167,6 +167,22 @@ static const char *untaken(int error) {
     }
 }
 
+/* A message has 8 bits for the core that it goes to, and all ones is everybody; remapping knows more, or not. */
+static int check_cores(const struct partition *p, char *why, size_t why_size) {
+    u32 most = pass.iommu && pass.iommu->remaps_interrupts() ? pass.iommu->max_apic() : 0xfe;
+
+    for (u32 i = 0; i < p->config->cpu_count; i++) {
+        u32 core = (u32)p->config->cpus[i].base, apic = machine.boot->cores[core].apic_id;
+
+        if (apic <= most) continue;
+        fmt(why, why_size,
+            "its devices' interrupts do not reach core %u, whose APIC id is 0x%x; give it cores up to 0x%x", core, apic,
+            most);
+        return -E_RANGE;
+    }
+    return 0;
+}
+
 /* Boot core: what the driver needs for each function. */
 static int prepare_all(const struct partition *p, char *why, size_t why_size) {
     for (u32 i = 0; i < p->pci->count; i++) {
@@ -257,5 +273,6 @@ int passthrough_build(struct partition *p, char *why, size_t why_size) {
     open_ports(p);
     tell_resets(p);
     error = place_bars(p, why, why_size);
+    if (!error) error = check_cores(p, why, why_size);
     return error ? error : open_dma(p, why, why_size);
 }

@@ -53,7 +53,8 @@ u64 *pass_pool_virt(void *ctx, hpa_t page);
 void pass_callbacks(struct partition *p);
 /* The guest changed an interrupt: struct vpci_host. */
 void pass_vector(void *ctx, u32 f, u32 index);
-/* Connects the function's INTx line, if the file names one. Returns 0 or -E_NOENT. */
+/* Connects the function's INTx line, if the file names one. Returns 0, -E_NOENT (there is no such line), -E_NOMEM, or
+ * what keeps it closed. */
 int pass_open_line(struct partition *p, u32 f);
 /* Everything of function f that could interrupt is off. Board lock held, or nobody else there. */
 void pass_silence(struct partition *p, u32 f);

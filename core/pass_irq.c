@@ -100,13 +100,21 @@ void pass_vector(void *ctx, u32 f, u32 index) {
     const struct msi_message *wanted = g->msix_enabled ? &g->msix[index].message : &g->msi.message;
     struct msi_message real;
     struct apic_msg msg;
+    char name[16];
+    int error;
     bool open = vpci_vector_open(g, index) && vpci_decode_message(wanted, false, &msg);
 
     if (open) {
         /* Before the device can send it. */
         __atomic_store_n(&t->irqs[fn->first_irq + index].message, wanted->address << 32 | wanted->data,
                          __ATOMIC_RELEASE);
-        open = connect(p, fn->first_irq + index, index, &msg, &real) == 0;
+        error = connect(p, fn->first_irq + index, index, &msg, &real);
+        open = !error;
+        if (error && !t->told) {
+            pci_name(name, sizeof(name), fn->real->id);
+            log_line(LOG_WARN "%s: %s: interrupt %u stays masked: %s", p->config->name, name, index, error_name(error));
+            t->told = true;
+        }
     }
     /* Both: what the guest left is closed as well. */
     if (index < fn->real->msix_entries) write_msix(fn, g, index, open && g->msix_enabled ? &real : NULL);

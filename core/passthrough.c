@@ -357,8 +357,10 @@ static int open_function(struct partition *p, u32 i, char *why, size_t why_size)
         fmt(why, why_size, "%s: the IOMMU does not open its DMA: %s", name, error_name(error));
         return error;
     }
-    if (pass_open_line(p, i))
-        log_line(LOG_WARN "%s: %s: interrupt line %u is not there", p->config->name, name, f->gsi);
+    error = pass_open_line(p, i);
+    if (error)
+        log_line(LOG_WARN "%s: %s: interrupt line %u %s%s", p->config->name, name, f->gsi,
+                 error == -E_NOENT ? "is not there" : "stays closed: ", error == -E_NOENT ? "" : error_name(error));
     return 0;
 }
 

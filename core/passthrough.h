@@ -50,7 +50,7 @@ struct passthrough {
     hpa_t dma_root;
     struct config_range window64; /* for large BARs; bytes 0: none */
     u64 next_poll;                /* host TSC at which to look for refused accesses */
-    bool told;                    /* that something ran out */
+    bool told;                    /* why an interrupt stays masked */
     bool log_left;                /* lines of passthrough_poll wait for the UART */
 };
 

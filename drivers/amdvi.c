@@ -225,6 +225,12 @@ static int setup(const void *acpi, const struct iommu_env *env, char *summary, s
 }
 
 static u32 max_leaf(void) { return 3; }
+static u32 max_apic(void) {
+    bool xt = true;
+
+    for (u32 i = 0; i < state->ivrs.unit_count; i++) xt &= state->units[i].xt;
+    return xt ? ~0u : 0xfe; /* all ones is everybody */
+}
 static void publish(void) {} /* the units look into caches */
 
 static int ioapic_id(u32 acpi_id, u32 *id) {
@@ -417,6 +423,7 @@ const struct iommu_ops amdvi_ops = {
     .setup = setup,
     .max_leaf = max_leaf,
     .remaps_interrupts = remaps_interrupts,
+    .max_apic = max_apic,
     .prepare = prepare,
     .publish = publish,
     .attach = attach,

@@ -43,6 +43,8 @@ struct iommu_ops {
     const struct pt_format *(*tables)(void);
     u32 (*max_leaf)(void);
     bool (*remaps_interrupts)(void);
+    /* The largest id of a core that interrupts can be sent to, where they are remapped. */
+    u32 (*max_apic)(void);
     /* Boot core: reserves what the function needs later (AMD: its interrupt table). interrupts: most that it will use.
      * Returns 0, -E_NOENT (no unit translates this function), -E_NOMEM, -E_OVERLAP (prepared before), -E_UNSUPPORTED
      * (firmware wants a memory region kept open for it: RMRR). */

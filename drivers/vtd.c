@@ -208,6 +208,7 @@ static int vtd_setup(const void *acpi, const struct iommu_env *from, char *summa
 static const struct pt_format *vtd_tables(void) { return tables; }
 static u32 vtd_max_leaf(void) { return leaf; }
 static bool vtd_remaps_interrupts(void) { return remaps; }
+static u32 vtd_max_apic(void) { return eim ? ~0u : 0xfe; } /* all ones is everybody */
 static int vtd_ioapic_id(u32 acpi_id, u32 *id) { return dmar_ioapic(&dmar, acpi_id, id); }
 
 /* --- functions --- */
@@ -329,7 +330,7 @@ static int vtd_route(u32 id, u32 index, u8 vector, u32 apic_id, bool level, stru
     const struct function *f = find(id);
     int rc;
 
-    if (!eim && apic_id >= 0xff) return -E_RANGE;
+    if (apic_id > vtd_max_apic()) return -E_RANGE;
     rc = set_interrupt(f, index,
                        ENTRY_PRESENT | (level ? IRTE_LEVEL : 0) | IRTE_VECTOR(vector) | IRTE_DEST(eim, apic_id));
     if (rc) return rc;
@@ -381,6 +382,7 @@ const struct iommu_ops vtd_ops = {
     .setup = vtd_setup,
     .max_leaf = vtd_max_leaf,
     .remaps_interrupts = vtd_remaps_interrupts,
+    .max_apic = vtd_max_apic,
     .prepare = vtd_prepare,
     .publish = vtd_publish,
     .attach = vtd_attach,

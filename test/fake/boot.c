@@ -99,6 +99,8 @@ static hpa_t put_module(u64 at, const void *bytes, u64 count) {
 
 struct host_acpi fake_acpi = {.ioapic_count = 1};
 
+u32 fake_apic_gap;
+
 enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
     static struct boot_module modules[4];
     static const struct acpi_header table;
@@ -116,7 +118,7 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
         modules[3] = (struct boot_module){"pci.ids", put_module(FAKE_PCI_IDS_AT, fake_pci_ids, strlen(fake_pci_ids)),
                                           strlen(fake_pci_ids)};
     slots = (struct boot_core *)(DIRECT_BASE + FAKE_RAM - KIB(32)); /* boot takes them from memory as well */
-    for (u32 i = 0; i < core_count; i++) slots[i] = (struct boot_core){.apic_id = 2 * i};
+    for (u32 i = 0; i < core_count; i++) slots[i] = (struct boot_core){.apic_id = 2 * i + (i ? fake_apic_gap : 0)};
     fake_acpi.iommu = fake_iommu.present ? &table : NULL;
     fake_acpi.ioapics[0] = (struct host_ioapic){1, 0, 0xfec00000};
     info = (struct boot_info){.modules = modules,

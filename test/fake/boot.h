@@ -23,6 +23,8 @@ extern const char *fake_pci_ids;
 #define FAKE_PCI_IDS_AT (FAKE_RAM - KIB(256))
 /* The nodes of the machine that fake_boot starts. */
 extern struct numa fake_numa;
+/* Between the APIC ids of the boot core and of the others. */
+extern u32 fake_apic_gap;
 /* Runs v on its core: these exits, then on until it stops. Other vCPUs run when v waits for them. */
 enum stop fake_play(struct vcpu *v, const struct vm_exit *exits, u32 count);
 /* From now on this thread is that core. */

@@ -205,6 +205,7 @@ static int iommu_setup(const void *acpi, const struct iommu_env *env, char *summ
 static const struct pt_format *iommu_tables(void) { return &pt_vtd; }
 static u32 iommu_max_leaf(void) { return fake_iommu.max_leaf ? fake_iommu.max_leaf : 3; }
 static bool iommu_remaps(void) { return !fake_iommu.no_remapping; }
+static u32 iommu_max_apic(void) { return fake_iommu.max_apic ? fake_iommu.max_apic : ~0u; }
 static int iommu_prepare(u32 id, u32 interrupts) {
     (void)interrupts;
     return fake_iommu.refuse_prepare && id == fake_iommu.refuse_prepare ? fake_iommu.refusal : 0;
@@ -260,6 +261,7 @@ static int iommu_route(u32 id, u32 index, u8 vector, u32 apic_id, bool level, st
     struct fake_route *r = fake_route_of(id, index);
 
     touch();
+    if (fake_iommu.no_route) return fake_iommu.no_route;
     if (!r) r = &fake_iommu.routes[fake_iommu.route_count++];
     if (fake_iommu.route_count > ARRAY_SIZE(fake_iommu.routes)) abort();
     *r = (struct fake_route){id, index, apic_id, r->times + 1, vector, level};
@@ -284,6 +286,7 @@ const struct iommu_ops vtd_ops = {
     .tables = iommu_tables,
     .max_leaf = iommu_max_leaf,
     .remaps_interrupts = iommu_remaps,
+    .max_apic = iommu_max_apic,
     .prepare = iommu_prepare,
     .publish = iommu_publish,
     .attach = iommu_attach,

@@ -28,6 +28,8 @@ struct fake_iommu {
     bool present, refuse, no_remapping; /* refuse: setup fails */
     u32 refuse_prepare, refuse_attach;  /* of this function */
     int refusal;                        /* of prepare */
+    int no_route;                       /* error of each route */
+    u32 max_apic;                       /* 0: all */
     u32 stuck;                          /* detach of this function times out */
     u32 max_leaf;                       /* 0: 3 */
     struct {

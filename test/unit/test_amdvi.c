@@ -19,6 +19,7 @@ static void test_setup(void **unused) {
         assert_int_equal(NONE, message(i, EDU, 0));
     }
     assert_int_equal(3, amdvi_ops.max_leaf());
+    assert_int_equal(~0u, amdvi_ops.max_apic());
     assert_true(amdvi_ops.remaps_interrupts());
     assert_int_equal(0, amdvi_ops.ioapic_id(7, &id));
     assert_int_equal(IOAPIC, id);
@@ -98,6 +99,7 @@ static void test_setup_one_by_one(void **unused) {
     (void)unused;
     assert_int_equal(0, set_up(0, true));
     assert_non_null(strstr(summary, "32-bit entries for 8-bit ids"));
+    assert_int_equal(0xfe, amdvi_ops.max_apic());
     assert_int_equal(0, fakes[0].commands[8]);
     assert_int_equal(0x10000, fakes[0].commands[2]);
     assert_int_equal(0x10000, fakes[0].commands[3]);

@@ -1,5 +1,6 @@
 /* Functions of a partition that starts: how they are reset, the tables of their BARs and their DMA, what is accepted
  * without protection, and refused accesses that end the partition. Each boot in a process of its own. */
+#include "core/base/errors.h"
 #include "drivers/pci_vf.h"
 #include "test/unit/core_pci_boot.h"
 
@@ -171,6 +172,49 @@ static void check_unprotected(void) {
     MUST(apic == p->vcpus[0]->host_apic && entry[3] == 0);
 }
 
+static void no_routes(u32 id) {
+    (void)id;
+    fake_iommu.no_route = -E_TIMEOUT;
+}
+static void closed_line(void) { fake_iommu.on_attach = no_routes; }
+/* Two interrupts that cannot be routed. */
+static void play_unroutable(void) {
+    struct partition *p = fake_partition(0);
+    u64 entry = p->pci->guest[0].home[0] + 0x800;
+
+    fake_on_core(1);
+    fake_iommu.no_route = -E_RANGE;
+    p->pci->host.place(p, 0, 0, p->pci->guest[0].home[0]);
+    partition_memory_write(p->vcpus[0], GUEST_ECAM_BASE + (1 << 15) + fake_pci_at(NIC)->msix + 2, 2, 0x8000);
+    for (u32 i = 0; i < 2; i++) {
+        partition_memory_write(p->vcpus[0], entry + 16 * i, 4, 0xfee00000);
+        partition_memory_write(p->vcpus[0], entry + 16 * i + 12, 4, 0);
+        MUST(((u32 *)(RAM(0x800) + DIRECT_BASE))[4 * i + 3] == 1);
+    }
+}
+static void far_core(void) { fake_apic_gap = 0xfd; }
+static void farther_core(void) {
+    fake_apic_gap = 0xff;
+    fake_iommu.max_apic = 0xfe;
+}
+
+static void test_unreachable(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0 irq 20\"]") TWO(""), .before = closed_line);
+    assert_said("one: 00:03.0: interrupt line 20 stays closed: no answer in time\r\n");
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .after = play_unroutable);
+    assert_said("one: 00:03.0: interrupt 0 stays masked: out of range\r\n");
+    assert_null(strstr(console, "interrupt 1 stays masked"));
+    BOOT(ONE("pci = [\"00:03.0\"]\ndma = \"unprotected\"") TWO(""), .no_iommu = true, .before = far_core);
+    assert_said(
+        "one: does not start: its devices' interrupts do not reach core 1, whose APIC id is 0xff; give it cores up "
+        "to 0xfe\r\n");
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = farther_core);
+    assert_said("one: does not start: its devices' interrupts do not reach core 1, whose APIC id is 0x101; give it ");
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = far_core);
+    assert_boots();
+}
+
 static void play_fault_of(u32 id) {
     struct partition *p = fake_partition(0);
     u32 i;
@@ -284,8 +328,9 @@ static void test_stop_on_fault(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resets), cmocka_unit_test(test_tables),        cmocka_unit_test(test_unprotected),
-        cmocka_unit_test(test_faults), cmocka_unit_test(test_stop_on_fault), cmocka_unit_test(test_virtual),
+        cmocka_unit_test(test_resets),      cmocka_unit_test(test_tables),        cmocka_unit_test(test_unprotected),
+        cmocka_unit_test(test_faults),      cmocka_unit_test(test_stop_on_fault), cmocka_unit_test(test_virtual),
+        cmocka_unit_test(test_unreachable),
     };
 
     return cmocka_run_group_tests_name("core pci start", tests, NULL, NULL);

@@ -85,10 +85,15 @@ static void test_common(void **state) {
                         summary);
     assert_int_equal(2, vtd_ops.max_leaf());
     assert_ptr_equal(&pt_vtd_39, vtd_ops.tables());
+    assert_int_equal(~0u, vtd_ops.max_apic());
     assert_int_equal(0, vtd_ops.prepare(NIC, 0));
     assert_int_equal(0, vtd_ops.attach(NIC, 1, hpa(TABLE)));
     check_dma(0, NIC, 1, TABLE, 3);
 
+    fill_table(1);
+    machines[1].ecap &= ~ECAP_EIM;
+    assert_int_equal(0, setup());
+    assert_int_equal(0xfe, vtd_ops.max_apic());
     fill_table(1);
     machines[0].cap &= ~CAP_LEVELS_4;
     machines[1].cap &= ~CAP_LEVELS_3;
