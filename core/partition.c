@@ -339,6 +339,11 @@ static int reload(struct partition *p) {
     return code;
 }
 
+/* How a start that failed leaves it: memory that a device may still write to is nobody's any more. */
+static enum control_state failed(const struct partition *p) {
+    return p->pci && p->pci->stuck ? CONTROL_BROKEN : CONTROL_FAILED;
+}
+
 static bool restart(struct partition *p, bool ordered) {
     p->restarts = ordered ? 0 : p->restarts + 1;
     if (ordered) p->crashes = p->resets = 0;
@@ -374,7 +379,7 @@ static void finish(struct partition *p, enum partition_end why) {
     else if (again && restart(p, order))
         state = CONTROL_RUNNING;
     else if (again)
-        state = CONTROL_FAILED;
+        state = failed(p);
     if (state != CONTROL_RUNNING) {
         p->over = true;
         p->controlled = p->controlled && state != CONTROL_BROKEN;
@@ -388,7 +393,7 @@ void partition_start(struct partition *p, const char *who) {
     log_line("%s: started by %s", p->config->name, who);
     p->restarts = p->crashes = p->resets = 0;
     if (reload(p)) {
-        control_ended(p, CONTROL_FAILED, true);
+        control_ended(p, failed(p), true);
         return;
     }
     console_input_gone(p->input, false);

@@ -390,6 +390,7 @@ int passthrough_stop(struct partition *p) {
         if (pass.iommu && pass.iommu->detach(f->id)) {
             pci_name(name, sizeof(name), f->id);
             log_line(LOG_ERROR "%s: %s: the IOMMU does not confirm that its DMA is closed", p->config->name, name);
+            t->stuck = true;
             error = -E_TIMEOUT;
         }
     }

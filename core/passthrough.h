@@ -52,6 +52,7 @@ struct passthrough {
     u64 next_poll;                /* host TSC at which to look for refused accesses */
     bool told;                    /* why an interrupt stays masked */
     bool log_left;                /* lines of passthrough_poll wait for the UART */
+    bool stuck;                   /* the hardware did not confirm that DMA is closed */
 };
 
 /* Boot core: finds the machine's functions and its IOMMU, and closes DMA of all. */
@@ -67,7 +68,8 @@ void passthrough_publish(void);
 /* Resets p's functions and opens their DMA; or closes it, before p's memory is used for anything else. One core of the
  * partition, the others waiting; nothing to do without functions. start: 0, or an error with the reason in `why`. */
 int passthrough_start(struct partition *p, char *why, size_t why_size) must_check;
-/* 0, or -E_TIMEOUT: the hardware does not confirm it, and the partition's memory must not be used again. */
+/* 0, or -E_TIMEOUT: the hardware does not confirm it, and the partition's memory must not be used again; p->pci->stuck
+ * tells the same after a start that failed. */
 int passthrough_stop(struct partition *p) must_check;
 
 /* A host interrupt from PASS_FIRST_VECTOR on came to this core, which is in host mode for v. */

@@ -313,6 +313,42 @@ static void test_faults(void **state) {
     assert_boots();
 }
 
+/* What was open when its start failed cannot be closed: nobody may start it over its memory again. */
+static void stick(u32 id) { fake_iommu.refuse_attach = fake_iommu.stuck = id; }
+static void play_stuck_restart(void) {
+    struct partition *p = fake_partition(0);
+
+    fake_iommu.on_attach = stick;
+    partition_end(p, END_RESET);
+    (void)fake_play(p->vcpus[0], NULL, 0);
+    MUST(p->over && p->control->word == CONTROL_BROKEN && !p->controlled);
+    MUST(!fake_partition(1)->over);
+}
+static void play_stuck_start(void) {
+    struct partition *p = fake_partition(0);
+
+    partition_end(p, END_STOP);
+    (void)fake_play(p->vcpus[0], NULL, 0);
+    MUST(p->over && p->control->word == CONTROL_STOPPED);
+    fake_iommu.on_attach = stick;
+    machine_partition_started();
+    fake_on_core(1);
+    partition_start(p, "two");
+    MUST(p->over && p->control->word == CONTROL_BROKEN);
+}
+
+static void test_stuck(void **state) {
+    const char *config = ONE("pci = [\"00:03.0\"]\nrestart = { on = \"always\" }") TWO("control = [\"one\"]");
+
+    (void)state;
+    BOOT(config, .after = play_stuck_restart);
+    assert_said("one: 00:03.0: the IOMMU does not confirm that its DMA is closed");
+    assert_said("one: not started again: 00:03.0: the IOMMU does not open its DMA: no answer in time");
+    BOOT(config, .after = play_stuck_start);
+    assert_said("one: started by two");
+    assert_said("one: not started again: 00:03.0: the IOMMU does not open its DMA: no answer in time");
+}
+
 static void test_stop_on_fault(void **state) {
     (void)state;
     BOOT(ONE("pci = [\"00:03.0\"]\npci-fault = \"stop\"") TWO(""), .after = play_fault);
@@ -330,7 +366,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resets),      cmocka_unit_test(test_tables),        cmocka_unit_test(test_unprotected),
         cmocka_unit_test(test_faults),      cmocka_unit_test(test_stop_on_fault), cmocka_unit_test(test_virtual),
-        cmocka_unit_test(test_unreachable),
+        cmocka_unit_test(test_unreachable), cmocka_unit_test(test_stuck),
     };
 
     return cmocka_run_group_tests_name("core pci start", tests, NULL, NULL);
