@@ -143,7 +143,9 @@ static void give(u32 partition, const struct config_range *c) {
 
 /* Two owners in one group could reach each other's devices, and through them memory. */
 static void check_groups(const struct config *config) {
-    for (u32 i = 0; i < pass.count; i++)
+    for (u32 i = 0; i < pass.count; i++) {
+        bool told = false;
+
         for (u32 k = 0; k < i; k++) {
             char a[16], b[16], what[160];
 
@@ -153,17 +155,21 @@ static void check_groups(const struct config *config) {
                            "name it once; functions with MSI or MSI-X do without");
             if (pass.owner[i] == pass.owner[k]) continue;
             if (pass.functions[i].group != pass.functions[k].group) continue;
-            if (config->partitions[pass.owner[i] - 1].groups_split &&
-                config->partitions[pass.owner[k] - 1].groups_split)
-                continue;
             pci_name(a, sizeof(a), pass.functions[k].id);
             pci_name(b, sizeof(b), pass.functions[i].id);
             fmt(what, sizeof(what), "%s and %s can reach each other without the IOMMU, yet belong to %s and %s", a, b,
                 config->partitions[pass.owner[k] - 1].name, config->partitions[pass.owner[i] - 1].name);
+            if (config->partitions[pass.owner[i] - 1].groups_split &&
+                config->partitions[pass.owner[k] - 1].groups_split) {
+                if (!told) log_line(LOG_WARN "pci: WARNING: pci-groups = \"split\": %s", what);
+                told = true;
+                continue;
+            }
             refuse_pci(pass.grant[i], what,
                        "give both to one partition; or set pci-groups = \"split\" in both: each can "
                        "then harm the other");
         }
+    }
 }
 
 /* Bridges above functions that are given away let everything through, memory and messages upward too. */

@@ -325,8 +325,13 @@ static int reset_all(struct partition *p, char *why, size_t why_size) {
         const struct pass_function *f = &t->functions[i];
         int error = pci_reset(f->real, f->bridge);
 
-        if (error != -E_TIMEOUT && (!error || p->config->reset_optional)) continue;
+        if (!error || (error == -E_UNSUPPORTED && p->config->reset_optional)) continue;
         pci_name(name, sizeof(name), f->real->id);
+        if (error == PCI_LEFT_OUT) {
+            log_line(LOG_WARN "%s: WARNING: %s is as it was left: not reset, since a virtual function of it is in use",
+                     p->config->name, name);
+            continue;
+        }
         fmt(why, why_size, "%s %s", name,
             error == -E_TIMEOUT ? "stays busy after its reset; power the machine off and on"
                                 : "has no way to be reset; pci-reset = \"optional\" uses it all the same");

@@ -258,5 +258,5 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) {
     if (error != -E_TIMEOUT) pci_restore(f);
     if (!error && f->vfs.count && !in_use) restore_virtual(f);
     let_go(f);
-    return error;
+    return error ? error : in_use ? PCI_LEFT_OUT : 0;
 }

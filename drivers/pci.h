@@ -19,7 +19,9 @@ u64 pci_page(u32 id);
 void pci_restore(const struct pci_function *f);
 /* Resets a function: by FLR, by its power state, or by the bus below `bridge` (NULL: others live there), whichever
  * there is; then waits until it answers. Afterwards its BARs are what they were, and it decodes them. Returns 0,
- * -E_UNSUPPORTED (no way to reset it: only bus mastering and interrupts are off), or -E_TIMEOUT (it stays busy). */
+ * PCI_LEFT_OUT (a virtual function of it is in use) or -E_UNSUPPORTED (there is no way): only bus mastering and
+ * interrupts are off, or -E_TIMEOUT (it stays busy). */
+#define PCI_LEFT_OUT 1
 int pci_reset(const struct pci_function *f, const struct pci_function *bridge) must_check;
 /* What pci_reset does for them: "flr", "power state", "bus"; NULL: there is no way. */
 const char *pci_reset_way(const struct pci_function *f, const struct pci_function *bridge);

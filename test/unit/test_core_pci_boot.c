@@ -164,6 +164,8 @@ static void test_refused(void **state) {
     BOOT(ONE("pci = [\"00:05.0\"]\npci-groups = \"split\"") TWO("pci = [\"00:05.1\"]\npci-groups = \"split\""),
          .after = shared_group);
     assert_boots();
+    assert_said("pci: WARNING: pci-groups = \"split\": 00:05.0 and 00:05.1 can reach each other without the IOMMU, yet "
+                "belong to one and two\r\n");
     BOOT(ONE("pci = [\"00:03.0 irq 20\"]") TWO("pci = [\"00:04.0 irq 20\"]"));
     assert_refused("mullion.toml:16:8: pci: this interrupt line is another function's already");
 }

@@ -144,6 +144,27 @@ static void check_physical(void) {
     for (u32 core = 0; core < 2; core++) MUST(fake_lookup(core, (u64)&pass.functions[2 * PHYSICAL - 1]).leaf_level);
 }
 
+/* The virtual function of one is in use when its owner starts. */
+static void in_use(void) {
+    u8 *space = (u8 *)(ECAM + (DISK << 12) + DIRECT_BASE);
+
+    with_physical();
+    for (u32 i = 0; i < PCI_BARS; i++) {
+        const u32 bar = (u32)RAM(0x10000 + i * PAGE_4K);
+
+        memcpy(space + PCI_REG_BAR0 + 4 * i, &bar, sizeof(bar));
+    }
+    space[PCI_EXTENDED_BYTES + PCI_REG_COMMAND] = PCI_COMMAND_MASTER;
+}
+
+static void test_left_out(void **state) {
+    (void)state;
+    BOOT("[machine]\nsriov = { function = \"00:04.0\", vfs = 1 }\n" ONE("pci = [\"00:04.0\"]") TWO(""),
+         .before = in_use);
+    assert_boots();
+    assert_said("one: WARNING: 00:04.0 is as it was left: not reset, since a virtual function of it is in use\r\n");
+}
+
 static void test_virtual(void **state) {
     char config[4096] = "[machine]\nsriov = [";
 
@@ -366,7 +387,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resets),      cmocka_unit_test(test_tables),        cmocka_unit_test(test_unprotected),
         cmocka_unit_test(test_faults),      cmocka_unit_test(test_stop_on_fault), cmocka_unit_test(test_virtual),
-        cmocka_unit_test(test_unreachable), cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_unreachable), cmocka_unit_test(test_stuck),         cmocka_unit_test(test_left_out),
     };
 
     return cmocka_run_group_tests_name("core pci start", tests, NULL, NULL);
