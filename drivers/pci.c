@@ -16,6 +16,8 @@
 #define PCIE_START_FLR BIT(15)
 #define PCIE_PENDING   BIT(21) /* Transactions Pending, of Device Status */
 #define AF_CONTROL     4u
+#define AF_STATUS      5u
+#define AF_PENDING     1u
 #define PM_STATUS      4u
 #define PM_STATE       3u /* 0: D0, 3: D3hot */
 #define PM_NO_RESET    8u
@@ -205,14 +207,20 @@ const char *pci_reset_way(const struct pci_function *f, const struct pci_functio
     return f->flr ? "flr" : has_power_reset(f) ? "power state" : bridge ? "bus" : NULL;
 }
 
+/* Transactions Pending: what the function has asked for and not got yet. */
+static bool is_pending(const struct pci_function *f) {
+    return f->flr_by_af ? get(f->id, f->af + AF_STATUS, 1) & AF_PENDING
+                        : get(f->id, f->pcie + PCI_PCIE_CONTROL, 4) & PCIE_PENDING;
+}
+
 /* Starts the reset. 0 or -E_UNSUPPORTED. */
 static int start_reset(const struct pci_function *f, const struct pci_function *bridge) {
-    if (f->flr && f->pcie) {
-        for (u32 us = 0; us < RESET_US && (get(f->id, f->pcie + PCI_PCIE_CONTROL, 4) & PCIE_PENDING); us += STEP_US)
-            clock_wait_us(STEP_US);
-        put(f->id, f->pcie + PCI_PCIE_CONTROL, 2, get(f->id, f->pcie + PCI_PCIE_CONTROL, 2) | PCIE_START_FLR);
-    } else if (f->flr) {
+    if (f->flr)
+        for (u32 us = 0; us < RESET_US && is_pending(f); us += STEP_US) clock_wait_us(STEP_US);
+    if (f->flr_by_af) {
         put(f->id, f->af + AF_CONTROL, 1, 1);
+    } else if (f->flr) {
+        put(f->id, f->pcie + PCI_PCIE_CONTROL, 2, get(f->id, f->pcie + PCI_PCIE_CONTROL, 2) | PCIE_START_FLR);
     } else if (has_power_reset(f)) {
         u32 status = get(f->id, f->pm + PM_STATUS, 2) & ~PM_STATE;
 

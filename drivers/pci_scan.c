@@ -111,6 +111,7 @@ static void measure_bars(const struct pci_access *a, struct pci_function *f) {
         if (f->bars[i].wide) i++;
     }
     if (!bridge) f->rom = pci_measure_bar(a, f->id, PCI_REG_ROM, true);
+    if (!f->rom.base) f->rom.bytes = 0; /* which the firmware left out: nobody could read it */
     a->write(a->ctx, f->id, PCI_REG_COMMAND, 2, command);
 }
 
@@ -170,9 +171,10 @@ void pci_read_capabilities(const struct pci_access *a, struct pci_function *f) {
             f->control2 = (u16)read(a, f->id, f->pcie + PCI_PCIE_CONTROL2, 2);
         f->acs = enable_acs(a, f);
         f->sriov = (u16)pci_find_extended(a, f->id, PCI_EXT_SRIOV);
+        f->ari = pci_find_extended(a, f->id, PCI_EXT_ARI) != 0;
         read_sizes(a, f);
     }
-    if (f->af && (read(a, f->id, f->af + 3u, 1) & AF_FLR)) f->flr = true;
+    if (!f->flr && f->af && (read(a, f->id, f->af + 3u, 1) & AF_FLR)) f->flr = f->flr_by_af = true;
 }
 
 void pci_check_msix(struct pci_function *f) {
@@ -210,19 +212,27 @@ static void read_function(const struct pci_access *a, u32 id, struct pci_functio
     pci_check_msix(f);
 }
 
+/* PCI Express Base 4.0, Alternative Routing-ID Interpretation: device 0 has all numbers of its bus, and function 0 need
+ * not say that there are more. Where the port above forwards to its first eight only, the others read ones. */
+static bool has_whole_bus(const struct pci_access *a, u32 id) {
+    return PCI_DEVICE(id) == 0 && pci_find_capability(a, id, PCI_CAP_PCIE) && pci_find_extended(a, id, PCI_EXT_ARI);
+}
+
 int pci_scan(const struct pci_access *a, u32 segment, u32 first, u32 last, struct pci_function *out, u32 max,
              u32 *count) {
     for (u32 slot = first * 32; slot < (last + 1) * 32; slot++) {
-        u32 functions = 1;
+        u32 functions = 1, begin = segment << 16 | slot << 3;
 
         for (u32 i = 0; i < functions; i++) {
-            u32 id = segment << 16 | slot << 3 | i, ids = read(a, id, PCI_REG_VENDOR, 4);
+            u32 id = begin | i, ids = read(a, id, PCI_REG_VENDOR, 4);
 
             if ((ids & 0xffff) == 0xffff || ids == 0) continue;
             if (i == 0 && (read(a, id, PCI_REG_HEADER, 1) & HEADER_MULTI)) functions = 8;
+            if (i == 0 && has_whole_bus(a, id)) functions = 256;
             if (*count < max) read_function(a, id, &out[*count]);
             ++*count;
         }
+        if (functions == 256) slot += 31;
     }
     return *count > max ? -E_NOMEM : 0;
 }
@@ -248,12 +258,18 @@ static bool join(struct pci_function *a, struct pci_function *b) {
     return true;
 }
 
+/* Below a port is one device, whose functions may have any number (ARI). */
+static bool same_device(const struct pci_function *a, const struct pci_function *b, const struct pci_function *above) {
+    return a->id >> 3 == b->id >> 3 || (above && a->ari && b->ari && a->id >> 8 == b->id >> 8);
+}
+
 static bool together(const struct pci_function *functions, u32 count, const struct pci_function *a,
                      const struct pci_function *b) {
     const struct pci_function *above = pci_parent(functions, count, a);
 
     /* SR-IOV 1.1, Access Control Services: functions that reach virtual ones by themselves must have ACS. */
-    if (a->id >> 3 == b->id >> 3 && !a->virtual && !b->virtual) return !a->acs || !b->acs;
+    if (same_device(a, b, above) && !a->virtual && !b->virtual && (!a->acs || !b->acs)) return true;
+    if (a->id >> 3 == b->id >> 3 && !a->virtual && !b->virtual) return false;
     if (above == b) return !isolates(b);
     /* One bus below a bridge: the bridge speaks for all, and they hear each other. */
     return above && PCI_BUS(a->id) == PCI_BUS(b->id) && a->id >> 16 == b->id >> 16 && !isolates(above);

@@ -113,9 +113,9 @@ struct pci_function {
     u16 msix_entries;
     u8 msix_bar, msix_pba_bar; /* BAR numbers */
     u32 msix_offset, msix_pba_offset;
-    u16 control, control2; /* Device Control and Device Control 2, as the firmware left them */
-    u8 pcie_type;          /* device/port type; PCI Express Base 4.0, PCI Express Capabilities Register */
-    bool flr;
+    u16 control, control2;    /* Device Control and Device Control 2, as the firmware left them */
+    u8 pcie_type;             /* device/port type; PCI Express Base 4.0, PCI Express Capabilities Register */
+    bool flr, flr_by_af, ari; /* by_af: by Advanced Features, and not by PCI Express */
     bool virtual; /* its ids and BARs are those of `physical`, which enabled it: its own registers do not hold them */
     u32 physical; /* identity */
     struct pci_vfs vfs; /* of a virtual function: only the number, its physical one's */

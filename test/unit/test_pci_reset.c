@@ -20,6 +20,7 @@
 #define MSI      0x70u
 #define MSIX     0x88u
 #define ACS      0x98u
+#define AF       0x80u
 #define SRIOV    0xa0u
 #define RBAR     0xa0u /* of the one below a bridge */
 
@@ -82,6 +83,7 @@ void fake_port_out(u16 port, u32 size, u32 value) {
     if (i == AT_BELOW && offset == RBAR + 8) set(i, PCI_REG_BAR0, 4, 0);
     set(i, offset, size, value);
     if (i == AT_PHYSICAL && offset == PCIE + PCI_PCIE_CONTROL && (value & PCIE_START_FLR)) reset_space(i);
+    if (i == AT_BELOW && offset == AF + AF_CONTROL && (value & 1)) reset_space(i);
     if (i == AT_BRIDGE && offset == PCI_REG_BRIDGE_CONTROL && (value & BUS_RESET)) reset_space(AT_BELOW);
 }
 
@@ -170,6 +172,23 @@ static void test_busy(void **unused) {
     assert_int_equal(-E_TIMEOUT, pci_reset(&below, &bridge));
     assert_in_range(waited, READY_US, 2 * READY_US);
     assert_int_equal(0, see(AT_BELOW, PCI_REG_BAR0, 4)); /* left alone */
+}
+
+/* Advanced Features, of a function whose PCI Express has no such reset; first comes what it still waits for. */
+static void has_got_all(void) { set(AT_BELOW, AF + AF_STATUS, 1, 0); }
+
+static void test_advanced_features(void **unused) {
+    (void)unused;
+    below.af = AF;
+    below.flr = below.flr_by_af = true;
+    set(AT_BELOW, AF + AF_STATUS, 1, AF_PENDING);
+    on_wait = has_got_all;
+    assert_int_equal(0, pci_reset(&below, NULL));
+    assert_int_equal(1, spaces[AT_BELOW].resets);
+    assert_int_equal(STEP_US + RESET_US, waited);
+    set(AT_BELOW, AF + AF_STATUS, 1, AF_PENDING); /* that never ends */
+    assert_int_equal(0, pci_reset(&below, NULL));
+    assert_int_equal(2, spaces[AT_BELOW].resets);
 }
 
 /* --- virtual functions --- */
@@ -292,9 +311,13 @@ static void test_other_device(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_bus, begin),          cmocka_unit_test_setup(test_physical, begin),
-        cmocka_unit_test_setup(test_busy, begin),         cmocka_unit_test_setup(test_use_waits, begin),
-        cmocka_unit_test_setup(test_virtual, begin),      cmocka_unit_test_setup(test_reset_waits, begin),
+        cmocka_unit_test_setup(test_bus, begin),
+        cmocka_unit_test_setup(test_physical, begin),
+        cmocka_unit_test_setup(test_busy, begin),
+        cmocka_unit_test_setup(test_use_waits, begin),
+        cmocka_unit_test_setup(test_virtual, begin),
+        cmocka_unit_test_setup(test_reset_waits, begin),
+        cmocka_unit_test_setup(test_advanced_features, begin),
         cmocka_unit_test_setup(test_other_device, begin),
     };
 
