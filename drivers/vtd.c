@@ -164,7 +164,9 @@ static const char *set_up(u32 *at) {
         lack = check_unit(&units[*at], &caps, &ecaps);
         if (lack) return lack;
     }
-    tables = caps & CAP_LEVELS_4 ? &pt_vtd : &pt_vtd_39;
+    tables = !(caps & CAP_LEVELS_4) ? (ecaps & ECAP_SNOOP ? &pt_vtd_39_snoop : &pt_vtd_39)
+             : ecaps & ECAP_SNOOP   ? &pt_vtd_snoop
+                                    : &pt_vtd;
     leaf = !(caps & CAP_PAGES_2M) ? 1 : caps & CAP_PAGES_1G ? 3 : 2;
     remaps = dmar.interrupts && ecaps & ECAP_INTERRUPTS;
     eim = remaps && env.x2apic && ecaps & ECAP_EIM;

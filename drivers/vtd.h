@@ -23,6 +23,7 @@ enum { VTD_FSTS = 0x34, VTD_PMEN = 0x64, VTD_IQT = 0x88, VTD_IQA = 0x90, VTD_IRT
 #define ECAP_QUEUE             BIT(1)
 #define ECAP_INTERRUPTS        BIT(3)
 #define ECAP_EIM               BIT(4)
+#define ECAP_SNOOP             BIT(7) /* leaves may overrule a device that would not look into caches */
 
 /* Global Command and Status Registers: the same bits. */
 #define GCMD_TE    0x80000000u

@@ -51,6 +51,7 @@
 /* VT-d 4.1, Second-Stage Paging Entries. */
 #define VTD_READ  BIT(0)
 #define VTD_WRITE BIT(1)
+#define VTD_SNOOP BIT(11)
 
 /* AMD I/O Virtualization Technology (IOMMU) Specification (48882), I/O Page Tables for Host Translations. */
 #define AMDVI_PRESENT    BIT(0)
@@ -99,14 +100,16 @@ const struct pt_format pt_npt = {
     .denies = PTE_NO_EXECUTE,
 };
 
-/* DMA executes nothing, and is coherent as the device says. */
-#define VTD_FORMAT(name_, levels_)                                                                                     \
+/* DMA executes nothing. It is coherent as the device says, or always, where a unit has snoop control. */
+#define VTD_FORMAT(name_, levels_, cached_)                                                                            \
     {                                                                                                                  \
         .name = (name_), .levels = (levels_), .present = VTD_READ | VTD_WRITE, .table = VTD_READ | VTD_WRITE,          \
-        .right = {VTD_READ, VTD_WRITE},                                                                                \
+        .cached = (cached_), .right = {VTD_READ, VTD_WRITE},                                                           \
     }
-const struct pt_format pt_vtd = VTD_FORMAT("vt-d", LEVELS);
-const struct pt_format pt_vtd_39 = VTD_FORMAT("vt-d 39", LEVELS - 1);
+const struct pt_format pt_vtd = VTD_FORMAT("vt-d", LEVELS, 0);
+const struct pt_format pt_vtd_39 = VTD_FORMAT("vt-d 39", LEVELS - 1, 0);
+const struct pt_format pt_vtd_snoop = VTD_FORMAT("vt-d snoop", LEVELS, VTD_SNOOP);
+const struct pt_format pt_vtd_39_snoop = VTD_FORMAT("vt-d 39 snoop", LEVELS - 1, VTD_SNOOP);
 
 /* Where memory is cached, "force coherent" overrules the device. */
 const struct pt_format pt_amdvi = {

@@ -23,7 +23,7 @@ extern const struct pt_format pt_ept;  /* SDM Vol 3C, EPT Paging-Structure Entri
 extern const struct pt_format pt_npt;  /* APM Vol 2, Nested Paging; user bit always set */
 
 /* VT-d 4.1, Second-Stage Paging Entries; no right to execute. For units with 48 address bits, and with 39. */
-extern const struct pt_format pt_vtd, pt_vtd_39;
+extern const struct pt_format pt_vtd, pt_vtd_39, pt_vtd_snoop, pt_vtd_39_snoop;
 extern const struct pt_format pt_amdvi; /* 48882, I/O Page Tables for Host Translations; no right to execute */
 
 /* Where table pages come from and how they are reached. alloc: one zeroed 4 KiB page; returns 0 or

@@ -21,7 +21,7 @@ EDUS = 16
 FIRST = 4  # device number of the first one
 IOMMUS = {
     "amd": ["-device", "amd-iommu,intremap=on"],
-    "intel": ["-device", "intel-iommu,intremap=on,aw-bits=48,caching-mode=on"],
+    "intel": ["-device", "intel-iommu,intremap=on,aw-bits=48,caching-mode=on,snoop-control=on"],
 }
 # What the emulator lets pass where hardware would not (docs/emulators.md), so nothing of Mullion can be seen there.
 LEFT_OUT = {

@@ -34,7 +34,8 @@ struct world {
 };
 
 static struct world w;
-static const struct pt_format *const formats[] = {&pt_host, &pt_ept, &pt_npt, &pt_vtd, &pt_vtd_39, &pt_amdvi};
+static const struct pt_format *const formats[] = {&pt_host,   &pt_ept,   &pt_npt,       &pt_vtd,
+                                                  &pt_vtd_39, &pt_amdvi, &pt_vtd_snoop, &pt_vtd_39_snoop};
 
 static int pool_alloc(void *ctx, hpa_t *page) {
     struct pool *p = ctx;
@@ -69,12 +70,13 @@ struct walked {
     enum memory_type memtype;
 };
 
-static bool is_vtd(void) { return w.pt.format == &pt_vtd || w.pt.format == &pt_vtd_39; }
+static bool snoops(void) { return w.pt.format == &pt_vtd_snoop || w.pt.format == &pt_vtd_39_snoop; }
+static bool is_vtd(void) { return w.pt.format == &pt_vtd || w.pt.format == &pt_vtd_39 || snoops(); }
 
 static bool is_amdvi(void) { return w.pt.format == &pt_amdvi; }
 
 /* How many address bits a guest's table has. */
-static u32 width(void) { return w.pt.format == &pt_vtd_39 ? 39 : 48; }
+static u32 width(void) { return w.pt.format->levels == 3 ? 39 : 48; }
 
 /* Rights and type of one entry, and that its reserved bits are clear. */
 static u32 entry_rights(u64 entry, bool leaf, enum memory_type *memtype) {
@@ -86,8 +88,10 @@ static u32 entry_rights(u64 entry, bool leaf, enum memory_type *memtype) {
         *memtype = (entry >> 3 & 7) == 6 ? MEM_WB : MEM_UC;
         return (u32)(entry & 7); /* the bits of enum region_rights */
     }
-    if (is_vtd()) { /* neither right to execute nor memory type */
-        REQUIRE((entry & 0xfff0000000000f7cull) == 0 && (leaf || !(entry & BIT(7))));
+    if (is_vtd()) { /* no right to execute, and a memory type only with snoop control */
+        REQUIRE((entry & 0xfff000000000077cull) == 0 && (leaf || !(entry & BIT(7))));
+        REQUIRE(!(entry & BIT(11)) || (leaf && snoops()));
+        if (snoops()) *memtype = entry & BIT(11) ? MEM_WB : MEM_UC;
         return (u32)(entry & 3);
     }
     if (is_amdvi()) { /* no right to execute */
@@ -151,7 +155,7 @@ static void check_address(u64 va) {
     REQUIRE(found.at.v == r->at + (va - r->va) && found.at.v == walked.at);
     REQUIRE(found.rights == rights);
     REQUIRE(walked.rights == (w.pt.format == &pt_npt ? rights | RIGHT_USER : rights));
-    REQUIRE(is_vtd() || walked.memtype == r->memtype);
+    REQUIRE((is_vtd() && !snoops()) || walked.memtype == r->memtype);
 }
 
 static void check_range(const struct range *r) {

@@ -104,6 +104,22 @@ static void test_common(void **state) {
     assert_int_equal(1, vtd_ops.max_leaf());
 }
 
+/* Devices do not get past the caches where every unit can see to that: bit 11 of leaves, else reserved. */
+static void test_snoop(void **state) {
+
+    (void)state;
+    for (u32 i = 0; i < 4; i++) {
+        fill_table(1);
+        machines[0].ecap |= ECAP_SNOOP;
+        if (i & 1) machines[1].ecap |= ECAP_SNOOP;
+        if (i & 2) machines[1].cap &= ~CAP_LEVELS_4;
+        assert_int_equal(0, setup());
+        assert_int_equal(i & 2 ? 3 : 4, vtd_ops.tables()->levels);
+        assert_int_equal(i & 1 ? BIT(11) : 0, vtd_ops.tables()->cached);
+        assert_int_equal(0, vtd_ops.tables()->table & BIT(11));
+    }
+}
+
 static void test_no_interrupt_remapping(void **state) {
     struct msi_message m;
 
@@ -412,6 +428,7 @@ int main(void) {
         cmocka_unit_test(test_left_on),
         cmocka_unit_test(test_capabilities),
         cmocka_unit_test(test_common),
+        cmocka_unit_test(test_snoop),
         cmocka_unit_test(test_no_interrupt_remapping),
         cmocka_unit_test(test_attach),
         cmocka_unit_test(test_refused),
