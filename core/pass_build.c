@@ -121,7 +121,7 @@ static void allocate(struct partition *p, u8 owner, u32 count, u32 irqs) {
     }
 }
 
-/* Where the guest finds each BAR at start. I/O ports stay where they are; memory is packed, each BAR aligned to
+/* Where the guest finds each BAR at start. I/O ports begin where they are; memory is packed, each BAR aligned to
  * what the guest sees as its size. */
 static int place_bars(struct partition *p, char *why, size_t why_size) {
     struct passthrough *t = p->pci;
@@ -233,7 +233,7 @@ static int open_dma(struct partition *p, char *why, size_t why_size) {
     return error ? error : prepare_all(p, why, why_size);
 }
 
-/* I/O BARs are where they are on the machine: the bitmap knows no other address. */
+/* I/O BARs are open where they are on the machine: the bitmap knows no other address. */
 static void open_ports(struct partition *p) {
     for (u32 i = 0; i < p->pci->count; i++)
         for (u32 bar = 0; bar < PCI_BARS; bar++) {

@@ -102,6 +102,7 @@ static void place(void *ctx, u32 f, u32 bar, u64 at) {
     struct pass_function *fn = &t->functions[f];
     const struct pci_bar *b = pass_bar(fn->real, bar);
 
+    if (b->io) fn->wanted[bar] = at; /* for passthrough_port_in; where it is on the machine, it stays open */
     if (!is_memory(b) || fn->wanted[bar] == at) return;
     fn->wanted[bar] = at;
     if (fn->placed[bar] != NEVER) {
@@ -187,6 +188,37 @@ bool passthrough_write(struct partition *p, u64 at, u32 size, u32 value) {
         if (size == 4) *(volatile u32 *)real = value;
     }
     return true;
+}
+
+/* --- ports of I/O BARs that were moved --- */
+
+/* The machine's port, or 0: the guest has no BAR there, or one that is closed to it. */
+static u16 moved_port(const struct passthrough *t, u16 port, u32 size) {
+    for (u32 i = 0; t && port >= PASS_IO_LOWEST && i < t->count; i++)
+        for (u32 bar = 0; bar < PCI_BARS; bar++) {
+            const struct pci_bar *b = &t->functions[i].real->bars[bar];
+            u64 at = t->functions[i].wanted[bar];
+
+            if (!b->bytes || !b->io || at == NEVER || port < at || port + size > at + b->bytes) continue;
+            return b->base < PASS_IO_LOWEST ? 0 : (u16)(b->base + port - at);
+        }
+    return 0;
+}
+
+bool passthrough_port_in(struct partition *p, u16 port, u32 size, u32 *value) {
+    u16 real = moved_port(p->pci, port, size);
+
+    if (real) *value = size == 1 ? inb(real) : size == 2 ? inw(real) : inl(real);
+    return real;
+}
+
+bool passthrough_port_out(struct partition *p, u16 port, u32 size, u32 value) {
+    u16 real = moved_port(p->pci, port, size);
+
+    if (real && size == 1) outb(real, (u8)value);
+    if (real && size == 2) outw(real, (u16)value);
+    if (real && size == 4) outl(real, value);
+    return real;
 }
 
 void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at, u64 bytes, enum memory_type memtype),

@@ -80,6 +80,11 @@ void passthrough_line_ended(struct partition *p, u32 pin);
  * lock held. */
 bool passthrough_read(struct partition *p, u64 at, u32 size, u32 *value);
 bool passthrough_write(struct partition *p, u64 at, u32 size, u32 value);
+/* Ports of an I/O BAR that the guest has moved; the others are open to it. False: it has put none there. Board lock
+ * held.
+ */
+bool passthrough_port_in(struct partition *p, u16 port, u32 size, u32 *value);
+bool passthrough_port_out(struct partition *p, u16 port, u32 size, u32 value);
 /* Calls for all machine memory that p's cores need for its functions: this structure, configuration space, MSI-X
  * tables. */
 void passthrough_pages(const struct partition *p, void (*map)(void *ctx, u64 at, u64 bytes, enum memory_type memtype),

@@ -1,4 +1,4 @@
-/* A partition's PCI bus as a guest finds it: names every function, moves memory BARs and looks where the registers
+/* A partition's PCI bus as a guest finds it: names every function, moves BARs and looks where the registers
  * answer, writes to functions that are not there and to extended space, and drives two small devices: QEMU's edu and
  * Intel's 82540EM. Prints one line per check. Options: dma (edu), rounds= interrupts of each kind (20), fresh (82540EM:
  * nothing is left of an earlier run), brief: leaves functions alone that are not there, loop: resets the partition once
@@ -12,11 +12,13 @@
 #define DATA        0xcfc
 #define ECAM        0xfe900000u /* its address in the partition's MCFG */
 #define FREE_SPACE  0xd8000000u /* of the PCI window: BARs are moved here */
+#define FREE_PORTS  0x9000u
 #define LINE_VECTOR 0x60
 #define MSI_VECTOR  0x61
 #define WAIT_US     2000000
 #define EDU         0x11e81234u
 #define E1000       0x100e8086u
+#define NE2000      0x802910ecu
 
 #define EDU_ID      0x00
 #define EDU_INVERT  0x04
@@ -218,6 +220,30 @@ static void check_over_memory(u32 slot) {
     check("over-memory", slot, changed == 0 && answers(old & ~0xfu) && lapic_id() == this_cpu()->apic_id, changed);
 }
 
+/* An I/O BAR moves: an NE2000's Boundary Pointer (register 3 of page 0), which holds what is written, answers there. */
+static void check_port_move(u32 slot) {
+    u32 bar = PCI_REG_BAR0;
+    u16 old, new = FREE_PORTS;
+    bool here, there, off, back;
+
+    while (bar < PCI_REG_BAR0 + 4 * PCI_BARS && !(get(slot, bar) & 1)) bar += 4;
+    old = get(slot, bar) & 0xfffc;
+    command(slot, PCI_COMMAND_IO);
+    out8(old, 0x21); /* stopped, page 0 */
+    out8(old + 3, 0x4c);
+    here = in8(old + 3) == 0x4c && in8(new + 3) == 0xff;
+    put(slot, bar, new);
+    there = in8(new + 3) == 0x4c;
+    out8(new + 3, 0x4d);
+    there &= in8(new + 3) == 0x4d;
+    command(slot, 0);
+    off = in8(new + 3) == 0xff;
+    put(slot, bar, old);
+    command(slot, PCI_COMMAND_IO);
+    back = in8(old + 3) == 0x4d && in8(new + 3) == 0xff;
+    check("port-move", slot, here && there && off && back, here | there << 1 | off << 2 | back << 3);
+}
+
 /* --- interrupts --- */
 
 static u32 raised(void) { return is_edu ? mmio_read32(registers + 0x24) : mmio_read32(registers + E1000_ICR); }
@@ -361,6 +387,7 @@ void guest_main(void) {
     for (u32 slot = 1; slot < 32; slot++) {
         u32 ids = get(slot, 0);
 
+        if (ids == NE2000) check_port_move(slot);
         if (ids != EDU && ids != E1000) continue;
         is_edu = ids == EDU;
         line_count = msi_count = 0;

@@ -235,6 +235,21 @@ def test_unprotected_vmx(boot, guest):
     assert_all_ended(machine)
 
 
+BOCHS_NE2000 = """\
+pci: enabled=1, chipset=i440fx, slot1=ne2k
+ne2k: mac=52:54:00:12:34:57, ethmod=null, ethdev=none
+"""
+
+
+def test_port_move(boot, guest, vendor):
+    """An I/O BAR of an NE2000 answers where the guest has moved it."""
+    extra = IOMMUS["amd"] + ["-device", "ne2k_pci,addr=5"] if vendor == "svm" else BOCHS_NE2000
+    more = "" if vendor == "svm" else 'dma = "unprotected"'
+    machine = boot(bus("one", 0, ["10ec:8029"], more=more), {"pci.elf": guest("pci.elf")}, cpus=1, extra=extra)
+    assert_checked(machine, "one", {"host-bridge", "foreign-reads", "foreign-writes", "ecam", "port-move"})
+    assert_all_ended(machine)
+
+
 # --- what is refused
 
 def refused(machine, what):

@@ -19,6 +19,7 @@
 struct fake_iommu fake_iommu;
 struct fake_line fake_lines[FAKE_LINES];
 char fake_done[4096];
+u8 fake_ports[32];
 static struct fake_function functions[FAKE_FUNCTIONS];
 static u32 count, address;
 
@@ -157,6 +158,12 @@ u32 fake_port_in(u16 port, u32 size) {
     u32 offset = (address & 0xfc) + (port & 3);
     const struct fake_function *f = fake_pci_at(address >> 8 & 0xffff);
 
+    if (port >= FAKE_PORTS && port + size <= FAKE_PORTS + sizeof(fake_ports)) {
+        u32 value = 0;
+
+        memcpy(&value, &fake_ports[port - FAKE_PORTS], size);
+        return value;
+    }
     if ((port & ~3u) != 0xcfc || !(address & 0x80000000) || offset + size > PCI_CONFIG_BYTES) abort();
     return (f && !f->dead ? fake_pci_get(f, offset, size) : ~0u) & (0xffffffffu >> (32 - 8 * size));
 }
@@ -166,6 +173,8 @@ void fake_port_out(u16 port, u32 size, u32 value) {
 
     if (port == 0xcf8 && size == 4)
         address = value;
+    else if (port >= FAKE_PORTS && port + size <= FAKE_PORTS + sizeof(fake_ports))
+        memcpy(&fake_ports[port - FAKE_PORTS], &value, size);
     else if ((port & ~3u) != 0xcfc || !(address & 0x80000000))
         abort();
     else if (f && !f->dead)

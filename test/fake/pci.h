@@ -76,6 +76,10 @@ struct fake_route *fake_route_of(u32 id, u32 index);
 /* The function sends this message: through the IOMMU if that remaps. Returns the vector, or 0: refused. */
 u8 fake_pci_deliver(u64 address, u32 data, u32 *apic);
 
+/* Ports that hold what is written. */
+#define FAKE_PORTS 0xc000u
+extern u8 fake_ports[32];
+
 /* For test/fake/core/base/cpu.h. */
 u32 fake_port_in(u16 port, u32 size);
 void fake_port_out(u16 port, u32 size, u32 value);

@@ -108,6 +108,53 @@ static void test_tables(void **state) {
     assert_boots();
 }
 
+/* --- I/O BARs --- */
+
+static void with_ports(void) { fake_pci_bar(fake_pci_at(NIC), 3, sizeof(fake_ports), 1, FAKE_PORTS); }
+static void set_nic(u32 offset, u32 size, u32 value) {
+    partition_memory_write(fake_partition(0)->vcpus[0], GUEST_ECAM_BASE + (1 << 15) + offset, size, value);
+}
+/* The guest moves one about: it answers there while it is decoded, and nobody else's ports are reached. */
+static void move_ports(void) {
+    struct vcpu *v = fake_partition(0)->vcpus[0];
+
+    fake_on_core(1);
+    memset(fake_ports, 0x11, sizeof(fake_ports));
+    set_nic(PCI_REG_BAR0 + 12, 4, 0xd000);
+    partition_port_out(v, 0xd003, 1, 0x5a); /* not decoded */
+    MUST(partition_port_in(v, 0xd003, 1) == 0xff && fake_ports[3] == 0x11);
+    set_nic(PCI_REG_COMMAND, 2, PCI_COMMAND_IO);
+    partition_port_out(v, 0xd003, 1, 0x5a);
+    partition_port_out(v, 0xd01c, 4, 0x12345678);
+    partition_port_out(v, 0xd004, 2, 0xabcd);
+    MUST(fake_ports[3] == 0x5a && fake_ports[4] == 0xcd && fake_ports[5] == 0xab && fake_ports[28] == 0x78);
+    MUST(partition_port_in(v, 0xd003, 2) == 0xcd5a && partition_port_in(v, 0xd01c, 4) == 0x12345678);
+    MUST(partition_port_in(v, 0xd01e, 4) == 0xffffffff && partition_port_in(v, 0xcfff, 1) == 0xff);
+    MUST(partition_port_in(v, 0xd020, 1) == 0xff);
+    set_nic(PCI_REG_BAR0 + 12, 4, 0xffff); /* its size is asked for */
+    MUST(partition_port_in(v, 0xd003, 1) == 0xff && partition_port_in(v, 0xffe3, 1) == 0x5a);
+    set_nic(PCI_REG_BAR0 + 12, 4, 0x60); /* over the PC's own */
+    MUST(partition_port_in(v, 0x64, 1) != fake_ports[4]);
+    set_nic(PCI_REG_BAR0 + 12, 4, 0xd000);
+    set_nic(PCI_REG_COMMAND, 2, 0);
+    MUST(partition_port_in(v, 0xd003, 1) == 0xff);
+}
+static void low_ports(void) { fake_pci_bar(fake_pci_at(NIC), 3, 32, 1, 0xc00); } /* closed */
+static void move_low_ports(void) {
+    fake_on_core(1);
+    set_nic(PCI_REG_BAR0 + 12, 4, 0xd000);
+    set_nic(PCI_REG_COMMAND, 2, PCI_COMMAND_IO);
+    MUST(partition_port_in(fake_partition(0)->vcpus[0], 0xd003, 1) == 0xff);
+}
+
+static void test_ports(void **state) {
+    (void)state;
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = with_ports, .after = move_ports);
+    assert_boots();
+    BOOT(ONE("pci = [\"00:03.0\"]") TWO(""), .before = low_ports, .after = move_low_ports);
+    assert_boots();
+}
+
 /* --- virtual functions --- */
 
 #define ECAM     MIB(41)
@@ -388,6 +435,7 @@ int main(void) {
         cmocka_unit_test(test_resets),      cmocka_unit_test(test_tables),        cmocka_unit_test(test_unprotected),
         cmocka_unit_test(test_faults),      cmocka_unit_test(test_stop_on_fault), cmocka_unit_test(test_virtual),
         cmocka_unit_test(test_unreachable), cmocka_unit_test(test_stuck),         cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_ports),
     };
 
     return cmocka_run_group_tests_name("core pci start", tests, NULL, NULL);
