@@ -11,7 +11,7 @@ pytestmark = pytest.mark.only_svm
 # Address of a message, in VT-d's format (VT-d 4.1, Interrupt Requests in Remappable Format), the entry that it names, and
 # why it is refused (VT-d 4.1, Interrupt Remapping Fault Conditions): another function's entry, here pin 4's of the I/O APIC,
 # an empty one, one behind the end of the table.
-FORGED = [(0xfee00010 | 4 << 5, 4, 0x26), (0xfee00010 | 200 << 5, 200, 0x22), (0xfee00010 | 2000 << 5, 2000, 0x21)]
+FORGED = [(0xfee00010 | 4 << 5, 4, 0x26), (0xfee00010 | 200 << 5, 200, 0x22), (0xfee00010 | 20000 << 5, 20000, 0x21)]
 EDU_RAISE = 0x60
 
 
