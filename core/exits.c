@@ -16,8 +16,6 @@
 #define REG_DX 2
 #define REG_BX 3
 
-#define DR7_ENABLED 0xffu /* L0, G0 to L3, G3 */
-
 /* Ends the instruction that exited: by the hardware's length, or by decoding, which may raise the guest's fault
  * instead. */
 static inline void skip(struct vcpu *v, const struct vm_exit *exit) {
@@ -67,9 +65,9 @@ static void on_hlt(struct vcpu *v, const struct vm_exit *exit) {
 
 /* SDM Vol 3B, Debug Address Registers and Debug Control Register: breakpoint n is on I/O if R/Wn is 2, which CR4.DE
  * allows; LENn 2 are eight bytes. It is a trap. Behind the skip; the guest's address registers are in place. */
-static __attribute__((noinline)) void meet_breakpoints(struct vcpu *v, u64 dr7, u16 port, u32 size) {
+static __attribute__((noinline)) void meet_breakpoints(struct vcpu *v, u16 port, u32 size) {
     const u64 address[4] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()};
-    u64 met = 0;
+    u64 dr7 = machine.vendor->get_reg(&v->hw, REG_DR7), met = 0;
 
     if (!(machine.vendor->get_reg(&v->hw, REG_CR4) & CR4_DE)) return;
     for (u32 n = 0; n < 4; n++) {
@@ -84,7 +82,6 @@ static __attribute__((noinline)) void meet_breakpoints(struct vcpu *v, u64 dr7, 
 
 static void on_io(struct vcpu *v, const struct vm_exit *exit) {
     u32 size = exit->io.size;
-    u64 dr7;
 
     if (exit->io.string) {
         guest_emulate(v, exit);
@@ -103,8 +100,7 @@ static void on_io(struct vcpu *v, const struct vm_exit *exit) {
         partition_port_out(v, exit->io.port, size, (u32)v->hw.gpr[REG_AX]);
     }
     skip(v, exit);
-    dr7 = machine.vendor->get_reg(&v->hw, REG_DR7);
-    if (__builtin_expect(dr7 & DR7_ENABLED, 0)) meet_breakpoints(v, dr7, exit->io.port, size);
+    if (__builtin_expect(exit->io.breakpoints, 0)) meet_breakpoints(v, exit->io.port, size);
 }
 
 static void on_rdmsr(struct vcpu *v, const struct vm_exit *exit) {

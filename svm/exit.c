@@ -46,6 +46,7 @@ static void decode_io(const struct vmcb *b, struct vm_exit *exit) {
     exit->io.in = info & IO_IN;
     exit->io.string = info & IO_STRING;
     exit->io.rep = info & IO_REP;
+    exit->io.breakpoints = (u8)b->save.dr7;
     exit->length = (u32)(b->control.exit_info_2 - b->save.rip);
 }
 

@@ -102,6 +102,7 @@ static bool decode_io(struct vcpu_hw *hw, struct vm_exit *exit) {
     exit->io.size = (u8)((q & 7) + 1);
     exit->io.in = q & BIT(3);
     exit->io.string = q & BIT(4);
+    exit->io.breakpoints = (u8)vmcs_read(VMCS_GUEST_DR7);
     exit->io.rep = q & BIT(5);
     return true;
 }

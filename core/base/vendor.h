@@ -63,6 +63,7 @@ struct vm_exit {
             u16 port;
             u8 size; /* 1, 2 or 4 */
             bool in, string, rep;
+            u8 breakpoints; /* DR7[7:0]: those that are enabled */
         } io;
         struct {
             gpa_t at;

@@ -93,7 +93,9 @@ static u8 in_byte(struct vboard *b, u16 port, u64 now) {
     switch (port) {
     case VPIC_MASTER_PORT ... VPIC_MASTER_PORT + 1:
     case VPIC_SLAVE_PORT ... VPIC_SLAVE_PORT + 1:
-    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1: look_at_pit(b, now); return vpic_read(&b->pic, port, b->host);
+    case VPIC_ELCR_PORT ... VPIC_ELCR_PORT + 1:
+        if (port % 2 == 0) look_at_pit(b, now); /* requests; the other port is the mask */
+        return vpic_read(&b->pic, port, b->host);
     case VPIT_PORT ... VPIT_CONTROL_PORT:
     case VPIT_SYSTEM_PORT:
         value = vpit_read(&b->pit, port, now);

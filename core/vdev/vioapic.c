@@ -156,8 +156,6 @@ void vioapic_set_line(struct vioapic *io, u32 pin, bool level, const struct vdev
         send(io, pin, host);
 }
 
-bool vioapic_masked(const struct vioapic *io, u32 pin) { return (io->redirection[pin] & RED_MASKED) != 0; }
-
 void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host) {
     for (u32 pin = 0; pin < VIOAPIC_PINS; pin++) {
         u64 *entry = &io->redirection[pin];

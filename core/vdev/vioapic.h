@@ -27,5 +27,5 @@ void vioapic_set_line(struct vioapic *io, u32 pin, bool level, const struct vdev
 /* The end of a level interrupt. A pci input is let go before the pin is looked at again, and the host told: its source
  * asks anew if it still wants to. */
 void vioapic_eoi(struct vioapic *io, u8 vector, const struct vdev_host *host);
-/* Is this pin masked? */
-bool vioapic_masked(const struct vioapic *io, u32 pin);
+/* Is this pin masked? 82093AA, I/O Redirection Table Registers: bit 16. */
+static inline bool vioapic_masked(const struct vioapic *io, u32 pin) { return io->redirection[pin] >> 16 & 1; }

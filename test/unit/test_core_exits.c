@@ -94,7 +94,7 @@ static void test_io(void **state) {
 
 /* SDM Vol 3B, Debug Address Registers: breakpoints on ports, of one, two, four and eight bytes. */
 static void test_io_breakpoints(void **state) {
-    const struct vm_exit two = EXIT(IO, .length = 1, .io = {.port = 0x7f, .size = 2});
+    struct vm_exit two = EXIT(IO, .length = 1, .io = {.port = 0x7f, .size = 2, .breakpoints = 0x89});
 
     (void)state;
     fake_hw.dr[0] = 0x80;
@@ -103,15 +103,16 @@ static void test_io_breakpoints(void **state) {
     f->reg[REG_CR4] |= CR4_DE;
     f->reg[REG_DR7] = 1 | BIT(3) | BIT(7) | 2u << 16 | 0xeu << 20 | 0xau << 28;
     f->reg[REG_BREAKPOINTS] = 0;
-    play_skips(EXIT(IO, .length = 1, .io = {.port = 0x84, .size = 4}), 1);
+    play_skips(EXIT(IO, .length = 1, .io = {.port = 0x84, .size = 4, .breakpoints = 0x89}), 1);
     assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
     play_skips(two, 1);
     assert_int_equal(0xb, f->reg[REG_BREAKPOINTS]);
     f->reg[REG_BREAKPOINTS] = 0;
-    f->reg[REG_DR7] &= ~(u64)0xff; /* none enabled */
+    two.io.breakpoints = 0; /* none enabled */
+    f->reg[REG_DR7] &= ~(u64)0xff;
     play_skips(two, 1);
     assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
-    f->reg[REG_DR7] |= 0xff;
+    f->reg[REG_DR7] |= two.io.breakpoints = 0xff;
     f->reg[REG_CR4] &= ~(u64)CR4_DE;
     play_skips(two, 1);
     assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
