@@ -3,7 +3,7 @@
 
 /* PS/2, Keyboard and Auxiliary Device Controller, Status Register. */
 #define STATUS_OUTPUT_FULL 0x01u
-#define STATUS_SYSTEM      0x04u /* the self test has passed */
+#define STATUS_SYSTEM      0x04u /* the command byte's bit: the self test has passed */
 #define STATUS_COMMAND     0x08u
 #define STATUS_UNLOCKED    0x10u
 #define STATUS_AUXILIARY   0x20u /* what waits comes from the mouse's side */
@@ -83,7 +83,8 @@ u8 vkbc_read(struct vkbc *k, u16 port) {
     switch (port) {
     case VKBC_PORT92: return k->port92;
     case VKBC_DATA_PORT: k->full = 0; return k->data;
-    default: return (u8)(STATUS_UNLOCKED | STATUS_SYSTEM | (k->last_command ? STATUS_COMMAND : 0) | k->full);
+    default:
+        return (u8)(STATUS_UNLOCKED | (k->control & STATUS_SYSTEM) | (k->last_command ? STATUS_COMMAND : 0) | k->full);
     }
 }
 

@@ -236,6 +236,19 @@ def sessions():
     seed("vuart", "fifo", bytes([2, 0xC1, 1, 0xF, 0x10, 0xF, 8, 0, 0xA, 0, 0xD, 0] + [0, 65] * 60 + [0xA, 0, 0x10, 0xF0] * 3
                                 + [4, 0x1F, 0, 66, 0xD, 0, 3, 0x43, 0xE, 0, 4, 3]))
     seed("vpm", "timer", bytes([1, 2, 1, 0, 0x90, 0, 0, 250, 1, 0, 1, 0, 0x94, 0, 0, 255, 1, 5, 0x34, 0, 2, 0, 6, 0]))
+    seed("vkbc", "commands", b"".join(bytes([{"c": 0, "d": 1, "p": 3, "r": 4}[what], value]) for what, value in (
+        ("c", 0xAA), ("r", 0), ("c", 0x60), ("d", 0x61), ("c", 0x20), ("r", 0), ("c", 0xA7), ("c", 0xAE), ("c", 0x20), ("r", 0),
+        ("c", 0xA8), ("c", 0xAD), ("c", 0xA9), ("r", 0), ("c", 0xAB), ("r", 0), ("c", 0xC0), ("r", 0), ("c", 0xDD), ("c", 0xD0),
+        ("r", 0), ("c", 0xDF), ("c", 0xD1), ("d", 0xDE), ("c", 0xD0), ("r", 0), ("c", 0xD2), ("d", 7), ("c", 0xD3), ("d", 8),
+        ("r", 0), ("c", 0xD4), ("d", 0xFF), ("r", 0), ("d", 0xED), ("r", 0), ("c", 0xFE), ("p", 1), ("p", 2), ("p", 3))))
+    seed("vfwcfg", "files", bytes([0x80 | 3 << 3 | 2, 4, 0, 3, 9, 60, 40, 54, 0, 79, 8, 45, 1])
+         + b"".join(bytes([1, 0, n, 0, 6, 1, 45, 0x80]) for n in range(10)) + bytes([1, 0, 4, 0] + [6, 2, 99, 0] * 5)
+         + bytes([0, 0, 0x19, 0, 0, 1, 0x19, 0, 2, 0, 7, 0, 6, 0, 3, 0, 3, 2, 0, 0, 4, 2, 4, 0, 5, 0, 0, 0]))
+    seed("vfwcfg", "none", bytes([2, 1, 0, 3, 9, 60, 40, 1, 0, 4, 0, 6, 1, 45, 0x80]))
+    seed("vpvclock", "rates", b"".join(struct.pack("<BHBQQH", 2 | n << 2 & 4 | n % 3 << 5, 7 * n, 0, hz, 5000, n) for n, hz in enumerate(
+        (1, 1000000, 999999999, 1000000000, 1000000001, 2000000001, 2000000003, 3000123457, 1 << 32, 9000000000, (1 << 64) - 1))))
+    seed("vpvclock", "places", b"".join(struct.pack("<BHBQQH", what, spot, 0, 2400000000, spot, 99) for what in (1, 2, 0xC1, 0xC2, 0xE3)
+                                         for spot in (0, 4, 12, 29, 31, 32, 36)))
     seed("vmtrr", "each", bytes([4]) + b"".join(struct.pack("<BHQ", n, 3, value) for n, value in enumerate(
         (0, 0xC06, 0x0606060606060606, 4, 5, 1, *[0] * 7, 0x80000006, 0xFF80000800, 0xFC000001, 0xFFFC000800))))
     chance = random.Random(8259)
@@ -284,6 +297,10 @@ def pci():
         seed("pci", name, bridge + header(4) + express(4, 0) + sriov)
     acs = put(1, 0x100, 0x0001000E | 0xFFC << 20) + put(1, 0xFFC, 0x0001000D)
     seed("pci", "acs-at-the-end", header(1, 1) + express(1, 4) + put(1, 0x18, 0x00010100) + acs)
+    room, far = (0x140 + 0x24, 1 << 20), (0x140 + 0x14, 1 << 16 | 128)  # a BAR's mask; stride 1, offset 128: the next bus
+    for name, head, pokes in (("root", bytes([7, 0]), ()), ("behind", bytes([3, 1]), ((room[0], 4, -room[1] & 0xFFFFFFFF),)),
+                              ("far", bytes([2, 0]), ((*far, 0),)), ("none", bytes(2), ())):
+        seed("sriov", name, head + b"".join(struct.pack("<BHII", 0, *poke) for poke in pokes))
     seed("pci", "nic", nic + header(3) + bridge + header(4))
 
     def access(what, function, register, value):

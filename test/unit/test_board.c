@@ -122,6 +122,11 @@ static void test_power(void **state) {
     assert_int_equal(POWER_OFF, f.power);
     start(&f);
     assert_int_equal(0x1c, in(&f, 0x64, 0));
+    out(&f, 0x64, 0x60, 0); /* the system flag is the command byte's */
+    out(&f, 0x60, 0x30, 0);
+    assert_int_equal(0x10, in(&f, 0x64, 0));
+    out(&f, 0x64, 0xaa, 0);
+    assert_int_equal(0x1d, in(&f, 0x64, 0));
     out(&f, 0x64, 0xfe, 0);
     assert_int_equal(POWER_RESET, f.power);
     start(&f);
