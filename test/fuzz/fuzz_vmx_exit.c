@@ -1,7 +1,7 @@
 /* The exit decoder of VMX over arbitrary VMCS fields: VMREAD is an array. Input: a byte that says whether the fields
  * are arbitrary or of the form that the manual gives them, the exit reason, then the fields. Holds: a reason that
- * exists; what the reason needs is filled and in range; only the fields that an exit may correct are written; the crash
- * report fits. */
+ * exists; what the reason needs is filled, in range, and what the manual's layout of the fields says, bit by bit; only
+ * the fields that an exit may correct are written; the crash report fits. */
 #include <string.h>
 
 #include "core/base/cpu.h"
@@ -62,11 +62,53 @@ static void fill(struct input *in, bool as_documented) {
     }
 }
 
+static u64 bits(u64 value, u32 low, u32 count) { return value >> low & ((1ull << count) - 1); }
+
+/* SDM Vol 3C, Information for VM Exits Due to Vectored Events, the interruption types, which a delivery that was cut
+ * short has as well: 0 interrupt, 2 NMI, 3 exception, 4 INT n, 5 INT1, 6 INT3 or INTO. */
+static void check_event(const struct vm_event *e, u32 info, u32 error_field, const struct vm_event *exited) {
+    static const enum event_type types[8] = {EVENT_INTERRUPT,      EVENT_EXCEPTION,      EVENT_NMI,
+                                             EVENT_EXCEPTION,      EVENT_SOFT_INTERRUPT, EVENT_SOFT_EXCEPTION,
+                                             EVENT_SOFT_EXCEPTION, EVENT_EXCEPTION};
+
+    REQUIRE(e->type == types[bits(info, 8, 3)] && e->vector == bits(info, 0, 8));
+    REQUIRE(e->has_error == bits(info, 11, 1));
+    if (e->has_error) REQUIRE(e->error == value_of(error_field));
+    if (e->type == EVENT_SOFT_EXCEPTION) REQUIRE(e->length == value_of(0x440c));
+    if (e->type == EVENT_SOFT_INTERRUPT && e != exited)
+        REQUIRE(e->length == value_of(0x440c)); /* INT n does not exit */
+}
+
+/* SDM Vol 3C, Exit Qualification for I/O Instructions. */
+static void check_io(const struct vm_exit *exit, u64 q) {
+    REQUIRE(exit->io.port == bits(q, 16, 16) && exit->io.size == bits(q, 0, 3) + 1);
+    REQUIRE(exit->io.in == bits(q, 3, 1) && exit->io.string == bits(q, 4, 1) && exit->io.rep == bits(q, 5, 1));
+}
+
+/* SDM Vol 3C, Exit Qualification for Control-Register Accesses. Type: to, from, CLTS, LMSW. */
+static void check_cr(const struct vm_exit *exit, u64 q) {
+    u64 type = bits(q, 4, 2);
+
+    REQUIRE(exit->cr.known && exit->cr.number == bits(q, 0, 4) && exit->cr.gpr == bits(q, 8, 4));
+    REQUIRE(exit->cr.write == (type != 1) && exit->cr.clts == (type == 2) && exit->cr.lmsw == (type == 3));
+    REQUIRE(exit->cr.lmsw_value == bits(q, 16, 16));
+}
+
+/* SDM Vol 3C, Exit Qualification for EPT Violations. A walk: there is a linear address, and not its translation. */
+static void check_stage2(const struct vm_exit *exit, u64 q) {
+    u32 access =
+        (bits(q, 0, 1) ? ACCESS_READ : 0u) | (bits(q, 1, 1) ? ACCESS_WRITE : 0u) | (bits(q, 2, 1) ? ACCESS_FETCH : 0u);
+
+    REQUIRE(exit->stage2.access == access && exit->stage2.at.v == value_of(0x2400));
+    REQUIRE(exit->stage2.walk == (bits(q, 7, 2) == 1));
+}
+
 static void check(const struct vcpu_hw *hw, const struct vm_exit *exit, bool core_sees, bool as_documented) {
     u32 code = (u32)value_of(0x4402);
+    u64 q = value_of(0x6400);
 
     REQUIRE(exit->reason < EXIT_REASONS && exit->code == code);
-    REQUIRE(hw->interrupted.type <= EVENT_SOFT_EXCEPTION);
+    if (hw->interrupted.type != EVENT_NONE) check_event(&hw->interrupted, (u32)value_of(0x4408), 0x440a, NULL);
     if (!(value_of(0x4408) & EVENT_INFO_VALID)) REQUIRE(hw->interrupted.type == EVENT_NONE);
     if (as_documented) REQUIRE(exit->length <= 15 && hw->interrupted.length <= 15);
     REQUIRE(core_sees || (exit->reason == EXIT_CR && exit->cr.number == 0));
@@ -74,15 +116,28 @@ static void check(const struct vcpu_hw *hw, const struct vm_exit *exit, bool cor
     if (code & ENTRY_FAILURE) REQUIRE(exit->reason == EXIT_INVALID);
     switch (exit->reason) {
     case EXIT_IO:
-        REQUIRE(code == 30);
+        REQUIRE(code == 30 && exit->length == value_of(0x440c));
+        check_io(exit, q);
         if (as_documented) REQUIRE(exit->io.size == 1 || exit->io.size == 2 || exit->io.size == 4);
         break;
     case EXIT_CR:
-        REQUIRE(code == 28 && exit->cr.known && exit->cr.number < 16 && exit->cr.gpr < 16);
+        REQUIRE(code == 28 && exit->length == value_of(0x440c));
+        check_cr(exit, q);
         if (!core_sees) REQUIRE(hw->cr0_shadow >> 32 == 0);
         break;
-    case EXIT_STAGE2: REQUIRE(code == 48 && exit->stage2.access <= 7 && exit->stage2.at.v == value_of(0x2400)); break;
-    case EXIT_EXCEPTION: REQUIRE(code == 0 && exit->event.type > EVENT_NONE); break;
+    case EXIT_STAGE2:
+        REQUIRE(code == 48);
+        check_stage2(exit, q);
+        if (value_of(0x4408) & EVENT_INFO_VALID) REQUIRE(hw->interrupted.type != EVENT_NONE);
+        break;
+    case EXIT_EXCEPTION:
+        REQUIRE(code == 0);
+        check_event(&exit->event, (u32)value_of(0x4404), 0x4406, &exit->event);
+        break;
+    case EXIT_INTERRUPT: REQUIRE(code == 1 && exit->vector == (u8)value_of(0x4404)); break;
+    case EXIT_TASK_SWITCH: /* SDM Vol 3C, Exit Qualification for Task Switches */
+        REQUIRE(code == 9 && exit->task.selector == bits(q, 0, 16) && exit->task.source == bits(q, 30, 2));
+        break;
     case EXIT_TIMER: REQUIRE(code == 52); break;
     default: break;
     }

@@ -175,7 +175,7 @@ def pagetable():
     body = (record(7, 4, 600, (0, 3), (1, 0)) + record(7, 1, 3, (8, 2), (12, 2))
             + record(3, 2, 2, (24, 4), (24, 8)) + record(1, 0, 1, (3, 9), (4, 7))
             + record(31, 0, 1, (5, 0), (2, 0)) + record(7, 0, 16, (0, 1), (0, 0)))
-    for form in range(3):
+    for form in range(6):
         seed("pagetable", f"format{form}", bytes([form, 3, 15]) + body)
 
 
