@@ -85,16 +85,19 @@ static struct partition *lay_out(struct cutter *c, const struct config_partition
     return p;
 }
 
-/* Memory for a firmware image; one that cannot have any is refused when it is loaded. Returns how many regions it adds.
- */
+/* Memory for a firmware image. Returns how many regions it adds: none if its size is one that is refused when it is
+ * loaded. */
 static int place_rom(struct partition *p, u32 regions) {
     u64 bytes = p->images->bytes;
     struct piece *piece = &p->pieces[p->piece_count];
 
-    if (bytes < PAGE_4K || bytes > GUEST_ROM_MAX ||
-        numa_place(&machine.boot->numa, machine.boot->frames, config_home_node(p->config, &machine.boot->numa), bytes,
+    if (bytes < PAGE_4K || bytes > GUEST_ROM_MAX) return 0;
+    if (numa_place(&machine.boot->numa, machine.boot->frames, config_home_node(p->config, &machine.boot->numa), bytes,
                    piece, 1) != 1)
-        return 0;
+        refuse(
+            "too little memory for the firmware of partition %s: it wants %llu KiB in one piece|give the machine more "
+            "memory or the partitions less",
+            p->config->name, (unsigned long long)bytes >> 10);
     region_add_firmware(p->regions, regions, piece->base, align_down(bytes, PAGE_4K));
     p->piece_count++;
     return 1;

@@ -102,7 +102,7 @@ struct host_acpi fake_acpi = {.ioapic_count = 1};
 u32 fake_apic_gap;
 
 enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
-    static struct boot_module modules[4];
+    static struct boot_module modules[5];
     static const struct acpi_header table;
     static struct boot_core *slots;
     volatile int why;
@@ -114,15 +114,16 @@ enum stop fake_boot(const char *config, u32 core_count, u64 ram) {
         (struct boot_module){"mullion.toml", put_module(FAKE_RAM - MIB(1), config, strlen(config)), strlen(config)};
     modules[1] = (struct boot_module){"guest", put_module(FAKE_RAM - KIB(64), code, sizeof(code)), sizeof(code)};
     modules[2] = (struct boot_module){"bad", put_module(FAKE_RAM - KIB(60), "bad", 3), 3};
+    modules[3] = (struct boot_module){"rom", put_module(FAKE_RAM - KIB(800), "", 1), KIB(512)};
     if (fake_pci_ids)
-        modules[3] = (struct boot_module){"pci.ids", put_module(FAKE_PCI_IDS_AT, fake_pci_ids, strlen(fake_pci_ids)),
+        modules[4] = (struct boot_module){"pci.ids", put_module(FAKE_PCI_IDS_AT, fake_pci_ids, strlen(fake_pci_ids)),
                                           strlen(fake_pci_ids)};
     slots = (struct boot_core *)(DIRECT_BASE + FAKE_RAM - KIB(32)); /* boot takes them from memory as well */
     for (u32 i = 0; i < core_count; i++) slots[i] = (struct boot_core){.apic_id = 2 * i + (i ? fake_apic_gap : 0)};
     fake_acpi.iommu = fake_iommu.present ? &table : NULL;
     fake_acpi.ioapics[0] = (struct host_ioapic){1, 0, 0xfec00000};
     info = (struct boot_info){.modules = modules,
-                              .module_count = fake_pci_ids ? 4 : 3,
+                              .module_count = fake_pci_ids ? 5 : 4,
                               .numa = fake_numa,
                               .acpi = &fake_acpi,
                               .cores = slots,

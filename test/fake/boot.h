@@ -15,7 +15,8 @@ extern struct boot_window fake_console[CONSOLE_WINDOWS];
 
 /* What the ACPI tables say. */
 extern struct host_acpi fake_acpi;
-/* hardware_make first. Boots with this partition file; the module `guest` is a flat image of HLTs, `bad` is none.
+/* hardware_make first. Boots with this partition file; the module `guest` is a flat image of HLTs, `rom` one
+ * for a firmware, `bad` is none.
  * ram: bytes of memory that are free. STOP_SCRIPT: every vCPU stands before its first guest instruction or sleeps. */
 enum stop fake_boot(const char *config, u32 core_count, u64 ram);
 /* The text of the module pci.ids, NULL: there is none; and where it lies. */

@@ -22,6 +22,7 @@ char fake_done[4096];
 u8 fake_ports[32];
 static struct fake_function functions[FAKE_FUNCTIONS];
 static u32 count, address;
+static void *(*take_shared)(u64 bytes);
 
 static void done(const char *what, u32 id) {
     size_t at = strlen(fake_done);
@@ -204,6 +205,7 @@ static int iommu_setup(const void *acpi, const struct iommu_env *env, char *summ
     if (!acpi || env->x2apic) abort();
     fmt(why, why_size, "the fake refuses");
     if (fake_iommu.refuse) return -E_UNSUPPORTED;
+    take_shared = env->take;
     fake_iommu.shared = env->take(PAGE_4K);
     env->registers(FAKE_REGISTERS, PAGE_4K);
     (void)env->buses(0, &first, &last);
@@ -217,6 +219,7 @@ static bool iommu_remaps(void) { return !fake_iommu.no_remapping; }
 static u32 iommu_max_apic(void) { return fake_iommu.max_apic ? fake_iommu.max_apic : ~0u; }
 static int iommu_prepare(u32 id, u32 interrupts) {
     (void)interrupts;
+    (void)take_shared(PAGE_4K); /* as both drivers do: a context table, a remapping table */
     return fake_iommu.refuse_prepare && id == fake_iommu.refuse_prepare ? fake_iommu.refusal : 0;
 }
 static void iommu_publish(void) { fake_iommu.published++; }

@@ -50,6 +50,8 @@ struct boot {
     const char *config;
     void (*before)(void), (*after)(void); /* in the child: another machine; once it runs */
     bool no_iommu;
+    u32 cores; /* 0: 2 */
+    u64 ram;   /* bytes that are free; 0: 32 MiB */
 };
 
 static struct fake_function *add(u32 id, u16 device, u64 base) {
@@ -79,7 +81,7 @@ static void in_child(const void *what, int out) {
     fake_iommu.present = !b->no_iommu;
     make_bus();
     if (b->before) b->before();
-    why = fake_boot(b->config, 2, MIB(32));
+    why = fake_boot(b->config, b->cores ? b->cores : 2, b->ram ? b->ram : MIB(32));
     if (why == STOP_SCRIPT && b->after) b->after();
     child_end(out, why);
 }
@@ -91,9 +93,9 @@ static void assert_said(const char *text) {
     if (!strstr(console, text)) fail_msg("no `%s` in: %s", text, console);
 }
 
-static void assert_boots(void) {
+static inline void assert_boots(void) {
     if (outcome != STOP_SCRIPT || strstr(console, "start:") || strstr(console, "not started"))
         fail_msg("it did not start: %s", console);
 }
 
-static void no_remapping(void) { fake_iommu.no_remapping = true; }
+static inline void no_remapping(void) { fake_iommu.no_remapping = true; }
