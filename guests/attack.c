@@ -90,12 +90,10 @@ static noreturn_fn void run_deed(const struct attempt *deed) {
 }
 
 static void run_deeds(void) {
-    u32 count = 0;
+    const u32 count = deed_count();
 
-    while (deeds[count].name) {
-        if (option_is("do", deeds[count].name)) run_deed(&deeds[count]);
-        count++;
-    }
+    for (u32 i = 0; i < count; i++)
+        if (option_is("do", deeds[i].name)) run_deed(&deeds[i]);
     if (option_is("do", "sequence")) {
         print("attack: deeds %u\n", count);
         run_deed(&deeds[second_of_day() % count]);

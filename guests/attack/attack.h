@@ -12,6 +12,8 @@ extern const struct attempt memory_attempts[], mmio_attempts[], port_attempts[],
     state_attempts[], table_attempts[], user_attempts[], apic_attempts[], storm_attempts[];
 /* These end the partition: a crash or a reset, and nothing else. */
 extern const struct attempt deeds[];
+/* How many of them make sense on this processor: the first ones. */
+u32 deed_count(void);
 
 #define FAULT(vector) BIT(vector)
 /* What an instruction that the processor does not offer may raise. */

@@ -3,12 +3,14 @@
 #include "core/base/bits.h"
 #include "guests/attack/attack.h"
 
-#define PTE    3u
-#define LARGE  0x83u
-#define WINDOW BIT(39)
-#define HIGH(name, bit)                                                                                                \
-    static void read_##name(void) { (void)*map_high(bit); }                                                            \
-    static void write_##name(void) { *map_high(bit) = ~0ull; }
+#define PTE         3u
+#define LARGE       0x83u
+#define WINDOW      BIT(39)
+#define FIRST_POWER 32
+/* Each power of two from 4 GiB to the most that a processor can have. */
+#define EACH_POWER(X)                                                                                                  \
+    X(32)                                                                                                              \
+    X(33) X(34) X(35) X(36) X(37) X(38) X(39) X(40) X(41) X(42) X(43) X(44) X(45) X(46) X(47) X(48) X(49) X(50) X(51)
 
 extern u64 boot_pml4[];
 static u64 pdpt[512], directory[512] __attribute__((aligned(4096)));
@@ -18,19 +20,26 @@ struct __attribute__((packed)) pointer {
     u64 base;
 };
 
-/* A large page over the physical address 2^bit; a bit more than the processor has is its last. */
-static volatile u64 *map_high(u32 bit) {
-    u32 width = cpuid(0x80000008, 0).eax & 0xff;
+static u32 width(void) { return cpuid(0x80000008, 0).eax & 0xff; }
 
-    directory[0] = BIT(bit < width ? bit : width - 1) | LARGE;
+/* A large page over this physical address. */
+static volatile u64 *map_page(u64 at) {
+    directory[0] = at | LARGE;
     pdpt[0] = (u64)directory | PTE;
     *(volatile u64 *)&boot_pml4[1] = (u64)pdpt | PTE;
     return (volatile u64 *)WINDOW;
 }
-HIGH(4g, 32)
-HIGH(64g, 36)
-HIGH(512g, 39)
-HIGH(top, 51)
+static volatile u64 *map_high(u32 bit) { return map_page(BIT(bit)); }
+
+#define POWER(bit)                                                                                                     \
+    static void read_##bit(void) { (void)*map_high(bit); }                                                             \
+    static void write_##bit(void) { *map_high(bit) = ~0ull; }
+EACH_POWER(POWER)
+
+/* The last there is. */
+static volatile u64 *map_top(void) { return map_page(BIT(width()) - MIB(2)); }
+static void read_top(void) { (void)*map_top(); }
+static void write_top(void) { map_top()[MIB(2) / 8 - 1] = ~0ull; }
 
 static void jump(u64 at) { __asm__ volatile("jmp *%0" ::"r"(at)); }
 static void fetch_high(void) { jump((u64)map_high(32)); }
@@ -126,12 +135,6 @@ static void reset_kbd_output(void) {
 }
 
 const struct attempt deeds[] = {
-    {"read-4g", read_4g},
-    {"write-4g", write_4g},
-    {"read-64g", read_64g},
-    {"write-64g", write_64g},
-    {"read-512g", read_512g},
-    {"write-512g", write_512g},
     {"read-top", read_top},
     {"write-top", write_top},
     {"fetch-high", fetch_high},
@@ -166,5 +169,14 @@ const struct attempt deeds[] = {
     {"reset-92", reset_92},
     {"reset-acpi", reset_acpi},
     {"reset-init", reset_init},
-    {0},
+#define LISTED(bit) {"read-power-" #bit, read_##bit}, {"write-power-" #bit, write_##bit},
+    EACH_POWER(LISTED){0},
 };
+
+/* The list ends with the last power that this processor's addresses have. */
+u32 deed_count(void) {
+    u32 count = 0;
+
+    while (deeds[count].run != read_32) count++;
+    return count + 2 * (width() - FIRST_POWER);
+}
