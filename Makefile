@@ -6,8 +6,8 @@ V       := 0
 Q       := $(if $(filter 0,$(V)),@) # V=1 shows every command
 CC      := gcc
 AR      := ar
-WARN    := -Wall -Wextra -Werror -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
-           -Wpointer-arith -Wundef -Wvla -Wframe-larger-than=2048
+WARN    := -Wall -Wextra -Werror -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+           -Wundef -Wvla -Wframe-larger-than=2048
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 # Pure code: compiled into the hypervisor, the host tools, the unit tests and the fuzzers.

@@ -399,7 +399,7 @@ static bool next_event(struct unit *u, struct iommu_fault *out) {
         if (low >> EVENT_CODE != EVENT_ILLEGAL_COMMAND && low >> EVENT_CODE != EVENT_COMMAND_ERROR) return true;
     }
     if (reg_read(u, REG_STATUS) & STATUS_OVERFLOW) { /* 48882, Event Log Restart Procedure */
-        reg_write(u, REG_CONTROL, (u->control | CONTROL_ENABLE) & ~CONTROL_EVENT_LOG);
+        reg_write(u, REG_CONTROL, (u->control | CONTROL_ENABLE) & ~(u64)CONTROL_EVENT_LOG);
         reg_write(u, REG_STATUS, STATUS_OVERFLOW);
         reg_write(u, REG_CONTROL, u->control | CONTROL_ENABLE);
     }

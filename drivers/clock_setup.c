@@ -37,7 +37,7 @@ static u64 pit_now(const struct host_acpi *acpi) {
     return 0xffff - value;
 }
 static void pit_start(void) {
-    outb(0x61, (inb(0x61) & ~2) | 1);
+    outb(0x61, (inb(0x61) & 0xfd) | 1);
     outb(0x43, 0xb0);
     outb(0x42, 0xff);
     outb(0x42, 0xff);

@@ -108,7 +108,7 @@ $(O)/analyse/cppcheck: $(ANALYSED)
 # Locks: each that is taken is given back, on every path (core/base/spinlock.h).
 $(O)/analyse/sparse: $(ANALYSED) core/base/spinlock.h
 	@mkdir -p $(@D)
-	$(Q)for f in $(ANALYSED); do sparse -std=gnu11 -Wno-cast-truncate -ffreestanding -DMULLION_VERSION='""' -I. $$f; done >$@.log 2>&1
+	$(Q)for f in $(ANALYSED); do sparse -std=gnu11 -ffreestanding -DMULLION_VERSION='""' -I. $$f; done >$@.log 2>&1
 	@! grep . $@.log && touch $@
 $(O)/analyse/%.gcc: %.c
 	@mkdir -p $(@D)

@@ -34,7 +34,7 @@ static bool take_digits(struct word w, u32 base, u64 most, u32 *out) {
 
     if (w.length == 0) return false;
     for (size_t i = 0; i < w.length; i++) {
-        int digit = digit_of(w.text[i], base);
+        int digit = digit_of(w.text[i], (int)base);
 
         if (digit < 0) return false;
         value = value * base + (u32)digit;

@@ -147,7 +147,7 @@ static int write_zero_page(const struct gmem *mem, const struct image_request *r
 
     memcpy(zp + HDR_SETUP_SECTS, (const u8 *)request->kernel + HDR_SETUP_SECTS, s->header_end - HDR_SETUP_SECTS);
     zp[HDR_TYPE_OF_LOADER] = 0xff; /* a loader without a number of its own */
-    zp[HDR_LOADFLAGS] &= (u8)~CAN_USE_HEAP;
+    zp[HDR_LOADFLAGS] = (u8)(zp[HDR_LOADFLAGS] & ~CAN_USE_HEAP);
     load_store(zp + HDR_CODE32_START, kernel, 4);
     load_store(zp + HDR_RAMDISK_IMAGE, initrd, 4);
     load_store(zp + HDR_RAMDISK_SIZE, initrd ? request->modules->bytes : 0, 4);

@@ -86,7 +86,7 @@ void vpci_cap_scan(struct vpci *p, u32 f) {
     }
     for (u32 i = 0x40 / 4; i < ARRAY_SIZE(dwords); i++) {
         if (fn->rules[i]) {
-            rule = fn->rules[i] & ~RULE_START;
+            rule = fn->rules[i] & (RULE_START - 1);
             left = dwords[i];
         } else {
             fn->rules[i] = left ? rule : RULE_REAL;

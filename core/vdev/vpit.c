@@ -176,8 +176,8 @@ static void channel_latch_count(struct vpit_channel *c, u64 clock) {
 static void channel_latch_status(struct vpit_channel *c, u64 clock) {
     if (c->status_latched) return;
     c->status_latched = true;
-    c->latched_status = (u8)((channel_out(c, clock) ? STATUS_OUT : 0) | (c->null ? STATUS_NULL : 0) | c->access << 4 |
-                             c->mode << 1 | (c->bcd ? CW_BCD : 0));
+    c->latched_status = (u8)((channel_out(c, clock) ? STATUS_OUT : 0) | (c->null ? STATUS_NULL : 0) |
+                             (u32)c->access << 4 | (u32)c->mode << 1 | (c->bcd ? CW_BCD : 0));
 }
 
 static u8 channel_read(struct vpit_channel *c, u64 clock) {

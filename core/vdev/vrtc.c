@@ -57,7 +57,7 @@ static u8 encode_hour(const struct vrtc *r, u32 hour) {
 }
 static u32 decode_hour(const struct vrtc *r, u8 value) {
     if (r->cell[RTC_B] & B_24H) return decode(r, value);
-    return decode(r, value & (u8)~HOURS_PM) % 12 + (value & HOURS_PM ? 12 : 0);
+    return decode(r, (u8)(value & ~HOURS_PM)) % 12 + (value & HOURS_PM ? 12 : 0);
 }
 
 /* 0 is Sunday, which the clock calls 1. Day 0 was a Wednesday, as 1 March 2000: 400 years are whole weeks. */
@@ -154,7 +154,7 @@ static void set_flags(struct vrtc *r, u8 flags) {
     if (r->cell[RTC_B] & r->cell[RTC_C] & (B_PIE | B_AIE | B_UIE))
         r->cell[RTC_C] |= C_IRQF;
     else
-        r->cell[RTC_C] &= (u8)~C_IRQF;
+        r->cell[RTC_C] = (u8)(r->cell[RTC_C] & ~C_IRQF);
 }
 
 /* Brings cells and flags to now. The grid of the periodic interrupt begins with a second. */
@@ -207,7 +207,7 @@ static bool is_time_cell(u32 index) {
  * Control. */
 static void write_a(struct vrtc *r, u8 value) {
     bool was_stopped = divider_stopped(r);
-    r->cell[RTC_A] = value & (u8)~A_UIP;
+    r->cell[RTC_A] = (u8)(value & ~A_UIP);
     if (was_stopped && !divider_stopped(r)) r->base = r->seen - min_u64(r->seen, NS_PER_SECOND / 2);
 }
 

@@ -155,7 +155,7 @@ void iommu_write64(u64 at, u64 value) {
     else
         f->regs[reg / 8] = value;
     if (reg == REG_COMMAND_HEAD) f->head = 0;
-    if (reg == REG_CONTROL && !f->runs_on) f->regs[REG_STATUS / 8] &= ~STATUS_RUNNING;
+    if (reg == REG_CONTROL && !f->runs_on) f->regs[REG_STATUS / 8] &= ~(u64)STATUS_RUNNING;
     if (reg == REG_COMMAND_TAIL && f->regs[REG_CONTROL / 8] & CONTROL_ENABLE &&
         f->regs[REG_CONTROL / 8] & CONTROL_COMMANDS)
         for (; f->head * 16 != value; f->head = (f->head + 1) % 256)

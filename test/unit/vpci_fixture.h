@@ -2,6 +2,7 @@
  * fuzzer of core/vdev/vpci*.c. */
 #pragma once
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/bits.h"

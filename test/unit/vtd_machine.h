@@ -11,6 +11,7 @@
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/log.h"
+#include "core/base/pci.h"
 #include "drivers/iommu_hw.h"
 #include "drivers/vtd.h"
 
@@ -100,7 +101,7 @@ u64 iommu_read64(u64 at) {
     u64 reg = at % KIB(8);
 
     if (reg >= RECORD_OFFSET) return m->records[(reg - RECORD_OFFSET) / 16][reg / 8 % 2];
-    return reg == VTD_CAP ? m->cap : reg == VTD_ECAP ? m->ecap : (abort(), 0);
+    return reg == VTD_CAP ? m->cap : reg == VTD_ECAP ? m->ecap : (abort(), 0ull);
 }
 
 u32 iommu_read32(u64 at) {
