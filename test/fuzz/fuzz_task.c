@@ -81,7 +81,7 @@ static void check_segment(const struct task_cpu *cpu, enum vcpu_seg seg) {
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     struct input in = {data, size};
     struct task_request rq = {
-        (u16)(take(&in, 1) & 0x3c), (enum task_source)take(&in, 1) & 3, 0x1234, false, 0, use_cr3};
+        (u16)(take(&in, 1) & 0x3c), (enum task_source)take(&in, 1) & 3, 0x1234, false, 0, false, use_cr3};
     const struct insn_bus bus = {.read = get, .write = put};
     struct task_cpu cpu = {.eflags = 2, .eip = 0x5555, .paging = true}, before;
     struct insn_fault fault = {0};

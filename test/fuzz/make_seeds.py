@@ -166,6 +166,8 @@ def insn():
         for i, code in enumerate((b"\x8b\x03", b"\xf3\xa4", b"\x66\xe7\x70", b"\x0f\xba\x2b\x07",
                                   b"\xf0\x0f\xb1\x0b", b"\x0f\x20\xc0", b"\xff\x33", b"\x6c")):
             seed("insn", f"m{name}_{i}", bytes([mode, len(code)]) + code + bytes(range(1, 17)))
+        for i, code in enumerate((b"\x8b\x43\x08", b"\xa4", b"\x0f\xba\x2b\x07", b"\x0f\xb1\x0b", b"\x81\x84\x8b\x78\x56\x34\x12\1\2\3\4")):
+            seed("insn_capstone", f"m{name}_{i}", bytes([mode, 0x20 if i == 2 else 0, 0x88 if i == 3 else 0]) + code + bytes(8))
 
 
 def pagetable():
