@@ -62,7 +62,8 @@ u32 partition_port_in(struct vcpu *v, u16 port, u32 size) {
     u32 value;
 
     spin_lock(&p->board_lock);
-    if (!p->pci || !passthrough_port_in(p, port, size, &value)) value = vboard_in(&p->board, port, size, vcpu_guest_ns(v));
+    if (!p->pci || !passthrough_port_in(p, port, size, &value))
+        value = vboard_in(&p->board, port, size, vcpu_guest_ns(v));
     board_unlock(v);
     return value;
 }
@@ -77,7 +78,8 @@ void partition_port_out(struct vcpu *v, u16 port, u32 size, u32 value) {
         return;
     }
     spin_lock(&p->board_lock);
-    if (!p->pci || !passthrough_port_out(p, port, size, value)) vboard_out(&p->board, port, size, value, vcpu_guest_ns(v));
+    if (!p->pci || !passthrough_port_out(p, port, size, value))
+        vboard_out(&p->board, port, size, value, vcpu_guest_ns(v));
     board_unlock(v);
     if (p->console_tx.head != before) v->console_left = true;
 }
