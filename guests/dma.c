@@ -84,6 +84,7 @@ void guest_main(void) {
     run_list(message_attempts, 0);
     run_list(bar_attempts, 0);
     run_list(config_attempts, 0);
+    run_list(pending_attempts, 0);
     print("dma: done attempts %lu blocked %lu expected %lu breaches %lu\n", tally.attempts, tally.blocked,
           tally.expected, tally.breaches);
 }

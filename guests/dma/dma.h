@@ -8,7 +8,8 @@
 #include "guests/lib/tally.h"
 
 /* Each list ends with an empty entry. */
-extern const struct attempt memory_attempts[], message_attempts[], bar_attempts[], config_attempts[];
+extern const struct attempt memory_attempts[], message_attempts[], bar_attempts[], config_attempts[],
+    pending_attempts[];
 /* A round of starts, each ended by a crash or a reset with DMA under way: how many there were is kept in a device. */
 void run_restarts(void);
 
