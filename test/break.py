@@ -184,6 +184,12 @@ BREAKS = [
      [("#define LOCAL_STACK_PAGE  4", "#define LOCAL_STACK_PAGE  2")], unit("test_core_boot")),
     ("the machine's description stays writable", HOUSE, "core/cores.c",
      [('struct machine machine __attribute__((section(".late")));', "struct machine machine;")], boot("test_shared_data")),
+    ("the IOMMU is mapped on a core without a partition", HOUSE, "core/hostspace.c",
+     [("(p && (p->pci || info->acpi->iommu))", "(p || info->acpi->iommu)")], boot("test_page_tables_with_devices and svm")),
+    ("functions of others are mapped on every core", HOUSE, "core/hostspace.c",
+     [("    passthrough_pages(p, map_for_devices, pt);",
+       "    for (u32 i = 0; i < machine.config->partition_count; i++)\n"
+       "        passthrough_pages(machine.partitions[i], map_for_devices, pt);")], boot("test_page_tables_with_devices and svm")),
     ("no SMEP", HOUSE, "core/cores.c", [("cr4 |= CR4_SMEP;", "cr4 |= 0;")], boot("test_control_registers and svm")),
     ("a period of one tick leaves no rest", FAST, "core/vcpu.c", [("rdtsc() + TIMER_REST;", "rdtsc();")], unit("test_core_events")),
     ("two partitions may have one core", OWNER, "core/config/check.c",

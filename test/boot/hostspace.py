@@ -158,6 +158,7 @@ OFFSETS = """
 #include <stdio.h>
 #include "core/local.h"
 #include "core/machine.h"
+#include "core/passthrough.h"
 #define F(s, f) printf(#s "." #f " %zu %zu\\n", offsetof(struct s, f), sizeof(((struct s *)0)->f));
 #define S(s) printf(#s " 0 %zu\\n", sizeof(struct s));
 #define D(d) printf(#d " 0 %llu\\n", (unsigned long long)(d));
@@ -169,7 +170,8 @@ int main(void) {
     F(partition, config) F(partition, hw) F(partition, pieces) F(partition, piece_count)
     F(partition, block) F(partition, block_bytes) F(partition, images) F(partition, image_count)
     F(image_module, data) F(image_module, bytes) S(image_module)
-    F(partition, vcpus) F(partition, vcpu_count)
+    F(partition, vcpus) F(partition, vcpu_count) F(partition, pci)
+    F(passthrough, block) F(passthrough, block_bytes)
     F(config_partition, name)
     F(vendor_partition, stage2_root) F(vcpu, core) F(vcpu, hw) F(vcpu_hw, block_pa) S(piece)
     F(host_acpi, lapic_address) F(host_acpi, ioapics) F(host_acpi, ioapic_count)
@@ -207,14 +209,15 @@ def symbols(image):
 
 
 class Partition:
-    """Physical ranges, as (base, bytes). controls: of each vCPU's control block."""
+    """Physical ranges, as (base, bytes). controls: of each vCPU's control block. pci: what its functions need, in a
+    list: none without functions."""
 
-    def __init__(self, name, cores, stage2, block, pieces, modules, controls):
+    def __init__(self, name, cores, stage2, block, pieces, modules, controls, pci):
         self.name, self.cores, self.stage2, self.controls = name, cores, stage2, controls
-        self.block, self.pieces, self.modules = block, pieces, modules
+        self.block, self.pieces, self.modules, self.pci = block, pieces, modules, pci
 
     def ranges(self):
-        return [self.block, *self.pieces, *self.modules]
+        return [self.block, *self.pieces, *self.modules, *self.pci]
 
 
 class Host:
@@ -302,10 +305,12 @@ class Host:
                   self._array("piece", pointer("pieces"), field("piece_count"))]
         modules = [(self._pointer("image_module", image, "data"), self._field("image_module", image, "bytes"))
                    for image in self._array("image_module", pointer("images"), field("image_count"))]
+        pci = [(self._field("passthrough", functions, "block"), self._field("passthrough", functions, "block_bytes"))
+               for functions in [pointer("pci")] if functions]
         stage2 = self._field("vendor_partition", at + self.layout["partition.hw"][0], "stage2_root")
         return Partition(name, [self._field("vcpu", v, "core") for v in vcpus], stage2,
                          (field("block"), field("block_bytes")), pieces, modules,
-                         [self._field("vcpu_hw", v + self.layout["vcpu.hw"][0], "block_pa") for v in vcpus])
+                         [self._field("vcpu_hw", v + self.layout["vcpu.hw"][0], "block_pa") for v in vcpus], pci)
 
     # --- page tables
 
