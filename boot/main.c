@@ -233,6 +233,8 @@ void boot_main(u64 mbi_at, u64 image) {
                (unsigned long long)acpi.lapic_address);
     lapic_setup(acpi.lapic_address, !info.options.no_x2apic, !info.options.no_tsc_deadline);
     lapic_enable();
+    if (!(cpuid(1, 0).edx & BIT(9))) /* SDM Vol 3A, Enabling or Disabling the Local APIC: not before that */
+        refuse("this processor has no local APIC|use one that has it; in an emulator choose a CPU model with it");
     lapic_timer_calibrate(info.tsc_hz);
     ioapic_setup(&acpi);
     info.frames = &frames;
