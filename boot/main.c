@@ -143,6 +143,8 @@ static void read_numa(void) {
     u32 *nodes, max;
     char why[120];
 
+    if (acpi.affinity_why[0])
+        log_line("acpi: %s; NUMA %s are not known", acpi.affinity_why, acpi.srat ? "distances" : "nodes");
     if (!acpi.srat) return;
     max = srat_max_ranges(acpi.srat);
     ranges = take((max + 1) * sizeof(*ranges));

@@ -208,15 +208,17 @@ static void parse_mcfg(const struct parse *p, u64 at) {
     }
 }
 
-/* Whether there is one matters only when a device is to be passed through; the reason is kept until then. */
-static void parse_iommu(const struct parse *p, u64 at, const char *name) {
-    if (map_table(p, at, name, sizeof(struct acpi_header), &p->out->iommu))
-        memcpy(p->out->iommu_why, p->why, min_u64(p->why_size, sizeof(p->out->iommu_why) - 1));
-    p->out->iommu_amd = str_equal(name, "IVRS");
+/* If it is broken the reason is kept for whoever misses it. */
+static void parse_later(const struct parse *p, u64 at, const char *name, const struct acpi_header **out,
+                        char why[ACPI_WHY_BYTES]) {
+    if (map_table(p, at, name, sizeof(struct acpi_header), out))
+        memcpy(why, p->why, min_u64(p->why_size, ACPI_WHY_BYTES - 1));
 }
 
-static void parse_affinity(const struct parse *p, u64 at, const char *name, const struct acpi_header **out) {
-    if (map_table(p, at, name, sizeof(struct acpi_header), out)) *out = NULL;
+/* Whether there is one matters only when a device is to be passed through. */
+static void parse_iommu(const struct parse *p, u64 at, const char *name) {
+    parse_later(p, at, name, &p->out->iommu, p->out->iommu_why);
+    p->out->iommu_amd = str_equal(name, "IVRS");
 }
 
 static void parse_aml(const struct parse *p, u64 at, const char *name) {
@@ -239,8 +241,8 @@ static int parse_table(struct parse *p, u64 at) {
     if (signature_is(h, "MCFG")) parse_mcfg(p, at);
     if (signature_is(h, "DMAR")) parse_iommu(p, at, "DMAR");
     if (signature_is(h, "IVRS")) parse_iommu(p, at, "IVRS");
-    if (signature_is(h, "SRAT")) parse_affinity(p, at, "SRAT", &p->out->srat);
-    if (signature_is(h, "SLIT")) parse_affinity(p, at, "SLIT", &p->out->slit);
+    if (signature_is(h, "SRAT")) parse_later(p, at, "SRAT", &p->out->srat, p->out->affinity_why);
+    if (signature_is(h, "SLIT")) parse_later(p, at, "SLIT", &p->out->slit, p->out->affinity_why);
     return 0;
 }
 

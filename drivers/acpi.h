@@ -34,6 +34,8 @@ struct isa_override {
     bool active_low, level;
 };
 
+#define ACPI_WHY_BYTES 100u
+
 struct host_acpi {
     u64 lapic_address;
     struct host_cpu *cpus; /* caller's array; enabled ones only, in table order */
@@ -52,8 +54,8 @@ struct host_acpi {
     /* The IOMMU's table, DMAR or IVRS: length and checksum are right. NULL: none, or iommu_why says what is wrong. */
     const struct acpi_header *iommu;
     bool iommu_amd;
-    const struct acpi_header *srat, *slit; /* likewise, or NULL: drivers/srat.h */
-    char iommu_why[100];
+    const struct acpi_header *srat, *slit;                        /* likewise, or NULL: drivers/srat.h */
+    char iommu_why[ACPI_WHY_BYTES], affinity_why[ACPI_WHY_BYTES]; /* the second: of SRAT, or of SLIT */
 };
 
 /* rsdp: 20 or 36 bytes as the multiboot2 tag carries them. cpus, cpu_max must be set by the caller.

@@ -47,9 +47,28 @@ def scope(kind, number, bus, device, function=0):
     return struct.pack("<BBHBBBB", kind, 8, 0, number, bus, device, function)
 
 
-def dmar(reserved):
+def dmar_reserved(reserved):
     """QEMU's intel-iommu, with all functions and the I/O APIC behind it. reserved: device on bus 0 for which memory is kept open."""
     unit = struct.pack("<BBHQ", 1, 0, 0, 0xfed90000) + scope(3, 0, 0xff, 0)
     region = struct.pack("<HHQQ", 0, 0, 0x100000, 0x100fff) + scope(1, 0, 0, reserved)
     parts = [struct.pack("<HH", kind, 4 + len(body)) + body for kind, body in ((0, unit), (1, region))]
     return table(b"DMAR", struct.pack("<BB10x", 38, 1) + b"".join(parts))
+
+
+def dmar(base=0xfed90000, size=16, **wrong):
+    """One remapping unit, for all functions. size: what its structure says of its length."""
+    return table(b"DMAR", struct.pack("<BB10x", 47, 1) + struct.pack("<HHBBHQ", 0, size, 1, 0, 0, base), **wrong)
+
+
+def ivrs(base=0xfed80000, size=28, **wrong):
+    """One unit, for all functions. size: what its block says of its length."""
+    block = struct.pack("<BBHHHQHHI", 0x10, 0, size, 0x10, 0x40, base, 0, 0, 0) + struct.pack("<BHB", 1, 0, 0)
+    return table(b"IVRS", struct.pack("<I8x", 0x2800) + block, **wrong)
+
+
+def node_memory(node, base, size, entry=40):
+    return struct.pack("<BBIHQQIIQ", 1, entry, node, 0, base, size, 0, 1, 0)
+
+
+def srat(*entries, **wrong):
+    return table(b"SRAT", struct.pack("<IQ", 1, 0) + b"".join(entries), **wrong)

@@ -9,7 +9,7 @@ import struct
 from collections import Counter
 
 import pytest
-import acpi_tables
+from acpi_tables import dmar, ivrs
 from partitions import assert_all_ended, partition
 
 IOMMUS = {
@@ -283,22 +283,6 @@ def test_refused(boot, guest, first, second, what):
 
 # --- machines on which DMA cannot be confined: that partition does not start, the others do
 
-def acpi_table(tmp_path, signature, body):
-    """A file with this table, for QEMU's -acpitable."""
-    path = tmp_path / "table"
-    path.write_bytes(acpi_tables.table(signature, body))
-    return ["-acpitable", f"file={path}"]
-
-
-def dmar(base=0xfed90000, length=16):
-    return b"DMAR", struct.pack("<BB10x", 47, 1) + struct.pack("<HHBBHQ", 0, length, 1, 0, 0, base)
-
-
-def ivrs(base=0xfed80000, length=28):
-    return b"IVRS", (struct.pack("<I8x", 0x2800) + struct.pack("<BBHHHQHHI", 0x10, 0, length, 0x10, 0x40, base, 0, 0, 0)
-                     + struct.pack("<BHB", 1, 0, 0))
-
-
 UNUSABLE = {
     "none": ([], r"the machine has no IOMMU"),
     "amd-no-intremap": (["-device", "amd-iommu,intremap=off"], r"the IOMMU does not remap interrupts"),
@@ -306,12 +290,12 @@ UNUSABLE = {
                           r"the IOMMU does not remap interrupts"),
     "dmar-silent": (dmar(), r".+"),
     "dmar-nowhere": (dmar(base=0), r".+"),
-    "dmar-cut": (dmar(length=200), r".+"),
-    "dmar-endless": (dmar(length=0), r".+"),
+    "dmar-cut": (dmar(size=200), r".+"),
+    "dmar-endless": (dmar(size=0), r".+"),
     "ivrs-silent": (ivrs(), r".+"),
     "ivrs-nowhere": (ivrs(base=0), r".+"),
-    "ivrs-cut": (ivrs(length=200), r".+"),
-    "ivrs-endless": (ivrs(length=0), r".+"),
+    "ivrs-cut": (ivrs(size=200), r".+"),
+    "ivrs-endless": (ivrs(size=0), r".+"),
 }
 
 
@@ -321,8 +305,9 @@ UNUSABLE = {
     for case in UNUSABLE])
 def test_not_confined(boot, guest, tmp_path, case):
     extra, why = UNUSABLE[case]
-    if isinstance(extra, tuple):
-        extra = acpi_table(tmp_path, *extra)
+    if isinstance(extra, bytes):
+        (tmp_path / "table").write_bytes(extra)
+        extra = ["-acpitable", f"file={tmp_path / 'table'}"]
     file = bus("one", 0, ["00:05.0"]) + partition("two", [1], "hello.elf")
     machine = boot(file, {name: guest(name) for name in ("pci.elf", "hello.elf")}, cpus=2,
                    extra=extra + ["-device", "edu,addr=5"])

@@ -316,6 +316,10 @@ static void test_optional(void **state) {
     assert_int_equal(0, parse(36));
     assert_false(out.has_s5);
     assert_true(!out.srat && !out.slit);
+    assert_string_equal("SLIT: a length of 35 bytes is impossible", out.affinity_why);
+    put(space + SLIT, 0, 4);
+    assert_int_equal(0, parse(36));
+    assert_string_equal("SRAT: checksum of the table is wrong", out.affinity_why);
     assert_int_equal(0, out.hpet_address);
     memcpy(space + SSDT + 36, aml_s5, sizeof(aml_s5)); /* then the SSDT may have it */
     seal(space + SSDT, "SSDT", 36 + sizeof(aml_s5));
