@@ -3,6 +3,8 @@
 #include "core/base/bits.h"
 #include "guests/attack/attack.h"
 
+#define PLAIN_STEPS 100u
+
 static void set_cr0(void *argument) { write_cr0(*(const u64 *)argument); }
 static void set_cr4(void *argument) { write_cr4(*(const u64 *)argument); }
 static void set_cr8(void *argument) { __asm__ volatile("movq %0, %%cr8" ::"r"(*(const u64 *)argument)); }
@@ -120,7 +122,13 @@ static void step_mmio(void *argument) {
     (void)argument;
     __asm__ volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\tmovl (%0), %%eax\n\tnop" ::"r"((u64)HOLE) : "rax");
 }
+/* One that the hypervisor has nothing to do with. */
+static void step_nop(void *argument) {
+    (void)argument;
+    __asm__ volatile("pushfq\n\torl $0x100, (%rsp)\n\tpopfq\n\tnop\n\tnop");
+}
 static void single_step(void) {
+    for (u32 i = 0; i < PLAIN_STEPS; i++) must_fault(step_nop, NULL, FAULT(VEC_DB), "step over nop", i);
     must_fault(step_over, NULL, FAULT(VEC_DB), "step over cpuid", 0);
     must_fault(step_out, NULL, FAULT(VEC_DB), "step over out", 0);
     must_fault(step_mmio, NULL, FAULT(VEC_DB), "step over mmio", 0);

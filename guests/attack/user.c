@@ -6,6 +6,8 @@
 
 #define USER_CODE 0x33u /* selectors, with the ring */
 #define USER_DATA 0x3bu
+#define CR0_AM    BIT(18)
+#define UNALIGNED 100u
 #define WINDOW    BIT(39) /* the second PML4 entry: pages of ring 3 */
 #define PTE_USER  7u
 #define AT(page)  (WINDOW + (page)*PAGE_4K)
@@ -80,7 +82,7 @@ static void close_user(void) {
 
 struct code {
     const char *name;
-    u8 count, bytes[10];
+    u8 count, bytes[12];
 };
 
 /* Runs one instruction and UD2 behind it; `back` bytes of it lie on the page before. True if the second was reached. */
@@ -203,8 +205,31 @@ static void ring3_memory(void) {
     close_user();
 }
 
+/* Unaligned, with the flag AC that ring 3 sets by itself (push, or, pop): #AC. SDM Vol 3A, Interrupt 17. */
+static void alignment(void) {
+    static const struct code code = {"unaligned", 11, {0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d, 0x8b, 0x06}};
+    u64 cr0 = read_cr0();
+
+    open_user();
+    write_cr0(cr0 | CR0_AM);
+    for (u32 i = 0; i < UNALIGNED; i++) {
+        bool done = run(&code, i % code.count, AT(DATA) + 1, 0);
+
+        if (done && lenient()) { /* QEMU's processor reads it all the same */
+            check(true, "-");
+            continue;
+        }
+        check(!done && raised.vector == VEC_AC && raised.error == 0, "unaligned: %s error 0x%llx",
+              done ? "carried out" : exception_name(raised.vector), (unsigned long long)raised.error);
+    }
+    check(run(&code, 0, AT(DATA), 0), "aligned: %s", exception_name(raised.vector));
+    write_cr0(cr0);
+    close_user();
+}
+
 const struct attempt user_attempts[] = {
     {"ring3-instructions", ring3},
     {"ring3-memory", ring3_memory},
+    {"ring3-alignment", alignment},
     {0},
 };

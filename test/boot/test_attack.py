@@ -86,6 +86,22 @@ def test_attack(boot, guest, vendor):
     check_undisturbed(machine, 0 if ONLY else 3, counted=True)
 
 
+EXCEPTIONS = {"single-step": {"svm": 100, "vmx": 100}, "ring3-alignment": {"svm": 0, "vmx": 100}}
+
+
+@pytest.mark.parametrize("attempt", EXCEPTIONS)
+def test_exceptions_exit(boot, guest, vendor, attempt):
+    """Each #DB and #AC of the guest exits, so that one that the processor raises without end closes no core to the host.
+    QEMU's processor raises no #AC."""
+    least = EXCEPTIONS[attempt][vendor]
+    machine = boot(partition("attacker", [0], "attack.elf", cmdline=f"mem=16M {LENIENT[vendor]} only={attempt}"),
+                   {"attack.elf": guest("attack.elf")})
+    machine.wait_for(r"attack: done attempts \d+ blocked \d+ faults \d+ breaches 0\n")
+    counts = machine.wait_for(r"^\[mullion\] attacker: vcpu 0 exits: (.*)\n").group(1)
+    exits = int((re.search(r"\bexception (\d+)", counts) or ["", 0])[1])
+    assert least <= exits < 2 * least + 10, counts
+
+
 def test_deeds(boot, guest, vendor):
     """What ends the attacker ends nobody else, and is explained; it is started again for the next.
     The wall clock chooses, so that a machine that stood still for a second may need more rounds."""

@@ -112,8 +112,10 @@ def check_device_pages(host, memory, iommu, pages, owner):
             else:
                 none(seen, f"slot {slot} {what}")
         for base in bars(memory, slot):
-            none((p for p in mapped(pages, base, PAGE) if not any(overlap(p, *r) for r in allowed)), f"slot {slot}'s registers {what}")
-    none((p for p in mapped(pages, ECAM, ECAM_BYTES) if not any(overlap(p, *r) for r in allowed)), f"configuration space {what}")
+            none((p for p in mapped(pages, base, PAGE) if not any(overlap(p, *r) for r in allowed)),
+                 f"slot {slot}'s registers {what}")
+    none((p for p in mapped(pages, ECAM, ECAM_BYTES) if not any(overlap(p, *r) for r in allowed)),
+         f"configuration space {what}")
     return allowed
 
 

@@ -1,5 +1,7 @@
 """The documents against the tree: links lead somewhere, files that are named exist, and the keys in
 docs/partition-file.md are those that the parser knows."""
+import ast
+import fnmatch
 import importlib
 import pathlib
 import re
@@ -82,6 +84,93 @@ def test_boot_parameters():
     text = (ROOT / "docs/boot-parameters.md").read_text()
     table = re.search(r"^\| parameter \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.M).group(1)
     assert rules == re.findall(r"^\| `([\w.-]+)` \|", table, re.M)
+
+
+def marks_of(nodes):
+    """Which of only_svm and only_vmx stands in these expressions."""
+    return {part.attr for node in nodes for part in ast.walk(node) if isinstance(part, ast.Attribute)} & {"only_svm", "only_vmx"}
+
+
+def boot_tests():
+    """{name: marks} of every boot test."""
+    found = {}
+    for path in (ROOT / "test/boot").glob("test_*.py"):
+        body = ast.parse(path.read_text()).body
+        whole = marks_of(part.value for part in body
+                         if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "pytestmark")
+        for part in body:
+            if isinstance(part, ast.FunctionDef) and part.name.startswith("test_"):
+                found[part.name] = whole | marks_of(part.decorator_list)
+    return found
+
+
+def attempts(*guests):
+    """Names in the lists of these programs."""
+    text = "".join(path.read_text() for guest in guests for path in sorted((ROOT / "guests" / guest).glob("*.c")))
+    lists = re.findall(r"^const struct attempt \w+\[\] = \{\n(.*?)^\};", text, re.M | re.S)
+    return re.findall(r'\{"([\w-]+)", \w+\}', "".join(lists))
+
+
+def unit_tests():
+    return {path.stem for path in (ROOT / "test/unit").glob("test_*")}
+
+
+PROGRAMS = {"test_attack": ["attack"], "test_deeds": ["attack"], "test_dma": ["dma"]}
+ONLY = {"only_svm": "AMD-V only", "only_vmx": "VT-x only"}
+
+
+def shown_by():
+    """The last column of the promises."""
+    text = (ROOT / "docs/security.md").read_text()
+    rows = re.search(r"^\| promise \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.M).group(1)
+    return [line.rstrip(" |").split(" | ")[-1] for line in rows.splitlines()]
+
+
+def wrong_names(cell):
+    """What a cell names and nobody has. Its parts are separated by semicolons; attempts follow their test, up to the first
+    words that are none."""
+    boots, units = boot_tests(), unit_tests()
+    for part in cell.split("; "):
+        yield from (name for name in re.findall(r"`(test_\w+)`", part) if name not in boots)
+        if "unit test_" in part:
+            yield from (name for name in re.findall(r"\b(test_\w+)", part.split("unit ")[1]) if name not in units)
+        yield from (name for name in re.findall(r"[Ff]uzzer `(\w+)`", part) if not (ROOT / f"test/fuzz/fuzz_{name}.c").exists())
+        listed = re.search(r"`(test_\w+)`(?: \([^)]*\))? ([a-z].*)", part)
+        if listed and listed.group(1) in PROGRAMS:
+            for name in listed.group(2).split(", "):
+                if not re.fullmatch(r"[\w*-]+", name):
+                    break
+                if not fnmatch.filter(attempts(*PROGRAMS[listed.group(1)]), name):
+                    yield name
+
+
+def test_proofs_exist():
+    assert len(boot_tests()) > 100 and {"hypercalls", "read-victim"} & set(attempts("attack")) and "msix-pending" in attempts("dma")
+    assert [name for cell in shown_by() for name in wrong_names(cell)] == []
+
+
+def test_proofs_name_their_vendor():
+    """Where a test is one vendor's, its part says so, or the row does in front of all."""
+    boots = boot_tests()
+    for cell in shown_by():
+        head = cell.split(":")[0]
+        for part in cell.split("; "):
+            needed = {mark for name in re.findall(r"`(test_\w+)`", part) for mark in boots.get(name, ())}
+            assert {mark for mark in needed if ONLY[mark] not in head and ONLY[mark] not in part} == set(), part
+
+
+def test_sabotages_are_looked_for_by_tests_that_exist():
+    boots, units = boot_tests(), unit_tests()
+    for name, _, _, _, (kind, test, extra) in importlib.import_module("break").BREAKS:
+        function, _, vendor = test.partition(" and ")
+        if kind == "unit":
+            assert test in units, name
+        elif kind == "fuzz":
+            assert (ROOT / f"test/fuzz/seeds/{test}/{extra}").exists(), name
+        else:
+            assert function in boots, name
+            assert not extra or extra in attempts("attack"), name
+            assert not vendor or vendor not in ("svm", "vmx") or boots[function] <= {f"only_{vendor}"}, name
 
 
 def test_every_promise_is_broken_once():
