@@ -219,7 +219,7 @@ u32 vboard_ioapic_read(struct vboard *b, u32 offset, u32 size, u64 now) {
 /* A narrower write reaches the registers of one byte, select and EOI; IOWIN takes double words only
  * (82093AA, I/O Window Register). */
 void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 now) {
-    look_at_pit(b, now);
+    if (offset == IOAPIC_DATA) look_at_pit(b, now); /* what may open pin 2 */
     if (offset % 4 != 0 || (offset == IOAPIC_DATA && size != 4)) return;
     vioapic_write(&b->ioapic, offset, value, b->host);
 }
