@@ -31,6 +31,33 @@ static inline void set_firmware(bool firmware) {
     config->format = firmware ? IMAGE_FIRMWARE : format;
 }
 
+/* For a group of tests: a machine with one partition, of one vCPU, that starts anew however it ends. */
+static inline int boot_one(void **state) {
+    static const char config[] = "[machine]\nconsole = \"com1\"\n"
+                                 "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
+                                 "load = 0x100000\nentry = 0x100000\nrestart = { on = \"always\" }\n";
+
+    (void)state;
+    hardware_make();
+    return fake_boot(config, 1, MIB(32)) == STOP_SCRIPT ? 0 : -1;
+}
+
+/* As the guest that switches its local APIC on and takes interrupts. */
+static inline void lapic_write(u32 reg, u32 value) {
+    struct vlapic_effect fx = {0};
+
+    vlapic_write(&v->lapic, reg, value, vcpu_guest_tsc(v), &fx);
+    vcpu_apic_effect(v, &fx);
+}
+static inline void lapic_on(void) {
+    lapic_write(0xf0, 0x1ff);
+    f->reg[REG_RFLAGS] |= RFLAGS_IF;
+}
+static inline void assert_took(enum event_type type, u8 vector) {
+    assert_int_equal(type, f->taken.type);
+    assert_int_equal(vector, f->taken.vector);
+}
+
 /* Each test starts with a partition that has just been started anew. */
 static inline int fresh(void **state) {
     (void)state;

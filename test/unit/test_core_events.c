@@ -3,34 +3,9 @@
 #include "core/traps.h"
 #include "drivers/lapic.h"
 
-static const char config[] = "[machine]\nconsole = \"com1\"\n"
-                             "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
-                             "load = 0x100000\nentry = 0x100000\nrestart = { on = \"always\" }\n";
-
-static int setup(void **state) {
-    (void)state;
-    hardware_make();
-    return fake_boot(config, 1, MIB(32)) == STOP_SCRIPT ? 0 : -1;
-}
-
-static void lapic_write(u32 reg, u32 value) {
-    struct vlapic_effect fx = {0};
-
-    vlapic_write(&v->lapic, reg, value, vcpu_guest_tsc(v), &fx);
-    vcpu_apic_effect(v, &fx);
-}
-static void lapic_on(void) {
-    lapic_write(0xf0, 0x1ff);
-    f->reg[REG_RFLAGS] |= RFLAGS_IF;
-}
 static void out(u16 port, u8 value) {
     v->hw.gpr[AX] = value;
     play(EXIT(IO, .length = 1, .io = {.port = port, .size = 1}));
-}
-
-static void assert_took(enum event_type type, u8 vector) {
-    assert_int_equal(type, f->taken.type);
-    assert_int_equal(vector, f->taken.vector);
 }
 
 /* --- the order of delivery --- */
@@ -435,5 +410,5 @@ int main(void) {
         cmocka_unit_test_setup(test_console_retry, fresh),
     };
 
-    return cmocka_run_group_tests_name("core events", tests, setup, NULL);
+    return cmocka_run_group_tests_name("core events", tests, boot_one, NULL);
 }

@@ -1,32 +1,6 @@
 /* INIT and reset of a vCPU, the first one's above all: core/vcpu.c under a scripted vendor. */
 #include "test/fake/core_fixture.h"
 
-static const char config[] = "[machine]\nconsole = \"com1\"\n"
-                             "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
-                             "load = 0x100000\nentry = 0x100000\nrestart = { on = \"always\" }\n";
-
-static int setup(void **state) {
-    (void)state;
-    hardware_make();
-    return fake_boot(config, 1, MIB(32)) == STOP_SCRIPT ? 0 : -1;
-}
-
-static void lapic_write(u32 reg, u32 value) {
-    struct vlapic_effect fx = {0};
-
-    vlapic_write(&v->lapic, reg, value, vcpu_guest_tsc(v), &fx);
-    vcpu_apic_effect(v, &fx);
-}
-static void lapic_on(void) {
-    lapic_write(0xf0, 0x1ff);
-    f->reg[REG_RFLAGS] |= RFLAGS_IF;
-}
-
-static void assert_took(enum event_type type, u8 vector) {
-    assert_int_equal(type, f->taken.type);
-    assert_int_equal(vector, f->taken.vector);
-}
-
 static void test_init_of_the_first(void **state) {
     (void)state;
     set_firmware(true);
@@ -97,5 +71,5 @@ int main(void) {
         cmocka_unit_test_setup(test_reset_memory_types, fresh),
     };
 
-    return cmocka_run_group_tests_name("core init", tests, setup, NULL);
+    return cmocka_run_group_tests_name("core init", tests, boot_one, NULL);
 }

@@ -1,16 +1,6 @@
 /* Moves to and from device memory that need more of the vCPU than its general registers: core/emulate.c. */
 #include "test/fake/core_fixture.h"
 
-static const char config[] = "[machine]\nconsole = \"com1\"\n"
-                             "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
-                             "load = 0x100000\nentry = 0x100000\nrestart = { on = \"always\" }\n";
-
-static int setup(void **state) {
-    (void)state;
-    hardware_make();
-    return fake_boot(config, 1, MIB(32)) == STOP_SCRIPT ? 0 : -1;
-}
-
 static struct vm_exit stage2(u64 at, u32 access, bool walk) {
     return EXIT(STAGE2, .stage2 = {.at = {at}, .access = access, .walk = walk});
 }
@@ -152,5 +142,5 @@ int main(void) {
         cmocka_unit_test_setup(test_reserved_bits, fresh),
     };
 
-    return cmocka_run_group_tests_name("core moves", tests, setup, NULL);
+    return cmocka_run_group_tests_name("core moves", tests, boot_one, NULL);
 }

@@ -1,16 +1,6 @@
 /* Paging as core has to know it: PDPTEs, task switches with tables of their own, five levels. */
 #include "test/fake/core_fixture.h"
 
-static const char config[] = "[machine]\nconsole = \"com1\"\n"
-                             "[partition.one]\ncpus = [0]\nmemory = \"2M\"\nkernel = \"guest\"\nformat = \"flat\"\n"
-                             "load = 0x100000\nentry = 0x100000\nrestart = { on = \"always\" }\n";
-
-static int setup(void **state) {
-    (void)state;
-    hardware_make();
-    return fake_boot(config, 1, MIB(32)) == STOP_SCRIPT ? 0 : -1;
-}
-
 static struct vm_exit write_cr0(u8 gpr) {
     return EXIT(CR, .length = 3, .cr = {.gpr = gpr, .write = true, .known = true});
 }
@@ -254,5 +244,5 @@ int main(void) {
         cmocka_unit_test_setup(test_cr4_la57, fresh),        cmocka_unit_test_setup(test_five_levels, fresh),
         cmocka_unit_test_setup(test_cr4_pdptes, fresh),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, boot_one, NULL);
 }
