@@ -2,6 +2,7 @@
 
 #include "core/base/bits.h"
 #include "core/base/cpu.h"
+#include "core/base/panic.h"
 #include "core/base/spinlock.h"
 #include "drivers/ioapic.h"
 #include "drivers/lapic.h"
@@ -13,8 +14,9 @@
 #define PAINT_CELLS    32 /* characters of the screen at a time: some 100 us of uncached writes */
 #define FLUSH_DRAWINGS (SCREEN_ROWS * SCREEN_COLUMNS / PAINT_CELLS) /* which is all of it */
 
-static struct spinlock lock;  /* everything below */
-static u8 stage[STAGE_BYTES]; /* what goes to the UART next: any core may send it on */
+static struct spinlock lock;       /* everything below */
+static struct spinlock panic_lock; /* of one that panics: whoever has the other may be stopped by then */
+static u8 stage[STAGE_BYTES];      /* what goes to the UART next: any core may send it on */
 static u32 stage_at, stage_count;
 static const struct console_source *staged; /* whose bytes the stage holds, or held last */
 static u32 flushing;                        /* cores in console_flush: meanwhile nobody else refills the stage */
@@ -145,10 +147,11 @@ bool console_pump(struct console_source *source) {
  * end whatever others write: only what stood in the ring is waited for, and to draw all of the screen once. */
 void console_flush(struct console_source *source) {
     u32 target = __atomic_load_n(&source->ring->head, __ATOMIC_ACQUIRE), drawings = FLUSH_DRAWINGS, mine = 1;
+    struct spinlock *taken = panic_is_here() ? &panic_lock : &lock;
     bool left;
 
     do {
-        spin_lock(&lock);
+        spin_lock(taken);
         flushing += mine;
         mine = 0;
         if (send()) refill(source, true);
@@ -158,12 +161,10 @@ void console_flush(struct console_source *source) {
             drawings--;
         }
         flushing -= !left;
-        spin_unlock(&lock);
+        spin_unlock(taken);
         if (left) cpu_pause();
     } while (left);
 }
-
-void console_break_lock(void) { spin_init(&lock); }
 
 void console_add_input(struct console_input *input) {
     struct console_input **end = &inputs;

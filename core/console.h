@@ -25,8 +25,6 @@ void console_setup(u32 port);
 bool console_pump(struct console_source *source);
 /* Writes all that it holds now, waiting for the UART, whatever others write meanwhile: their output waits. */
 void console_flush(struct console_source *source);
-/* For panic: no locks any more. */
-void console_break_lock(void);
 
 /* A partition that can have the keyboard. In memory that every core sees; what `source`, `ring` and `ctx` point to is
  * seen by the partition's own cores only, and touched there only. */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "core/base/fmt.h"
+#include "core/base/panic.h"
 #include "core/base/spinlock.h"
 #include "core/console.h"
 #include "core/log.h"
@@ -13,7 +14,7 @@
 static u8 log_data[LOG_BYTES];
 static struct ring log_ring = {.data = log_data, .size = LOG_BYTES};
 static struct console_source log_source = {.name = "mullion", .ring = &log_ring};
-static struct spinlock log_lock;
+static struct spinlock locks[2]; /* the other one is for a panic: whoever has the first may be stopped by then */
 static enum log_level shown __attribute__((section(".late"))) = LOG_LEVEL_INFO;
 
 void log_set_level(enum log_level level) { shown = level; }
@@ -33,11 +34,12 @@ static u32 compose(char text[LOG_LINE], const char *format, va_list args) {
 
 /* A line comes into the ring as a whole: whoever empties it meanwhile shows no half of one. */
 static bool put(const char *line, u32 length) {
+    struct spinlock *lock = &locks[panic_is_here()];
     bool written;
 
-    spin_lock(&log_lock);
+    spin_lock(lock);
     written = ring_write(&log_ring, line, length);
-    spin_unlock(&log_lock);
+    spin_unlock(lock);
     return written;
 }
 
@@ -69,8 +71,3 @@ void log_later(const char *format, ...) {
 }
 
 bool log_pump(void) { return console_pump(&log_source); }
-
-void log_break_lock(void) {
-    spin_init(&log_lock);
-    console_break_lock();
-}

@@ -6,29 +6,48 @@
 #include "core/base/cpu.h"
 #include "core/base/fmt.h"
 #include "core/base/log.h"
-#include "core/log.h"
+#include "core/local.h"
 #include "drivers/lapic.h"
 #include "drivers/uart.h"
 
-static bool panicked;
+#define NOBODY ~0u
+
+static u32 panicker = NOBODY; /* the core that panics */
 static bool stop_others __attribute__((
     section(".late"))); /* before that they are parked without an interrupt table: an NMI would reset the machine */
 
 void panic_stops_others(void) { stop_others = true; }
 
-bool panic_in_progress(void) { return __atomic_load_n(&panicked, __ATOMIC_ACQUIRE); }
+/* Before the others run there is this one only, and it has no number yet. */
+static u32 here(void) { return stop_others ? this_core->core : 0; }
+
+bool panic_in_progress(void) { return __atomic_load_n(&panicker, __ATOMIC_ACQUIRE) != NOBODY; }
+
+bool panic_is_here(void) {
+    if (!panic_in_progress()) return false;
+    if (__atomic_load_n(&panicker, __ATOMIC_ACQUIRE) != here()) cpu_halt_forever();
+    return true;
+}
+
+void panic_begin(void) {
+    u32 before = NOBODY;
+
+    cpu_cli();
+    if (__atomic_compare_exchange_n(&panicker, &before, here(), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        if (stop_others) lapic_nmi_others();
+    } else if (before != here()) {
+        cpu_halt_forever();
+    }
+}
 
 void panic(const char *format, ...) {
     char text[200];
     va_list args;
 
-    cpu_cli();
-    __atomic_store_n(&panicked, true, __ATOMIC_RELEASE);
+    panic_begin();
     va_start(args, format);
     fmt_v(text, sizeof(text), format, args);
     va_end(args);
-    if (stop_others) lapic_nmi_others();
-    log_break_lock();
     log_line(LOG_ALWAYS "panic: %s", text);
     log_line(LOG_ALWAYS "panic: the machine is stopped; please report these lines");
     uart_flush();

@@ -6,7 +6,6 @@
 #include "core/base/x86.h"
 #include "core/console.h"
 #include "core/local.h"
-#include "core/log.h"
 #include "core/passthrough.h"
 #include "core/vcpu.h"
 #include "drivers/lapic.h"
@@ -73,7 +72,7 @@ void trap(struct trap_frame *f) {
         if (panic_in_progress()) cpu_halt_forever();
         return;
     }
-    log_break_lock();
+    panic_begin();
     dump(f);
     panic("exception %llu (%s), error code 0x%llx, in the hypervisor", (unsigned long long)f->vector,
           f->vector < sizeof(names) / sizeof(names[0]) ? names[f->vector] : "?", (unsigned long long)f->error);

@@ -113,8 +113,8 @@ static int complete(struct unit *u) {
     while (!u->dead && __atomic_load_n(&u->done, __ATOMIC_ACQUIRE) != u->sequence) {
         if (iommu_clock() - start < TIMEOUT) continue;
         u->dead = true;
-        log_line(LOG_ERROR "amd-vi: the unit at 0x%llx does not complete an invalidation: its devices stay closed",
-                 (unsigned long long)u->registers);
+        log_later(LOG_ERROR "amd-vi: the unit at 0x%llx does not complete an invalidation: its devices stay closed",
+                  (unsigned long long)u->registers);
     }
     return u->dead ? -E_TIMEOUT : 0;
 }

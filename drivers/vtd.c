@@ -96,9 +96,9 @@ static int invalidate(const struct unit *u, const u64 *what, u32 count) {
         status = iommu_read32(u->registers + VTD_FSTS);
         if (!(status & FSTS_QUEUE_ERRORS) && iommu_clock() - start <= TIMEOUT) continue;
         q->broken = true;
-        log_line(LOG_ERROR
-                 "VT-d: the unit at 0x%llx does not complete an invalidation, status 0x%x: its devices stay closed",
-                 (unsigned long long)u->registers, status);
+        log_later(LOG_ERROR
+                  "VT-d: the unit at 0x%llx does not complete an invalidation, status 0x%x: its devices stay closed",
+                  (unsigned long long)u->registers, status);
         return -E_TIMEOUT;
     }
     return 0;

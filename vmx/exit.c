@@ -56,6 +56,10 @@ static void take_debug(void) {
 
     write_dr6(read_dr6() | causes);
     vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~(u64)BIT(13));
+    /* The exit has not saved a single step in the shadow as pending, as the entry wants it; with the #DB, which is
+     * injected then, it is spent. SDM Vol 3C, Checks on Guest Non-Register State. */
+    if ((vmcs_read32(VMCS_INTERRUPTIBILITY) & BLOCKED_BY_SHADOW) && (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
+        vmx_mark_single_step();
 }
 
 /* An exception or an NMI. The host's own interrupt table deals with what concerns the machine. */
@@ -102,8 +106,8 @@ static bool decode_io(struct vcpu_hw *hw, struct vm_exit *exit) {
     exit->io.size = (u8)((q & 7) + 1);
     exit->io.in = q & BIT(3);
     exit->io.string = q & BIT(4);
-    exit->io.breakpoints = (u8)vmcs_read(VMCS_GUEST_DR7);
     exit->io.rep = q & BIT(5);
+    exit->io.breakpoints = (u8)vmcs_read(VMCS_GUEST_DR7);
     return true;
 }
 

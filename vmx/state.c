@@ -180,6 +180,9 @@ bool vmx_can_inject(struct vcpu_hw *hw, enum event_type type) {
     u32 blocked = vmcs_read32(VMCS_INTERRUPTIBILITY);
 
     (void)hw;
+    /* An entry that injects leaves no debug exception pending; one that does not delivers it before any window's exit.
+     * SDM Vol 3C, Delivery of Pending Debug Exceptions after VM Entry. */
+    if (vmcs_read(VMCS_PENDING_DEBUG) & (PENDING_DEBUG_BS | PENDING_DEBUG_ENABLED)) return false;
     if (type == EVENT_NMI) return !(blocked & (BLOCKED_BY_NMI | BLOCKED_BY_MOV_SS));
     return !(blocked & BLOCKED_BY_SHADOW) && (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
 }
@@ -201,13 +204,6 @@ static u64 wrap(u64 rip) {
     return wide ? rip : (u32)rip;
 }
 
-/* A single-step trap is due after the instruction, also where the hypervisor carried it out. SDM
- * Vol 3C, Format of Pending-Debug-Exceptions: BS; SDM Vol 3B, Single-Stepping on Branches. */
-static void mark_single_step(void) {
-    if (!(vmcs_read64(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
-        vmcs_write(VMCS_PENDING_DEBUG, vmcs_read(VMCS_PENDING_DEBUG) | PENDING_DEBUG_BS);
-}
-
 void vmx_skip(struct vcpu_hw *hw, u32 length) {
     u64 old = vmcs_read(VMCS_GUEST_RIP), rip = old + length;
     u32 blocked = vmcs_read32(VMCS_INTERRUPTIBILITY);
@@ -216,5 +212,5 @@ void vmx_skip(struct vcpu_hw *hw, u32 length) {
     if (__builtin_expect((old ^ rip) >> 32 != 0, 0)) rip = wrap(rip);
     vmcs_write(VMCS_GUEST_RIP, rip);
     if (blocked & BLOCKED_BY_SHADOW) vmcs_write32(VMCS_INTERRUPTIBILITY, blocked & ~BLOCKED_BY_SHADOW);
-    if (__builtin_expect((vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0, 0)) mark_single_step();
+    if (__builtin_expect((vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0, 0)) vmx_mark_single_step();
 }

@@ -82,3 +82,10 @@ bool vmx_decode_exit(struct vcpu_hw *hw, struct vm_exit *exit) must_check;
 void vmx_flush_linear(struct vcpu_hw *hw);
 /* What this core has cached of the stage-2 tables. */
 void vmx_flush_stage2(struct vcpu_hw *hw);
+
+/* A single-step trap is due after the instruction, also where the hypervisor carried it out. SDM
+ * Vol 3C, Format of Pending-Debug-Exceptions: BS; SDM Vol 3B, Single-Stepping on Branches. */
+static inline void vmx_mark_single_step(void) {
+    if (!(vmcs_read64(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+        vmcs_write(VMCS_PENDING_DEBUG, vmcs_read(VMCS_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}

@@ -18,3 +18,6 @@ enum log_level { LOG_LEVEL_QUIET = 1, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL
 /* Boot core, before start. */
 void log_set_level(enum log_level level);
 void log_line(const char *format, ...) printf_like(1, 2);
+/* As log_line, but without waiting, and under any lock: the line is lost if the ring is full, and stands there until
+ * somebody logs or calls log_pump (core/log.h). Any core. */
+void log_later(const char *format, ...) printf_like(1, 2);

@@ -13,8 +13,13 @@ void refuse(const char *format, ...) noreturn_fn printf_like(1, 2);
 /* Boot core, when all others are about to have interrupt tables: from now on a panic stops them by NMI. */
 void panic_stops_others(void);
 
+/* What panic begins with, for a handler that has more to print: stops the others. Does not come back on a second core
+ * that panics. */
+void panic_begin(void);
 /* True once any core has panicked. */
 bool panic_in_progress(void);
+/* Is it this one? Does not come back on another. */
+bool panic_is_here(void);
 
 #define ASSERT(condition)                                                                                              \
     do {                                                                                                               \

@@ -22,7 +22,7 @@ struct spinlock {
     u32 serving; /* whose turn it is; written by its holder only */
 };
 
-/* Nobody waits for it, or none of those who do will go on. */
+/* Nobody has it, or waits for it. */
 static inline void spin_init(struct spinlock *l) { *l = (struct spinlock){0, 0}; }
 
 static inline bool spin_try(struct spinlock *l) {

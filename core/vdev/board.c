@@ -30,10 +30,10 @@ static void update_pit(struct vboard *b) {
     set_line(b, BOARD_IRQ_PIT, vpit_out0(&b->pit));
 }
 
-/* Is line 0 masked at both controllers? Then nobody waits for the 8254, whose state is made up for when one of them is
- * accessed: a guest that never looks at it is not interrupted 18 times a second. */
+/* Is line 0 masked at both controllers, or the HPET's? Then nobody waits for the 8254, whose state is made up for when
+ * one of them is accessed: a guest that never looks at it is not interrupted 18 times a second. */
 static bool pit_unseen(const struct vboard *b) {
-    return vpic_masked(&b->pic, BOARD_IRQ_PIT) && vioapic_masked(&b->ioapic, IOAPIC_PIT);
+    return vhpet_legacy(&b->hpet) || (vpic_masked(&b->pic, BOARD_IRQ_PIT) && vioapic_masked(&b->ioapic, IOAPIC_PIT));
 }
 
 static void look_at_pit(struct vboard *b, u64 now) {
@@ -225,10 +225,12 @@ void vboard_ioapic_write(struct vboard *b, u32 offset, u32 size, u32 value, u64 
 }
 
 void vboard_hpet(struct vboard *b, u32 offset, u32 size, bool write, u64 *value, u64 now) {
-    if (write)
+    if (write) {
+        look_at_pit(b, now); /* edges of before line 0 changes hands are nobody's */
         vhpet_write(&b->hpet, offset, size, *value, now);
-    else
+    } else {
         *value = vhpet_read(&b->hpet, offset, size, now);
+    }
     update_hpet(b);
     update_pit(b);
     update_rtc(b);

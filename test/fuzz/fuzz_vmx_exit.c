@@ -11,8 +11,8 @@
 
 struct vmx_info vmx;
 
-static const u32 fields[] = {0x2400, 0x2806, 0x4400, 0x4402, 0x4404, 0x4406, 0x4408, 0x440a,
-                             0x440c, 0x4816, 0x4824, 0x6004, 0x6400, 0x681a, 0x681c};
+static const u32 fields[] = {0x2400, 0x2806, 0x4400, 0x4402, 0x4404, 0x4406, 0x4408, 0x440a, 0x440c,
+                             0x4816, 0x4824, 0x6004, 0x6400, 0x681a, 0x681c, 0x2802, 0x6820, 0x6822};
 #define FIELDS ARRAY_SIZE(fields)
 static u64 values[FIELDS];
 static bool written[FIELDS];
@@ -32,7 +32,7 @@ bool cpu_vmread(u64 field, u64 *value) {
     return true;
 }
 bool cpu_vmwrite(u64 field, u64 value) {
-    REQUIRE(field == 0x4824 || field == 0x6004 || field == 0x681a);
+    REQUIRE(field == 0x4824 || field == 0x6004 || field == 0x681a || field == 0x6822);
     values[index_of(field)] = value;
     written[index_of(field)] = true;
     return true;
@@ -133,6 +133,10 @@ static void check(const struct vcpu_hw *hw, const struct vm_exit *exit, bool cor
     case EXIT_EXCEPTION:
         REQUIRE(code == 0);
         check_event(&exit->event, (u32)value_of(0x4404), 0x4406, &exit->event);
+        /* Checks on Guest Non-Register State: TF in a shadow, without BTF, wants BS pending. */
+        if (exit->event.vector == VEC_DB && (value_of(0x4824) & 3) && (value_of(0x6820) & RFLAGS_TF) &&
+            !(value_of(0x2802) & 2))
+            REQUIRE(value_of(0x6822) & BIT(14));
         break;
     case EXIT_INTERRUPT: REQUIRE(code == 1 && exit->vector == (u8)value_of(0x4404)); break;
     case EXIT_TASK_SWITCH: /* SDM Vol 3C, Exit Qualification for Task Switches */

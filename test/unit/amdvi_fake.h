@@ -52,6 +52,13 @@ void log_line(const char *format, ...) {
     vsnprintf(said, sizeof(said), format, args);
     va_end(args);
 }
+void log_later(const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(said, sizeof(said), format, args);
+    va_end(args);
+}
 
 static struct fake *fake_at(u64 at, u32 *reg) {
     for (u32 i = 0; i < UNITS; i++)

@@ -12,6 +12,7 @@
 
 #include "core/base/bits.h"
 #include "core/base/layout.h"
+#include "core/base/log.h"
 #include "core/base/panic.h"
 #include "core/local.h"
 #include "core/traps.h"
@@ -262,11 +263,38 @@ static void test_panic(void **state) {
     assert_true(said("panic: the machine is stopped"));
 }
 
+/* Once one core panics no other one prints, be it with a panic of its own. */
+static void panic_on_two(void) {
+    struct trap_frame frame = {.vector = 14, .rip = 0x1234, .rsp = 0};
+
+    fake_on_core(1);
+    if (!setjmp(machine_out)) trap(&frame);
+    fake_on_core(0);
+    if (!setjmp(machine_out)) {
+        log_line("too late");
+        MUST(false);
+    }
+    frame.rip = 0x5678;
+    if (!setjmp(machine_out)) {
+        trap(&frame);
+        MUST(false);
+    }
+    MUST(fake_hw.nmis == 1);
+}
+
+static void test_two_panics(void **state) {
+    (void)state;
+    BOOT(ONE("2M", "") TWO, .cores = 4, .after = panic_on_two);
+    assert_int_equal(STOP_SCRIPT, outcome);
+    assert_true(said("panic: rip 0x1234") && said("panic: the machine is stopped"));
+    assert_false(said("too late") || said("0x5678"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_boots), cmocka_unit_test(test_nodes),   cmocka_unit_test(test_console),
-        cmocka_unit_test(test_level), cmocka_unit_test(test_refuses), cmocka_unit_test(test_every_page_count),
-        cmocka_unit_test(test_panic),
+        cmocka_unit_test(test_boots), cmocka_unit_test(test_nodes),      cmocka_unit_test(test_console),
+        cmocka_unit_test(test_level), cmocka_unit_test(test_refuses),    cmocka_unit_test(test_every_page_count),
+        cmocka_unit_test(test_panic), cmocka_unit_test(test_two_panics),
     };
 
     return cmocka_run_group_tests_name("core boot", tests, NULL, NULL);

@@ -98,9 +98,26 @@ static void test_skip(void **state) {
     assert_int_equal(0, fields[VMCS_GUEST_RIP.field]);
 }
 
+/* What is pending would be lost if the entry injected something. SDM Vol 3C, Delivery of Pending Debug Exceptions after
+ * VM Entry. */
+static void test_pending_debug(void **state) {
+    (void)state;
+    fields[VMCS_GUEST_RFLAGS.field] = RFLAGS_FIXED | RFLAGS_IF;
+    assert_true(vmx_can_inject(&hw, EVENT_INTERRUPT) && vmx_can_inject(&hw, EVENT_NMI));
+    fields[VMCS_GUEST_RFLAGS.field] |= RFLAGS_TF;
+    vmx_skip(&hw, 2);
+    assert_int_equal(BIT(14), fields[VMCS_PENDING_DEBUG.field]);
+    assert_false(vmx_can_inject(&hw, EVENT_INTERRUPT) || vmx_can_inject(&hw, EVENT_NMI));
+    fields[VMCS_PENDING_DEBUG.field] = 0;
+    vmx_set_reg(&hw, REG_BREAKPOINTS, 5);
+    assert_int_equal(BIT(12) | 5, fields[VMCS_PENDING_DEBUG.field]);
+    assert_false(vmx_can_inject(&hw, EVENT_INTERRUPT) || vmx_can_inject(&hw, EVENT_NMI));
+    fields[VMCS_PENDING_DEBUG.field] = 0;
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_la57), cmocka_unit_test(test_mce),
-                                              cmocka_unit_test(test_skip)};
+                                              cmocka_unit_test(test_skip), cmocka_unit_test(test_pending_debug)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,13 @@ void log_line(const char *format, ...) {
     vsnprintf(said, sizeof(said), format, args);
     va_end(args);
 }
+void log_later(const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(said, sizeof(said), format, args);
+    va_end(args);
+}
 bool iommu_can_flush(void) { return has_clflush; }
 void iommu_flush(const void *at) {
     u64 line = align_down((u64)((const u8 *)at - memory), 64);
