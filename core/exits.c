@@ -85,6 +85,8 @@ static void on_io(struct vcpu *v, const struct vm_exit *exit) {
 
     if (exit->io.string) {
         guest_emulate(v, exit);
+        if (__builtin_expect(exit->io.breakpoints, 0) && !v->fault.type)
+            meet_breakpoints(v, exit->io.port, size); /* a repeated one meets them in each round */
         return;
     }
     if (exit->io.in) {

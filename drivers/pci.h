@@ -27,6 +27,6 @@ int pci_reset(const struct pci_function *f, const struct pci_function *bridge) m
 const char *pci_reset_way(const struct pci_function *f, const struct pci_function *bridge);
 /* Configuration space of a function that has an owner. A reset of the physical function, which passes over virtual ones
  * whose bus mastering is on and ends all others for a while, does not come in between: an access to a virtual one waits
- * for its end, a second or so at most. Nothing else waits. */
+ * for its end, some 2.5 s at most. Nothing else waits. */
 u32 pci_read(const struct pci_function *f, u32 offset, u32 size);
 void pci_write(const struct pci_function *f, u32 offset, u32 size, u32 value);

@@ -108,6 +108,13 @@ static void test_io_breakpoints(void **state) {
     play_skips(two, 1);
     assert_int_equal(0xb, f->reg[REG_BREAKPOINTS]);
     f->reg[REG_BREAKPOINTS] = 0;
+    put(0x20000, "x", 1); /* by OUTSB too */
+    v->hw.gpr[6] = 0x20000;
+    v->hw.gpr[DX] = 0x80;
+    CODE("\x6e");
+    play(EXIT(IO, .length = 1, .io = {.port = 0x80, .size = 1, .string = true, .breakpoints = 0x89}));
+    assert_int_equal(3, f->reg[REG_BREAKPOINTS]);
+    f->reg[REG_BREAKPOINTS] = 0;
     two.io.breakpoints = 0; /* none enabled */
     f->reg[REG_DR7] &= ~(u64)0xff;
     play_skips(two, 1);
