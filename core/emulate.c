@@ -25,7 +25,29 @@
 struct access {
     struct vcpu *v;
     struct walk_cpu walk;
+    u64 dr7; /* 0: no breakpoint is enabled */
+    u64 met; /* bits of DR6 */
 };
+
+u64 guest_breakpoints(struct vcpu *v, u64 dr7, u64 at, u64 bytes, u32 kinds) {
+    const u64 address[4] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()};
+    u64 met = 0;
+
+    if (!(machine.vendor->get_reg(&v->hw, REG_CR4) & CR4_DE)) kinds &= ~BREAK_ON_IO;
+    for (u32 n = 0; n < 4; n++) {
+        u32 kind = (u32)bits_get(dr7, 16 + 4 * n, 2), length = (u32)bits_get(dr7, 18 + 4 * n, 2);
+        u64 watched = length == 2 ? 8 : length + 1;
+
+        if (bits_get(dr7, 2 * n, 2) && (kinds >> kind & 1) &&
+            ranges_overlap(align_down(address[n], watched), watched, at, bytes))
+            met |= BIT(n);
+    }
+    return met;
+}
+
+static void meet(struct access *a, u64 at, u64 bytes, u32 kinds) {
+    if (__builtin_expect(a->dr7 != 0, 0)) a->met |= guest_breakpoints(a->v, a->dr7, at, bytes, kinds);
+}
 
 static u32 device_read(struct vcpu *v, u64 at, u32 size) {
     if (at - GUEST_LAPIC_BASE < PAGE_4K) return vlapic_read(&v->lapic, (u32)(at - GUEST_LAPIC_BASE), vcpu_guest_tsc(v));
@@ -106,6 +128,7 @@ static int bus_read(void *ctx, u64 la, u32 size, u64 *value, struct insn_fault *
     u64 byte = 0, all = 0;
     int error;
 
+    meet(ctx, la, size, BREAK_ON_READ);
     if (first == size) return read_piece(ctx, la, size, value, fault);
     error = probe(ctx, la, size, WALK_READ, fault); /* a device must not be read for nothing */
     for (u32 i = 0; i < size && !error; i++) {
@@ -120,6 +143,7 @@ static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *
     u32 first = first_part(la, size);
     int error;
 
+    meet(ctx, la, size, BREAK_ON_WRITE);
     if (first == size) return write_piece(ctx, la, size, value, fault);
     error = probe_write(ctx, la, size, fault);
     for (u32 i = 0; i < size && !error; i++) error = write_piece(ctx, la + i, 1, value >> (8 * i) & 0xff, fault);
@@ -129,12 +153,14 @@ static int bus_write(void *ctx, u64 la, u32 size, u64 value, struct insn_fault *
 static int bus_in(void *ctx, u16 port, u32 size, u32 *value, struct insn_fault *fault) {
     (void)fault;
     *value = partition_port_in(((struct access *)ctx)->v, port, size);
+    meet(ctx, port, size, BREAK_ON_IO);
     return 0;
 }
 
 static int bus_out(void *ctx, u16 port, u32 size, u32 value, struct insn_fault *fault) {
     (void)fault;
     partition_port_out(((struct access *)ctx)->v, port, size, value);
+    meet(ctx, port, size, BREAK_ON_IO);
     return 0;
 }
 
@@ -225,6 +251,8 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
 
     if (!error) {
         access.walk = guest_walk(v, &c);
+        access.dr7 = machine.vendor->get_reg(&v->hw, REG_DR7);
+        if (!(access.dr7 & DR7_ENABLED)) access.dr7 = 0;
         load_cpu(v, &c, &insn, &cpu);
         error = insn_execute(&insn, &cpu, &bus, &fault);
     }
@@ -234,6 +262,7 @@ void guest_emulate(struct vcpu *v, const struct vm_exit *exit) {
         return;
     }
     store_cpu(v, &c, &cpu, insn.length);
+    if (access.met) machine.vendor->set_reg(&v->hw, REG_BREAKPOINTS, access.met);
     if (insn.op == INSN_MOV_TO_SEG && insn.reg == SEG_SS) machine.vendor->set_reg(&v->hw, REG_SHADOW, 1);
 }
 

@@ -63,20 +63,10 @@ static void on_hlt(struct vcpu *v, const struct vm_exit *exit) {
     if (!(machine.vendor->get_reg(&v->hw, REG_RFLAGS) & RFLAGS_TF)) v->state = VCPU_HALTED;
 }
 
-/* SDM Vol 3B, Debug Address Registers and Debug Control Register: breakpoint n is on I/O if R/Wn is 2, which CR4.DE
- * allows; LENn 2 are eight bytes. It is a trap. Behind the skip; the guest's address registers are in place. */
+/* Behind the skip of IN or OUT: guest_emulate sees to its own. */
 static __attribute__((noinline)) void meet_breakpoints(struct vcpu *v, u16 port, u32 size) {
-    const u64 address[4] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()};
-    u64 dr7 = machine.vendor->get_reg(&v->hw, REG_DR7), met = 0;
+    u64 met = guest_breakpoints(v, machine.vendor->get_reg(&v->hw, REG_DR7), port, size, BREAK_ON_IO);
 
-    if (!(machine.vendor->get_reg(&v->hw, REG_CR4) & CR4_DE)) return;
-    for (u32 n = 0; n < 4; n++) {
-        u32 kind = (u32)bits_get(dr7, 16 + 4 * n, 2), length = (u32)bits_get(dr7, 18 + 4 * n, 2);
-        u64 bytes = length == 2 ? 8 : length + 1;
-
-        if (bits_get(dr7, 2 * n, 2) && kind == 2 && ranges_overlap(align_down(address[n], bytes), bytes, port, size))
-            met |= BIT(n);
-    }
     if (met) machine.vendor->set_reg(&v->hw, REG_BREAKPOINTS, met);
 }
 
@@ -85,8 +75,6 @@ static void on_io(struct vcpu *v, const struct vm_exit *exit) {
 
     if (exit->io.string) {
         guest_emulate(v, exit);
-        if (__builtin_expect(exit->io.breakpoints, 0) && !v->fault.type)
-            meet_breakpoints(v, exit->io.port, size); /* a repeated one meets them in each round */
         return;
     }
     if (exit->io.in) {

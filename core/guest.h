@@ -23,3 +23,11 @@ void guest_instruction_text(struct vcpu *v, char *out, size_t size);
 void guest_set_start_state(struct vcpu *v, const struct start_state *start);
 /* Clears x87, SSE and all other extended state of this core and sets XCR0 to its reset value. */
 void guest_reset_extended_state(void);
+
+/* The breakpoints of the guest's DR0 to DR3, which are in the processor, that an access to [at, at + bytes) meets, as
+ * bits of DR6. kinds: bit n, what R/Wn = n asks for; on ports only with CR4.DE. They are traps: REG_BREAKPOINTS, behind
+ * the skip. Source: SDM Vol 3B, Debug Address Registers, Debug Control Register. */
+#define BREAK_ON_WRITE ((u32)(BIT(1) | BIT(3)))
+#define BREAK_ON_READ  ((u32)BIT(3))
+#define BREAK_ON_IO    ((u32)BIT(2))
+u64 guest_breakpoints(struct vcpu *v, u64 dr7, u64 at, u64 bytes, u32 kinds);

@@ -5,6 +5,8 @@
 #include "core/insn/walk.h"
 #include "core/vcpu.h"
 
+#define DR7_ENABLED 0xffu /* L0, G0 to L3, G3: SDM Vol 3B, Debug Control Register */
+
 enum insn_mode guest_mode(const struct vcpu_context *c);
 /* What a walk of the guest's tables needs; *c has to stay as long. */
 struct walk_cpu guest_walk(const struct vcpu *v, const struct vcpu_context *c);

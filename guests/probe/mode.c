@@ -194,6 +194,16 @@ static void port_breakpoints(void) {
     }
     (void)in8(0x81);
     value("%u", debug_count);
+    if (lapic_is_x2()) {
+        value("-");
+    } else { /* on a register of the local APIC: DR3, writes of four bytes */
+        __asm__ volatile("movq %0, %%dr3" ::"r"((rdmsr(MSR_APIC_BASE) & 0xffffff000) + LAPIC_TPR));
+        set_dr7((void *)(BIT(6) | 0xdul << 28));
+        lapic_write(LAPIC_TPR, 0);
+        value("%u %lx", debug_count, debug_dr6 & 0xf);
+        (void)lapic_read(LAPIC_TPR);
+        value("%u", debug_count);
+    }
     set_dr7(NULL);
     write_cr4(cr4);
 }

@@ -135,11 +135,41 @@ static void test_reserved_bits(void **state) {
         }
 }
 
+/* SDM Vol 3B, Debug Control Register: watchpoints on what is carried out for the guest, device or memory, are met
+ * behind the instruction. */
+static void test_watchpoints(void **state) {
+    (void)state;
+    fake_hw.dr[0] = 0xfee00080;
+    fake_hw.dr[1] = 0x30000;
+    f->reg[REG_DR7] = 1u | BIT(2) | 0xdu << 16 | 0x3u << 20; /* writes of four bytes; any access to one */
+    f->reg[REG_BREAKPOINTS] = 0;
+    CODE("\x89\x07"); /* mov %eax, (%rdi) */
+    v->hw.gpr[7] = 0xfee00080;
+    play_skips(stage2(0xfee00080, ACCESS_WRITE, false), 2);
+    assert_int_equal(1, f->reg[REG_BREAKPOINTS]);
+    f->reg[REG_BREAKPOINTS] = 0;
+    CODE("\x8b\x07"); /* a read is not a write */
+    play_skips(stage2(0xfee00080, ACCESS_READ, false), 2);
+    assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
+    CODE("\x6c"); /* insb to memory */
+    v->hw.gpr[7] = 0x30000;
+    play_skips(EXIT(IO, .length = 1, .io = {.port = 0x999, .size = 1, .in = true, .string = true}), 1);
+    assert_int_equal(2, f->reg[REG_BREAKPOINTS]);
+    f->reg[REG_BREAKPOINTS] = 0;
+    v->hw.gpr[7] = 0x7f00000000; /* a fault meets nothing */
+    fake_hw.dr[1] = 0x7f00000000;
+    f->reg[REG_RIP] = FAKE_KERNEL_AT;
+    play_faults(EXIT(IO, .length = 1, .io = {.port = 0x999, .size = 1, .in = true, .string = true}), VEC_PF, PF_WRITE);
+    assert_int_equal(0, f->reg[REG_BREAKPOINTS]);
+    f->reg[REG_DR7] = 0x400;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_vectors, fresh),
         cmocka_unit_test_setup(test_segment_registers, fresh),
         cmocka_unit_test_setup(test_reserved_bits, fresh),
+        cmocka_unit_test_setup(test_watchpoints, fresh),
     };
 
     return cmocka_run_group_tests_name("core moves", tests, boot_one, NULL);
