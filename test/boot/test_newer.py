@@ -25,13 +25,18 @@ def test_refused_messages(newer, guest, tmp_path):
     ports = Ports(path)
     msi = ports.capability("00:05.0", 5)
     registers = ports.config_read("00:05.0", 0x10) & ~15 | ports.config_read("00:05.0", 0x12) << 16
-    good = ports.config_read("00:05.0", msi + 4)
+    good = [ports.config_read("00:05.0", msi + at) for at in (4, 6)]
+
+    def set_address(low, high):
+        ports.config_write("00:05.0", msi + 4, low)
+        ports.config_write("00:05.0", msi + 6, high)
+
     for address, entry, reason in FORGED:
         start = len(machine.text())
-        ports.config_write("00:05.0", msi + 4, address & 0xffff)
+        set_address(address & 0xffff, address >> 16)
         ports.memory_write(registers + EDU_RAISE, 1)
         machine.wait_for(rf"^\[mullion\] VT-d: 00:05\.0 of one: interrupt at {entry:#x} refused, reason {reason:#x}\n", start=start)
-    ports.config_write("00:05.0", msi + 4, good)
+    set_address(*good)
     machine.send("\r")
     assert_checked(machine, "one", {"msi", "msi-off"})
     machine.wait_for(r"^\[mullion\] one: 00:05\.0: refused 0 reads, 0 writes, 3 interrupts\n")
