@@ -369,7 +369,7 @@ def vmlinux(linux, tmp_path):
 def boot_vmlinux(boot, vmlinux, initrd, timeout):
     """By the PVH note, with its initrd as the module: the init's checks are those of test_linux.py."""
     config = partition("linux", [0], "vmlinux", memory="192M", more='initrd = "initrd"',
-                       cmdline="console=ttyS0 mullion.test=check expect_cpus=1 expect_mem=192")
+                       cmdline="console=ttyS0 mullion.test=check expect_cpus=1 expect_mem=192 expect_levels=4")
     machine = boot(config, {"vmlinux": vmlinux, "initrd": initrd}, cpus=1, memory=768)
     machine.wait_for(r"^\[linux\] .*Booting paravirtualized kernel|^\[linux\] check: ", timeout)
     machine.wait_for(r"^\[linux\] check: done 0 failed\n", timeout)

@@ -3,6 +3,7 @@ five-level paging."""
 
 import os
 import pathlib
+import re
 
 import emulator
 import image
