@@ -29,10 +29,11 @@ restart = {restart}
 NEVER = '{ on = "never" }'
 ALWAYS = '{ on = "always", limit = %d }'
 PERIOD_US = 20000
-# The latest that a timer may go off, in counted time: twice what the victim's own exits cost, its look at the UART and the
-# timer's, some 1,800 instructions in Bochs at 20 MHz. In QEMU a tick is a nanosecond, and they are a microsecond. To wait
-# for one byte of another's output is 87 us at 115200 baud.
-LATEST_US = {"svm": 20, "vmx": 200}
+# The latest that a timer may go off, in counted time: in Bochs, at 20 MHz, twice what the victim's own exits cost, its look at
+# the UART and the timer's, some 1,800 instructions. In QEMU a tick is a nanosecond, and they are a microsecond; but its cores
+# take turns of 100 us (tools/emulator.py), and on a busy machine a timer has been seen to fall into another one's. To wait for
+# a line of another's output is milliseconds at 115200 baud.
+LATEST_US = 200
 LENIENT = {"svm": "lenient", "vmx": ""}  # QEMU's processor: guests/attack/attack.h
 
 
@@ -66,7 +67,7 @@ def check_undisturbed(machine, least=3, counted=False):
     assert (unexpected, corrupt) == (0, 0), machine.tail()
     if machine.vendor == "vmx" or counted:
         worst = int(re.search(r"victim: memory passes \d+, worst lateness (\d+) us", machine.text()).group(1))
-        assert missed == 0 and worst <= LATEST_US[machine.vendor], machine.tail()
+        assert missed == 0 and worst <= LATEST_US, machine.tail()
     assert not re.search(r"(?i)\bpanic\b", machine.text()), machine.tail()
 
 
