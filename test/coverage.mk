@@ -46,8 +46,8 @@ coverage-emulators: setup-test
 	@$(MAKE) --no-print-directory coverage coverage-image
 	@find $(O)/cov/hv -name '*.gcda' -delete
 	@rm -f $(O)/cov/emulators.log
-	-@MULLION_COVERAGE=1 MULLION=$(O)/cov/mullion.elf MULLION_PATIENCE=5 $(PYTEST) -q -m "not long" $(COVTESTS:%='test/boot/%')
-	@$(MAKE) --no-print-directory coverage-report
+	@MULLION_COVERAGE=1 MULLION=$(O)/cov/mullion.elf MULLION_PATIENCE=5 $(PYTEST) -q -m "not long" $(COVTESTS:%='test/boot/%'); \
+	  passed=$$?; $(MAKE) --no-print-directory coverage-report && exit $$passed
 coverage-report:
 	@$(LCOV) --capture --directory $(O)/cov/hv --output-file $(O)/cov/emulators.info 2>$(O)/cov/lcov.log || { cat $(O)/cov/lcov.log; exit 1; }
 	@$(LCOV) -a $(O)/cov/all.info -a $(O)/cov/emulators.info --output-file $(O)/cov/both.info

@@ -22,7 +22,7 @@ def read(path):
         kind, _, rest = text.partition(":")
         if kind == "SF":
             source = os.path.relpath(rest)
-        elif kind == "FNDA":
+        elif kind == "FNDA" and not source.endswith(".h"):  # inline ones count where they are called
             calls, name = rest.split(",", 1)
             found[f"{source}:{name}"] += int(calls)
     return found
