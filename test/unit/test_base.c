@@ -182,7 +182,8 @@ static void test_lock_order(void **state) {
     assert_false(spin_try(&lock));
     assert_int_equal(0, pthread_create(&other, NULL, wait_in_line, NULL));
     while (!__atomic_load_n(&waiting, __ATOMIC_ACQUIRE)) (void)sched_yield();
-    for (u32 i = 0; i < 1000000 && __atomic_load_n(&lock.next, __ATOMIC_ACQUIRE) < 2; i++) (void)sched_yield();
+    for (u32 i = 0; i < 3000000 && __atomic_load_n(&lock.next, __ATOMIC_ACQUIRE) < 2; i++) (void)sched_yield();
+    assert_int_equal(2, lock.next); /* it has a ticket */
     spin_unlock(&lock);
     assert_false(spin_try(&lock));
     while (!__atomic_load_n(&has_it, __ATOMIC_ACQUIRE)) (void)sched_yield();
