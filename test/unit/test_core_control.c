@@ -69,7 +69,7 @@ static int begin(void **state) {
 
 static void test_stop_and_start(void **state) {
     const char secret[] = "secret";
-    u32 resets = fake_of(&two->hw)->resets, restarts = machine.controls[1]->restarts;
+    u32 resets = fake_of(&two->hw)->resets, restarts = machine.controls[1]->restarts, second_resets;
 
     (void)state;
     memcpy(gmem_ptr(&fake_partition(1)->memory, gpa(0x150000), 6, true), secret, 6);
@@ -85,10 +85,12 @@ static void test_stop_and_start(void **state) {
     fake_hw.tsc += 50 * FAKE_TSC_HZ;
     two->timer_due = true; /* a timer that was under way */
     two->requests = second->requests = REQUEST_EVENT | REQUEST_BOARD | REQUEST_STOP | REQUEST_FLUSH;
-    two->lapic.events = VLAPIC_EVENT_INIT | VLAPIC_EVENT_SIPI;
+    two->lapic.events = second->lapic.events = VLAPIC_EVENT_INIT | VLAPIC_EVENT_SIPI;
+    second_resets = fake_of(&second->hw)->resets;
     assert_int_equal(STOP_IDLE, fake_play(two, NULL, 0));
     assert_int_equal(STOP_IDLE, fake_play(second, NULL, 0));
     assert_int_equal(resets, fake_of(&two->hw)->resets);
+    assert_int_equal(second_resets, fake_of(&second->hw)->resets);
     assert_true(two->state == VCPU_PARKED && second->state == VCPU_PARKED);
 
     obeys("start two\n");
