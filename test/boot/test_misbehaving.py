@@ -2,10 +2,12 @@
 the place where Mullion asks them for something, and changes what they find there (gdbstub.py). The rest is QEMU's own: a
 command of the wrong kind stops its VT-d unit's queue, and a wait that stores nothing never shows to have ended."""
 
+import functools
 import re
 import struct
 import time
 
+import emulator
 import pytest
 from conftest import PATIENCE
 from gdbstub import GdbStub, Ports
@@ -82,6 +84,19 @@ def loop(core):
     return partition("loop", [core], "control-loop.elf", cmdline="period_us=10000 report=100")
 
 
+def qemu_may_lose(check):
+    """QEMU 7.2 may lead an access of one core to its local APIC astray while BARs of a function on another come or go, and a
+    timer is then never set (docs/emulators.md): a check that waited in vain makes the test run again, as after a crash."""
+    @functools.wraps(check)
+    def checked(*arguments):
+        try:
+            return check(*arguments)
+        except emulator.MarkerNotSeen as error:
+            raise emulator.EmulatorCrashed(f"or a neighbour stands still: {error}") from error
+    return checked
+
+
+@qemu_may_lose
 def assert_goes_on(machine):
     """The control loop, from here on."""
     done = max([0, *map(int, re.findall(r"^\[loop\] control-loop: periods (\d+) ", machine.text(), re.M))])
@@ -146,6 +161,7 @@ def reset_by_key(machine):
     machine.send("\r")
 
 
+@qemu_may_lose
 def assert_neighbour_works(machine):
     """Interrupts that were opened before come, and DMA goes where it went. The keyboard is its own, once that of the
     partition before it has gone."""
