@@ -11,6 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "test/unit/said.h"
 #include "drivers/amdvi.c"
 
 #define UNITS   2u
@@ -41,24 +42,8 @@ static struct fake {
 static u64 now;
 static void (*on_clock)(void); /* what another core does while one waits */
 static u32 writes;
-static char said[200];
 static void *taken[256];
 static u32 taken_count;
-
-void log_line(const char *format, ...) {
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(said, sizeof(said), format, args);
-    va_end(args);
-}
-void log_later(const char *format, ...) {
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(said, sizeof(said), format, args);
-    va_end(args);
-}
 
 static struct fake *fake_at(u64 at, u32 *reg) {
     for (u32 i = 0; i < UNITS; i++)

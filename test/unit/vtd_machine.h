@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "test/unit/said.h"
 #include "core/base/bits.h"
 #include "core/base/errors.h"
 #include "core/base/log.h"
@@ -46,7 +47,6 @@ struct machine {
 static struct machine machines[UNITS];
 static u64 now;
 static void (*on_clock)(void); /* what another core does while one waits */
-static char said[200];
 static bool has_clflush = true;
 static u8 *memory, *seen; /* what the driver was given, and what a unit that is not coherent sees of it */
 static u64 memory_used, registers_mapped;
@@ -67,20 +67,6 @@ static void machine_registers(u64 at, u64 bytes) {
 u64 iommu_clock(void) {
     if (on_clock) on_clock();
     return now += BIT(21);
-}
-void log_line(const char *format, ...) {
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(said, sizeof(said), format, args);
-    va_end(args);
-}
-void log_later(const char *format, ...) {
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(said, sizeof(said), format, args);
-    va_end(args);
 }
 bool iommu_can_flush(void) { return has_clflush; }
 void iommu_flush(const void *at) {
